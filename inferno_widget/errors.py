@@ -1,0 +1,64 @@
+"""What can go wrong, as few types as a caller would tell apart.
+
+Every message says what was wrong, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class InfernoError(Exception):
+    """Root of every error that this package raises on purpose."""
+
+
+class ModelFileError(InfernoError):
+    """A file is not a GGUF model that can be read.
+
+    Attributes
+    ----------
+    path : the file
+    field : the part of the file that is wrong, such as ``"magic"`` or ``"general.architecture"``
+    offset : byte offset of that part, or None where no offset applies
+    """
+
+    def __init__(self, path: str | Path, problem: str, *, field: str, offset: int | None = None) -> None:
+        where = f" (at {field}, byte {offset:,})" if offset is not None else f" (at {field})"
+        super().__init__(f"{path}: {problem}{where}")
+        self.path = str(path)
+        self.field = field
+        self.offset = offset
+
+
+class ModelLoadError(InfernoError):
+    """llama.cpp refused the model; the message holds its reason."""
+
+
+class ContextFullError(InfernoError):
+    """The tokens do not fit into the context."""
+
+
+class EngineDiedError(InfernoError):
+    """The engine's process ended.
+
+    Attributes
+    ----------
+    stage : what it was doing: ``"start"``, ``"load"``, ``"tokenize"``, ``"prefill"``, ``"generate"`` ...
+    exitcode : as `subprocess.Popen.returncode`: negative for a signal
+    """
+
+    def __init__(self, stage: str, exitcode: int | None, reason: str) -> None:
+        super().__init__(f"the engine's process ended during {stage}: {reason}. What was recorded is kept; go on to start a new one.")
+        self.stage = stage
+        self.exitcode = exitcode
+
+
+class Cancelled(InfernoError):
+    """The work was stopped by whoever asked for it."""
+
+
+class TraceFileError(InfernoError):
+    """A file is not an ``.inferno`` trace that this version can read."""

@@ -1,0 +1,96 @@
+"""One step of a language model: what it predicted and which token came."""
+
+from __future__ import annotations
+
+import math
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int32]
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+
+class Kind(IntEnum):
+    """Where a token came from."""
+
+    PROMPT = 0
+    GENERATED = 1
+    FORCED = 2
+    """Typed, forked or edited by the person."""
+
+
+class StepRecord(NamedTuple):
+    """What was predicted before a token, and the token.
+
+    Predictions are taken from the model's raw distribution: temperature 1, before any sampler stage,
+    over the whole vocabulary. What the sampler made of them stands beside them. The first token of a
+    sequence has no prediction: `logprob` and `entropy` are NaN, `rank` is 0 and `top_ids` is empty.
+
+    Attributes
+    ----------
+    position : index of the token in its sequence, from 0
+    token_id : in the model's vocabulary
+    kind : prompt, generated or forced
+    logprob : ln p(token), nats
+    entropy : of the distribution, nats
+    rank : 1 is the most likely; ties go to the lower id
+    sampled_prob : probability after the sampler's last stage; NaN where no sampler ran
+    kept : candidates that the sampler's last stage left; 0 where no sampler ran
+    draw : uniform number in [0, 1) of the final draw; NaN where nothing was drawn
+    ms : wall time of the step, milliseconds
+    tail : probability of all tokens outside `top_ids`
+    top_ids : int32 [k], most likely first, ties by id
+    top_logprobs : float32 [k], nats
+    top_kept : bool [k], whether the sampler's last stage left the candidate
+    """
+
+    position: int
+    token_id: int
+    kind: Kind
+    logprob: float = math.nan
+    entropy: float = math.nan
+    rank: int = 0
+    sampled_prob: float = math.nan
+    kept: int = 0
+    draw: float = math.nan
+    ms: float = 0.0
+    tail: float = math.nan
+    top_ids: Ids = np.empty(0, np.int32)
+    top_logprobs: Floats = np.empty(0, np.float32)
+    top_kept: Bools = np.empty(0, np.bool_)
+
+    @property
+    def probability(self) -> float:
+        """p(token) under the raw distribution."""
+        return math.exp(self.logprob)
+
+    @property
+    def surprisal(self) -> float:
+        """-ln p(token), nats."""
+        return -self.logprob
+
+
+def record_dtype(k: int) -> np.dtype[np.void]:
+    """The columns of a `StepRecord` that holds `k` alternatives, packed as one array element."""
+    return np.dtype(
+        [
+            ("position", np.int32),
+            ("token_id", np.int32),
+            ("kind", np.uint8),
+            ("logprob", np.float32),
+            ("entropy", np.float32),
+            ("rank", np.int32),
+            ("sampled_prob", np.float32),
+            ("kept", np.int32),
+            ("draw", np.float64),
+            ("ms", np.float32),
+            ("tail", np.float32),
+            ("top_ids", np.int32, (k,)),
+            ("top_logprobs", np.float32, (k,)),
+            ("top_kept", np.bool_, (k,)),
+        ]
+    )
