@@ -1,0 +1,222 @@
+"""Tiny random-weight GGUF models that llama.cpp loads, tokenises and decodes, made in milliseconds.
+
+``tiny_llama(path)`` and ``tiny_qwen2(path)`` are the usual ones; `write_model` makes any other from a
+`Shape`, a `Vocabulary` and a source of weights.
+"""
+
+from __future__ import annotations
+
+import itertools
+import string
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import gguf
+import numpy as np
+from numpy.typing import NDArray
+
+NORMAL, UNKNOWN, CONTROL, BYTE = (
+    int(kind) for kind in (gguf.TokenType.NORMAL, gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.BYTE)
+)
+WORDS = "once upon a time there was king queen who had three sons daughters and the dragon in forest said to her".split()
+CHARACTERS = [*string.ascii_letters, *string.digits, *string.punctuation, "é", "ü", "火", "🔥"]
+
+FILE_TYPES = {"F32": gguf.LlamaFileType.ALL_F32, "F16": gguf.LlamaFileType.MOSTLY_F16, "Q8_0": gguf.LlamaFileType.MOSTLY_Q8_0}
+
+Tensor = tuple[NDArray[np.generic], gguf.GGMLQuantizationType]
+Weights = Callable[[tuple[int, ...], float], Tensor]
+"""(shape [outputs, inputs], standard deviation) -> encoded tensor."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Hyperparameters, as in the metadata of a GGUF file."""
+
+    architecture: str = "llama"
+    n_layer: int = 2
+    n_embd: int = 64
+    n_head: int = 4
+    n_head_kv: int = 2
+    n_ff: int = 96
+    n_ctx: int = 1024
+    rope_base: float = 10_000.0
+    norm_eps: float = 1e-5
+    tied: bool = True
+
+    @property
+    def head_size(self) -> int:
+        return self.n_embd // self.n_head
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What goes under ``tokenizer.ggml``; `scores` is for "llama", `merges` and `pre` for "gpt2"."""
+
+    model: str
+    tokens: list[str]
+    types: list[int]
+    bos: int
+    eos: int
+    scores: list[float] | None = None
+    merges: list[str] | None = None
+    pre: str | None = None
+
+
+def tiny_llama(
+    path: Path, *, n_vocab: int = 512, dtype: str = "F32", seed: int = 0, shape: Shape | None = None, name: str = "tiny llama"
+) -> Path:
+    """A Llama with a SentencePiece vocabulary; `dtype` is "F32", "F16" or "Q8_0"."""
+    return write_model(path, shape or Shape(), spm_vocabulary(n_vocab), random_weights(dtype, seed), dtype=dtype, name=name)
+
+
+def tiny_qwen2(path: Path, *, n_vocab: int = 512, dtype: str = "F32", seed: int = 0, name: str = "tiny qwen2") -> Path:
+    """A Qwen2 (biases on Q, K and V) with a byte-level BPE vocabulary."""
+    shape = Shape(architecture="qwen2")
+    return write_model(path, shape, bpe_vocabulary(n_vocab), random_weights(dtype, seed), dtype=dtype, name=name)
+
+
+def write_model(path: Path, shape: Shape, vocabulary: Vocabulary, weights: Weights, *, dtype: str, name: str) -> Path:
+    """Write a GGUF file and return its path."""
+    writer = gguf.GGUFWriter(path, shape.architecture)
+    writer.add_name(name)
+    writer.add_file_type(FILE_TYPES[dtype])
+    add_hyperparameters(writer, shape, len(vocabulary.tokens))
+    add_vocabulary(writer, vocabulary)
+    for tensor, (data, kind) in tensors(shape, len(vocabulary.tokens), weights):
+        writer.add_tensor(tensor, data, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def add_hyperparameters(writer: gguf.GGUFWriter, shape: Shape, n_vocab: int) -> None:
+    writer.add_context_length(shape.n_ctx)
+    writer.add_embedding_length(shape.n_embd)
+    writer.add_block_count(shape.n_layer)
+    writer.add_feed_forward_length(shape.n_ff)
+    writer.add_head_count(shape.n_head)
+    writer.add_head_count_kv(shape.n_head_kv)
+    writer.add_layer_norm_rms_eps(shape.norm_eps)
+    writer.add_rope_dimension_count(shape.head_size)
+    writer.add_rope_freq_base(shape.rope_base)
+    writer.add_vocab_size(n_vocab)
+
+
+def add_vocabulary(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:
+    writer.add_tokenizer_model(vocabulary.model)
+    writer.add_token_list(vocabulary.tokens)
+    writer.add_token_types(vocabulary.types)
+    writer.add_bos_token_id(vocabulary.bos)
+    writer.add_eos_token_id(vocabulary.eos)
+    if vocabulary.scores is not None:
+        writer.add_token_scores(vocabulary.scores)
+        writer.add_unk_token_id(0)
+        writer.add_add_bos_token(True)
+        writer.add_add_space_prefix(False)
+    if vocabulary.merges is not None:
+        writer.add_tokenizer_pre(vocabulary.pre or "default")
+        writer.add_token_merges(vocabulary.merges)
+        writer.add_add_bos_token(False)
+
+
+def tensors(shape: Shape, n_vocab: int, weights: Weights) -> Iterator[tuple[str, Tensor]]:
+    """Names and weights of a Llama or Qwen2; a matrix keeps the size of what it is given."""
+    kv = shape.n_head_kv * shape.head_size
+
+    def matrix(outputs: int, inputs: int) -> Tensor:
+        return weights((outputs, inputs), inputs**-0.5)
+
+    def vector(size: int, mean: float) -> Tensor:
+        data, kind = weights((size,), 0.1)
+        return data + np.float32(mean), kind
+
+    yield "token_embd.weight", weights((n_vocab, shape.n_embd), 2.5 * shape.n_embd**-0.5)  # logits spread by about 2.5
+    for layer in range(shape.n_layer):
+        block = f"blk.{layer}."
+        yield block + "attn_norm.weight", vector(shape.n_embd, 1)
+        yield block + "attn_q.weight", matrix(shape.n_embd, shape.n_embd)
+        yield block + "attn_k.weight", matrix(kv, shape.n_embd)
+        yield block + "attn_v.weight", matrix(kv, shape.n_embd)
+        if shape.architecture == "qwen2":
+            yield block + "attn_q.bias", vector(shape.n_embd, 0)
+            yield block + "attn_k.bias", vector(kv, 0)
+            yield block + "attn_v.bias", vector(kv, 0)
+        yield block + "attn_output.weight", matrix(shape.n_embd, shape.n_embd)
+        yield block + "ffn_norm.weight", vector(shape.n_embd, 1)
+        yield block + "ffn_gate.weight", matrix(shape.n_ff, shape.n_embd)
+        yield block + "ffn_up.weight", matrix(shape.n_ff, shape.n_embd)
+        yield block + "ffn_down.weight", matrix(shape.n_embd, shape.n_ff)
+    yield "output_norm.weight", vector(shape.n_embd, 1)
+    if not shape.tied:
+        yield "output.weight", weights((n_vocab, shape.n_embd), 2.5 * shape.n_embd**-0.5)
+
+
+def random_weights(dtype: str, seed: int) -> Weights:
+    """Normal weights; vectors stay F32, as llama.cpp wants norms and biases."""
+    generator = np.random.default_rng(seed)
+
+    def draw(shape: tuple[int, ...], deviation: float) -> Tensor:
+        kind = gguf.GGMLQuantizationType.F32 if len(shape) == 1 else gguf.GGMLQuantizationType[dtype]
+        return gguf.quantize(generator.standard_normal(shape, np.float32) * np.float32(deviation), kind), kind
+
+    return draw
+
+
+def spm_vocabulary(size: int) -> Vocabulary:
+    """Unknown, BOS, EOS, 256 bytes, then characters, the beginnings of some words, and pairs of letters as filling."""
+    special = ["<unk>", "<s>", "</s>"]
+    bytes_ = [f"<0x{value:02X}>" for value in range(256)]
+    words = [word for plain in WORDS for word in (plain, "▁" + plain)]
+    beginnings = (word[:n] for n in range(2, 12) for word in words)
+    normal = take(size - 259, itertools.chain(["▁", *CHARACTERS], beginnings, letters(2)))
+    return Vocabulary(
+        model="llama",
+        tokens=[*special, *bytes_, *normal],
+        types=[UNKNOWN, CONTROL, CONTROL, *[BYTE] * 256, *[NORMAL] * len(normal)],
+        scores=[0.0] * 259 + [float(-rank) for rank in range(len(normal))],
+        bos=1,
+        eos=2,
+    )
+
+
+def bpe_vocabulary(size: int) -> Vocabulary:
+    """256 bytes, the beginnings of some words, runs of letters as filling, and ``<|endoftext|>`` as the last token."""
+    alphabet = byte_alphabet()
+    words = [word for plain in WORDS for word in (plain, "Ġ" + plain)]
+    beginnings = (word[:n] for n in range(2, 12) for word in words)
+    merged = take(size - 257, itertools.chain(beginnings, letters(2), letters(3), letters(4)))
+    return Vocabulary(
+        model="gpt2",
+        pre="qwen2",
+        tokens=[*alphabet, *merged, "<|endoftext|>"],
+        types=[NORMAL] * (size - 1) + [CONTROL],
+        merges=[f"{piece[:-1]} {piece[-1]}" for piece in merged],
+        bos=size - 1,
+        eos=size - 1,
+    )
+
+
+def byte_alphabet() -> list[str]:
+    """The character that stands for each byte in a byte-level BPE vocabulary (GPT-2's table)."""
+    plain = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    spare = itertools.count(256)
+    return [chr(byte if byte in plain else next(spare)) for byte in range(256)]
+
+
+def letters(n: int) -> Iterator[str]:
+    return map("".join, itertools.product(string.ascii_lowercase, repeat=n))
+
+
+def take(n: int, pieces: Iterator[str]) -> list[str]:
+    """The first n different pieces."""
+    seen: dict[str, None] = {}
+    for piece in pieces:
+        if len(seen) == n:
+            break
+        seen.setdefault(piece)
+    if len(seen) < n:
+        raise ValueError(f"only {len(seen)} pieces, {n} wanted")
+    return list(seen)
