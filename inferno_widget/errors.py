@@ -5,7 +5,10 @@ Every message says what was wrong, where, and what to do about it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import difflib
+import functools
+import inspect
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,3 +65,24 @@ class Cancelled(InfernoError):
 
 class TraceFileError(InfernoError):
     """A file is not an ``.inferno`` trace that this version can read."""
+
+
+_T = TypeVar("_T", bound=type)
+
+
+def hint_unknown_keywords(cls: _T) -> _T:
+    """Make a class's constructor name the nearest known keyword when it is given an unknown one."""
+    construct = cls.__init__
+    known = [name for name in inspect.signature(construct).parameters if name != "self"]
+
+    @functools.wraps(construct)
+    def checked(self: object, *args: object, **kwargs: object) -> None:
+        unknown = next((name for name in kwargs if name not in known), None)
+        if unknown is not None:
+            near = difflib.get_close_matches(unknown, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(known)}"
+            raise TypeError(f"{cls.__name__} has no parameter {unknown!r}{hint}")
+        construct(self, *args, **kwargs)
+
+    cls.__init__ = checked
+    return cls
