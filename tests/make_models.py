@@ -169,9 +169,7 @@ def spm_vocabulary(size: int) -> Vocabulary:
     """Unknown, BOS, EOS, 256 bytes, then characters, the beginnings of some words, and pairs of letters as filling."""
     special = ["<unk>", "<s>", "</s>"]
     bytes_ = [f"<0x{value:02X}>" for value in range(256)]
-    words = [word for plain in WORDS for word in (plain, "▁" + plain)]
-    beginnings = (word[:n] for n in range(2, 12) for word in words)
-    normal = take(size - 259, itertools.chain(["▁", *CHARACTERS], beginnings, letters(2)))
+    normal = take(size - 259, itertools.chain(["▁", *CHARACTERS], beginnings("▁"), letters(2)))
     return Vocabulary(
         model="llama",
         tokens=[*special, *bytes_, *normal],
@@ -185,9 +183,7 @@ def spm_vocabulary(size: int) -> Vocabulary:
 def bpe_vocabulary(size: int) -> Vocabulary:
     """256 bytes, the beginnings of some words, runs of letters as filling, and ``<|endoftext|>`` as the last token."""
     alphabet = byte_alphabet()
-    words = [word for plain in WORDS for word in (plain, "Ġ" + plain)]
-    beginnings = (word[:n] for n in range(2, 12) for word in words)
-    merged = take(size - 257, itertools.chain(beginnings, letters(2), letters(3), letters(4)))
+    merged = take(size - 257, itertools.chain(beginnings("Ġ"), letters(2), letters(3), letters(4)))
     return Vocabulary(
         model="gpt2",
         pre="qwen2",
@@ -204,6 +200,12 @@ def byte_alphabet() -> list[str]:
     plain = {*range(33, 127), *range(161, 173), *range(174, 256)}
     spare = itertools.count(256)
     return [chr(byte if byte in plain else next(spare)) for byte in range(256)]
+
+
+def beginnings(space: str) -> Iterator[str]:
+    """Growing prefixes of the words, with and without a space before, so that merging reaches each word."""
+    words = [word for plain in WORDS for word in (plain, space + plain)]
+    return (word[:n] for n in range(2, max(map(len, words)) + 1) for word in words if len(word) >= n)
 
 
 def letters(n: int) -> Iterator[str]:
