@@ -11,7 +11,7 @@ import math
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from numbers import Integral, Real
 from typing import Any, NamedTuple
@@ -116,6 +116,9 @@ class Sampler:
         for token, bias in self.logit_bias.items():
             _check("logit_bias's token id", token, 0, 2**31 - 1, whole=True)
             _check(f"logit_bias[{token}]", bias, -math.inf, math.inf)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # not the cached stages
 
     def seeded(self) -> Sampler:
         """This sampler with a seed: its own, else a new one."""

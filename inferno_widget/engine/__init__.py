@@ -1,0 +1,110 @@
+"""What a session needs of an engine, whoever runs the model.
+
+The token loop runs inside the engine and yields records. `llama.LlamaEngine` is the native one; it lives
+in a child process (`worker`), and `client.EngineClient` is the same engine seen from the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NewType, Protocol
+
+from ..record import Floats, Ids, StepRecord
+from ..sampling import Sampler
+
+Branch = NewType("Branch", int)
+"""A sequence of tokens in an engine, possibly sharing its beginning with others."""
+
+Finish = Literal["length", "eog", "stop", "context", "cancelled"]
+"""Why a run ended: max_tokens, an end-of-generation token, a stop string, no room left, or on request."""
+
+Processor = Callable[[Ids, Floats], Floats]
+"""A logits processor: int32 [n] ids so far, float32 [n_vocab] logits -> float32 [n_vocab] logits."""
+
+Progress = Callable[[float], None]
+"""Told the finished fraction, 0 to 1."""
+
+
+class Cancel(Protocol):
+    """A flag that ends work early when it is set."""
+
+    def is_set(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model is loaded; names are llama-cpp-python's.
+
+    Attributes
+    ----------
+    n_ctx : tokens of context, one pool for all branches
+    n_threads : threads that decode
+    n_batch : tokens decoded at once in a prefill
+    n_gpu_layers : layers offloaded to a GPU; -1 is all
+    type_k, type_v : number formats of the KV cache: "f32", "f16", "bf16" or "q8_0"
+    """
+
+    n_ctx: int
+    n_threads: int
+    n_batch: int = 512
+    n_gpu_layers: int = 0
+    type_k: str = "f16"
+    type_v: str = "f16"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run of `Engine.generate` is asked for.
+
+    Attributes
+    ----------
+    sampler : how tokens are chosen; has a seed
+    n : tokens at most
+    k : alternatives to record
+    stop : strings that end the run when the generated text holds one
+    """
+
+    sampler: Sampler
+    n: int
+    k: int = 20
+    stop: tuple[str, ...] = ()
+
+
+class Engine(Protocol):
+    """Runs one model. Every call may raise `EngineDiedError`."""
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        """Token ids of `text`.
+
+        With `special`, as a prompt: BOS is added where the model wants it, and the text of a special token
+        becomes that token.
+        """
+
+    def pieces(self, ids: Sequence[int]) -> list[bytes]:
+        """The tokens' own bytes; a token may be part of a character."""
+
+    def branch(self, parent: Branch | None, keep: int) -> Branch:
+        """A new branch that shares the first `keep` tokens of `parent`, and their KV cache."""
+
+    def append(self, branch: Branch, ids: Sequence[int]) -> None:
+        """Add tokens whose records are known already; they are decoded when something needs it."""
+
+    def prefill(
+        self, branch: Branch, ids: Sequence[int], *, k: int, cancel: Cancel, progress: Progress
+    ) -> Generator[StepRecord, None, Finish]:
+        """Add tokens and score each."""
+
+    def generate(
+        self, branch: Branch, request: Request, *, cancel: Cancel, progress: Progress, processor: Processor | None
+    ) -> Generator[StepRecord, None, Finish]:
+        """Choose tokens one by one and add them."""
+
+    def logits(self, branch: Branch, at: int) -> Floats:
+        """The raw row, float32 [n_vocab], that predicts the token at position `at`."""
+
+    def drop(self, branch: Branch) -> None:
+        """Forget a branch; what others share of it stays."""
+
+    def close(self) -> None:
+        """Free everything."""

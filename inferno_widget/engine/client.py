@@ -1,0 +1,332 @@
+"""The engine as the kernel sees it: the same calls, answered by a child process that may die and be replaced."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import itertools
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import EngineDiedError, InfernoError
+from ..record import Floats, StepRecord
+from . import Branch, Cancel, Finish, Options, Processor, Progress, Request
+from .batch import unpack
+from .channel import FLAGS, Channel, Flag, SharedMemory
+
+LOG_LINES = 40
+
+
+class Stop:
+    """A cancel flag of the kernel that reaches into the child while it works."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._flags: set[Flag] = set()
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    def set(self) -> None:
+        with self._lock:
+            self._event.set()
+            for flag in self._flags:
+                flag.set()
+
+    @contextlib.contextmanager
+    def reaching(self, flag: Flag) -> Generator[None]:
+        """Set `flag` too if this is set, now or while the block runs."""
+        with self._lock:
+            self._flags.add(flag)
+            if self.is_set():
+                flag.set()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._flags.discard(flag)
+
+
+class _Child:
+    """One child process, its pipe and its shared memory."""
+
+    def __init__(self, n_vocab: int) -> None:
+        self.memory = SharedMemory(n_vocab)
+        self.stage = "start"
+        self.exited = threading.Event()
+        self._slots = list(range(FLAGS // 2))
+        self._answers: dict[int, queue.SimpleQueue[tuple[str, Any]]] = {}
+        self._ids = itertools.count()
+        self._lock = threading.Lock()
+        self._tail: collections.deque[str] = collections.deque(maxlen=LOG_LINES)
+        package = str(Path(__file__).parents[2])
+        path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "inferno_widget.engine.worker", str(n_vocab), self.memory.handle],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=self.memory.descriptors,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        assert self.process.stdin and self.process.stdout and self.process.stderr  # noqa: S101  asked for above
+        self._channel = Channel(self.process.stdout, self.process.stdin)
+        self._log_reader = threading.Thread(target=self._read_log, args=(self.process.stderr,), daemon=True)
+        self._log_reader.start()
+        threading.Thread(target=self._read, name="inferno-engine", daemon=True).start()
+
+    def call(
+        self, stage: str, name: str, *arguments: object, cancel: Stop, handlers: dict[str, Callable[[Any], None]] | None = None
+    ) -> Any:
+        """Ask, serve what comes meanwhile with `handlers`, and return the answer."""
+        steps = self.stream(stage, name, *arguments, cancel=cancel, handlers=handlers or {})
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value
+
+    def stream(
+        self, stage: str, name: str, *arguments: object, cancel: Stop, handlers: dict[str, Callable[[Any], None]]
+    ) -> Generator[Any, None, Any]:
+        """Like `call`, and yields every batch of records."""
+        answers: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        with self._lock:
+            request, slot = next(self._ids), self._slots.pop()
+            self._answers[request] = answers
+        flag = Flag(self.memory, slot)
+        flag.clear()
+        try:
+            with cancel.reaching(flag):
+                self.stage = stage
+                self.send(request, slot, name, arguments)
+                while True:
+                    kind, value = answers.get()
+                    if kind == "done":
+                        return value
+                    if kind == "error":
+                        raise value
+                    if kind == "records":
+                        yield value
+                    elif kind in handlers:
+                        self.stage = stage
+                        handlers[kind](value)
+        finally:
+            flag.set()  # ends the work if the caller lost interest
+            with self._lock:
+                self._answers.pop(request, None)
+                self._slots.insert(0, slot)
+
+    def send(self, request: int, slot: int, name: str, arguments: tuple[object, ...]) -> None:
+        try:
+            self._channel.send((request, slot, name, arguments))
+        except (OSError, ValueError):
+            self.exited.wait()
+            raise self.death() from None
+
+    def _read(self) -> None:
+        with contextlib.suppress(EOFError, OSError, ValueError):
+            while True:
+                request, kind, value = self._channel.receive()
+                answers = self._answers.get(request)
+                if answers:
+                    answers.put((kind, value))
+        self.process.wait()
+        self._log_reader.join(1)
+        self.exited.set()
+        with self._lock:
+            for answers in self._answers.values():
+                answers.put(("error", self.death()))
+
+    def _read_log(self, stream: IO[bytes]) -> None:
+        for line in stream:
+            self._tail.append(line.decode(errors="replace").rstrip())
+
+    def death(self) -> EngineDiedError:
+        code = self.process.returncode
+        reason = f"exit code {code}"
+        if code is not None and code < 0:
+            reason = f"killed by signal {-code}"
+            with contextlib.suppress(ValueError):
+                reason += f" ({signal.Signals(-code).name})"
+        if self._tail:
+            reason += "; it last said: " + " | ".join(list(self._tail)[-8:])
+        return EngineDiedError(self.stage, code, reason)
+
+    def end(self) -> None:
+        """End the process; it ends at once when its pipe does."""
+        with contextlib.suppress(OSError, ValueError):
+            self.process.stdin.close()  # type: ignore[union-attr]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(2)
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.memory.release()
+
+
+class EngineClient:
+    """An `Engine` in a child process.
+
+    Parameters
+    ----------
+    path : a GGUF file
+    options : how to load it
+    n_vocab : size of its vocabulary
+
+    Notes
+    -----
+    When the child has died, calls raise `EngineDiedError` once; the next `start` makes a new one, and
+    `generation` counts them: a branch belongs to the generation that made it.
+    """
+
+    def __init__(self, path: str, options: Options, n_vocab: int) -> None:
+        self.path, self.options, self.n_ctx = path, options, options.n_ctx
+        self.generation = 0
+        self._n_vocab = n_vocab
+        self._child: _Child | None = None
+        self._end: Callable[[], object] = lambda: None
+        self._starting = threading.Lock()
+        self._answering = threading.Lock()
+        self._pieces: dict[int, bytes] = {}
+        self._never = Stop()
+
+    # --- the process ----------------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int | None:
+        """Of the child, while it lives."""
+        child = self._child
+        return child.process.pid if child and not child.exited.is_set() else None
+
+    def start(self, *, cancel: Stop | None = None, progress: Progress | None = None) -> None:
+        """Have a living child with the model loaded; start one if there is none.
+
+        Raises
+        ------
+        ModelLoadError, Cancelled, EngineDiedError
+        """
+        with self._starting:
+            if self.pid is not None:
+                return
+            self._end()
+            child = _Child(self._n_vocab)
+            self._end = weakref.finalize(self, child.end)
+            cancel = cancel or Stop()
+            try:
+                with interruptible(cancel):
+                    self.n_ctx = child.call(
+                        "load", "load", self.path, self.options, cancel=cancel, handlers={"progress": progress or _ignore}
+                    )
+            except BaseException:
+                self._end()
+                raise
+            self._child = child
+            self.generation += 1
+            self._pieces.clear()
+
+    def close(self) -> None:
+        with self._starting:
+            self._child = None
+            self._end()
+
+    def _living(self) -> _Child:
+        child = self._child
+        if child is None:
+            raise InfernoError("the model is closed")
+        if child.exited.is_set():
+            raise child.death()
+        return child
+
+    # --- Engine ---------------------------------------------------------------------------------------
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        ids: list[int] = self._living().call("tokenize", "tokenize", text, special, cancel=self._never)
+        return ids
+
+    def pieces(self, ids: Sequence[int]) -> list[bytes]:
+        missing = [token for token in ids if token not in self._pieces]
+        if missing:
+            found = self._living().call("pieces", "pieces", missing, cancel=self._never)
+            self._pieces.update(zip(missing, found, strict=True))
+        return [self._pieces[token] for token in ids]
+
+    def branch(self, parent: Branch | None, keep: int) -> Branch:
+        branch: Branch = self._living().call("branch", "branch", parent, keep, cancel=self._never)
+        return branch
+
+    def append(self, branch: Branch, ids: Sequence[int]) -> None:
+        self._living().call("append", "append", branch, list(ids), cancel=self._never)
+
+    def prefill(
+        self, branch: Branch, ids: Sequence[int], *, k: int, cancel: Stop, progress: Progress
+    ) -> Generator[StepRecord, None, Finish]:
+        return self._records("prefill", "prefill", branch, list(ids), k, cancel=cancel, handlers={"progress": progress})
+
+    def generate(
+        self, branch: Branch, request: Request, *, cancel: Stop, progress: Progress, processor: Processor | None = None
+    ) -> Generator[StepRecord, None, Finish]:
+        child = self._living()
+        broken: list[BaseException] = []
+
+        def process(ids: Any) -> None:
+            problem = None
+            try:
+                child.memory.processed[:] = processor(ids, child.memory.processed.copy())  # type: ignore[misc]
+            except BaseException as error:  # noqa: BLE001  raised again below, once the child has stopped
+                broken.append(error)
+                problem = f"the logits processor failed: {error!r}"
+            child.send(-1, 0, "processed", (problem,))
+
+        handlers = {"progress": progress, "process": process}
+        try:
+            return (
+                yield from self._records(
+                    "generate", "generate", branch, request, processor is not None, cancel=cancel, handlers=handlers
+                )
+            )
+        except InfernoError as error:
+            raise error from (broken[0] if broken else None)
+
+    def logits(self, branch: Branch, at: int) -> Floats:
+        child = self._living()
+        with self._answering:
+            child.call("logits", "logits", branch, at, cancel=self._never)
+            return child.memory.answer.copy()
+
+    def drop(self, branch: Branch) -> None:
+        self._living().call("drop", "drop", branch, cancel=self._never)
+
+    def _records(
+        self, stage: str, name: str, *arguments: object, cancel: Stop, handlers: dict[str, Callable[[Any], None]]
+    ) -> Generator[StepRecord, None, Finish]:
+        batches = self._living().stream(stage, name, *arguments, cancel=cancel, handlers=handlers)
+        while True:
+            try:
+                data, k, pieces = next(batches)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            self._pieces.update(pieces)
+            yield from unpack(data, k)
+
+
+@contextlib.contextmanager
+def interruptible(cancel: Stop) -> Generator[None]:
+    """Make Ctrl-C end the work in the child too, before it goes on as KeyboardInterrupt."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        cancel.set()
+        raise
+
+
+def _ignore(_: float) -> None: ...

@@ -1,0 +1,197 @@
+"""The child process that hosts the native engine; ends when its pipe does.
+
+One thread reads the pipe, the main one works: it answers calls at once and runs all generations that are
+under way in turn, a token each, so that two sessions of one model share it fairly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import InfernoError
+from ..record import Floats, Ids, StepRecord
+from . import Branch, Finish, Options, Request
+from .batch import pack
+from .channel import Channel, Flag, SharedMemory
+from .llama import LlamaEngine
+
+FLUSH_SECONDS = 0.01
+FLUSH_RECORDS = 256
+
+
+@dataclass
+class Job:
+    """A generation under way, and its records that have not been sent yet."""
+
+    steps: Generator[StepRecord, None, Finish]
+    k: int
+    records: list[StepRecord] = field(default_factory=list)
+    sent: float = 0.0
+
+
+class Worker:
+    """Answers messages ``(request, slot, name, arguments)``.
+
+    Answers are ``(request, kind, value)`` with kind "progress", "records", "process", "done" or "error".
+    """
+
+    def __init__(self, channel: Channel, memory: SharedMemory) -> None:
+        self._channel, self._memory = channel, memory
+        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._deferred: list[Any] = []
+        self._jobs: dict[int, Job] = {}
+        self._known: set[int] = set()
+        self._engine: LlamaEngine
+
+    def run(self) -> None:
+        threading.Thread(target=self._read, name="pipe", daemon=True).start()
+        while True:
+            while self._deferred or not self._jobs or not self._inbox.empty():
+                self._answer(*(self._deferred.pop(0) if self._deferred else self._inbox.get()))
+            for request, job in list(self._jobs.items()):
+                self._advance(request, job)
+
+    def _read(self) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                self._inbox.put(self._channel.receive())
+        os._exit(0)  # whatever the main thread is doing: nobody is left to hear of it
+
+    def _answer(self, request: int, slot: int, name: str, arguments: tuple[Any, ...]) -> None:
+        flag = Flag(self._memory, slot)
+        with self._reporting(request):
+            value = getattr(self, f"_do_{name}")(request, flag, *arguments)
+            if not isinstance(value, Job):
+                self._send(request, "done", value)
+            else:
+                self._jobs[request] = value
+
+    def _advance(self, request: int, job: Job) -> None:
+        with self._reporting(request):
+            try:
+                record = next(job.steps)
+            except StopIteration as end:
+                self._flush(request, job)
+                del self._jobs[request]
+                self._send(request, "done", end.value)
+                return
+            except BaseException:
+                del self._jobs[request]
+                self._flush(request, job)
+                raise
+            job.records.append(record)
+            if time.monotonic() - job.sent > FLUSH_SECONDS or len(job.records) >= FLUSH_RECORDS:
+                self._flush(request, job)
+
+    def _flush(self, request: int, job: Job) -> None:
+        if job.records:
+            self._send(request, "records", (pack(job.records, job.k), job.k, self._new_pieces(job.records)))
+        job.records, job.sent = [], time.monotonic()
+
+    def _new_pieces(self, records: list[StepRecord]) -> dict[int, bytes]:
+        """Bytes of the tokens that the kernel has not met yet."""
+        ids = {record.token_id for record in records}.union(*(record.top_ids.tolist() for record in records))
+        new = list(ids - self._known)
+        self._known.update(new)
+        return dict(zip(new, self._engine.pieces(new), strict=True))
+
+    @contextlib.contextmanager
+    def _reporting(self, request: int) -> Generator[None]:
+        try:
+            yield
+        except InfernoError as error:
+            self._send(request, "error", error)
+        except Exception as error:  # noqa: BLE001  whatever went wrong, the caller is waiting to hear of it
+            self._send(request, "error", InfernoError(f"{type(error).__name__}: {error}"))
+
+    def _send(self, request: int, kind: str, value: object) -> None:
+        self._channel.send((request, kind, value))
+
+    def _progress(self, request: int) -> Callable[[float], None]:
+        return lambda fraction: self._send(request, "progress", fraction)
+
+    # --- what can be asked ----------------------------------------------------------------------------
+
+    def _do_load(self, request: int, flag: Flag, path: str, options: Options) -> int:
+        self._engine = LlamaEngine(path, options, cancel=flag, progress=self._progress(request))
+        return self._engine.n_ctx
+
+    def _do_tokenize(self, _: int, __: Flag, text: str, special: bool) -> list[int]:
+        return self._engine.tokenize(text, special=special)
+
+    def _do_pieces(self, _: int, __: Flag, ids: list[int]) -> list[bytes]:
+        return self._engine.pieces(ids)
+
+    def _do_branch(self, _: int, __: Flag, parent: Branch | None, keep: int) -> Branch:
+        return self._engine.branch(parent, keep)
+
+    def _do_append(self, _: int, __: Flag, branch: Branch, ids: list[int]) -> None:
+        self._engine.append(branch, ids)
+
+    def _do_drop(self, _: int, __: Flag, branch: Branch) -> None:
+        self._engine.drop(branch)
+
+    def _do_logits(self, _: int, flag: Flag, branch: Branch, at: int) -> None:
+        self._memory.answer[:] = self._engine.logits(branch, at, cancel=flag)
+
+    def _do_prefill(self, request: int, flag: Flag, branch: Branch, ids: list[int], k: int) -> Job:
+        steps = self._engine.prefill(branch, ids, k=k, cancel=flag, progress=self._progress(request))
+        return Job(steps, k)
+
+    def _do_generate(self, request: int, flag: Flag, branch: Branch, asked: Request, processed: bool) -> Job:
+        def process(ids: Ids, logits: Floats) -> Floats:
+            return self._process(request, ids, logits)
+
+        steps = self._engine.generate(
+            branch, asked, cancel=flag, progress=self._progress(request), processor=process if processed else None
+        )
+        return Job(steps, asked.k)
+
+    def _process(self, request: int, ids: Ids, logits: Floats) -> Floats:
+        """Let the kernel's logits processor change a row."""
+        self._flush(request, self._jobs[request])  # it may look at the trace
+        self._memory.processed[:] = logits
+        self._send(request, "process", ids)
+        while True:
+            message = self._inbox.get()
+            if message[2] == "processed":
+                break
+            self._deferred.append(message)
+        (problem,) = message[3]
+        if problem:
+            raise InfernoError(problem)
+        return np.array(self._memory.processed)
+
+
+def main() -> None:
+    """``python -m inferno_widget.engine.worker N_VOCAB MEMORY``, with the pipe on standard input and output."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the kernel tells us what to do
+    faulthandler.enable()
+    _die_first()
+    reader, writer = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # native code that prints must not write into the pipe
+    sys.stdout = sys.stderr
+    n_vocab, handle = sys.argv[1:]
+    Worker(Channel(reader, writer), SharedMemory(int(n_vocab), handle)).run()
+
+
+def _die_first() -> None:
+    """Ask the system to end this process, and not the kernel, when memory runs out."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("500")
+
+
+if __name__ == "__main__":
+    main()
