@@ -16,8 +16,8 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from make_models import Shape, Tensor, bpe_vocabulary, write_model  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tests.make_models import Shape, Tensor, bpe_vocabulary, write_model
 
 SHAPE = Shape(n_layer=24, n_embd=896, n_head=14, n_head_kv=2, n_ff=4864, n_ctx=32_768, rope_base=1e6, norm_eps=1e-6)
 N_VOCAB = 151_936

@@ -19,10 +19,14 @@ from numpy.typing import NDArray
 NORMAL, UNKNOWN, CONTROL, BYTE = (
     int(kind) for kind in (gguf.TokenType.NORMAL, gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.BYTE)
 )
-WORDS = "once upon a time there was king queen who had three sons daughters and the dragon in forest said to her".split()
+WORDS = "once upon a time there was king queen who had three sons daughters and the dragon in forest said to".split()
 CHARACTERS = [*string.ascii_letters, *string.digits, *string.punctuation, "é", "ü", "火", "🔥"]
 
-FILE_TYPES = {"F32": gguf.LlamaFileType.ALL_F32, "F16": gguf.LlamaFileType.MOSTLY_F16, "Q8_0": gguf.LlamaFileType.MOSTLY_Q8_0}
+FILE_TYPES = {
+    "F32": gguf.LlamaFileType.ALL_F32,
+    "F16": gguf.LlamaFileType.MOSTLY_F16,
+    "Q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
+}
 
 Tensor = tuple[NDArray[np.generic], gguf.GGMLQuantizationType]
 Weights = Callable[[tuple[int, ...], float], Tensor]
@@ -49,6 +53,9 @@ class Shape:
         return self.n_embd // self.n_head
 
 
+TINY = Shape()
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """What goes under ``tokenizer.ggml``; `scores` is for "llama", `merges` and `pre` for "gpt2"."""
@@ -64,10 +71,10 @@ class Vocabulary:
 
 
 def tiny_llama(
-    path: Path, *, n_vocab: int = 512, dtype: str = "F32", seed: int = 0, shape: Shape | None = None, name: str = "tiny llama"
+    path: Path, *, n_vocab: int = 512, dtype: str = "F32", seed: int = 0, shape: Shape = TINY, name: str = "tiny llama"
 ) -> Path:
     """A Llama with a SentencePiece vocabulary; `dtype` is "F32", "F16" or "Q8_0"."""
-    return write_model(path, shape or Shape(), spm_vocabulary(n_vocab), random_weights(dtype, seed), dtype=dtype, name=name)
+    return write_model(path, shape, spm_vocabulary(n_vocab), random_weights(dtype, seed), dtype=dtype, name=name)
 
 
 def tiny_qwen2(path: Path, *, n_vocab: int = 512, dtype: str = "F32", seed: int = 0, name: str = "tiny qwen2") -> Path:

@@ -16,9 +16,13 @@ import torch
 from model import Config
 
 NAME = "Fairy Tales"
-DESCRIPTION = "A very small story teller for looking inside: trained from scratch on public-domain children's stories, in English only."
+DESCRIPTION = "A very small story teller for looking inside, trained from scratch on public-domain children's stories."
 LICENCE = "apache-2.0"
-FILE_TYPES = {"F32": gguf.LlamaFileType.ALL_F32, "F16": gguf.LlamaFileType.MOSTLY_F16, "Q8_0": gguf.LlamaFileType.MOSTLY_Q8_0}
+FILE_TYPES = {
+    "F32": gguf.LlamaFileType.ALL_F32,
+    "F16": gguf.LlamaFileType.MOSTLY_F16,
+    "Q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
+}
 
 
 def export(run: Path, path: Path, dtype: str) -> None:
