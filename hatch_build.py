@@ -15,7 +15,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 BUILT = ("widget.js", "widget.css")
-NOT_SOURCES = {"node_modules", "test"}
+NOT_SOURCES = {"build", "node_modules", "test"}
 
 
 class FrontEnd:
