@@ -1,0 +1,231 @@
+/** The page's end of the line to the kernel, one per model: frames in, commands out, what is known about both. */
+import { type Failure, LIMITS, type State, type ToKernel, type ToPage } from "./protocol.js";
+import { Store } from "./store.js";
+import { decode } from "./wire.js";
+
+export interface Settings {
+  temperature: number;
+  top_k: number;
+  top_p: number;
+  min_p: number;
+  seed: number | null;
+  max_tokens: number;
+}
+
+export interface ModelCard {
+  name: string;
+  architecture: string;
+  parameters: number;
+  quantisation: string;
+  n_ctx_train: number;
+  n_vocab: number;
+}
+
+export interface Status {
+  state: State;
+  model: ModelCard | null;
+  n_ctx: number;
+  used: number;
+  tokens_per_second: number | null;
+  rss: number;
+  progress: number | null;
+  error: Failure | null;
+  finish: "length" | "eog" | "stop" | "context" | "cancelled" | null;
+  code: string;
+}
+
+/** What of the widget's model is used here; anywidget's, or a stand-in's. */
+export interface Model {
+  get(name: string): unknown;
+  on(event: string, callback: (...args: never[]) => void): void;
+  off(event: string, callback: (...args: never[]) => void): void;
+  send(content: unknown, callbacks?: unknown, buffers?: ArrayBuffer[]): void;
+  comm_live?: boolean;
+}
+
+type WithoutId<T> = T extends { id: number } ? Omit<T, "id"> : never;
+export type Command = WithoutId<ToKernel>;
+
+/** How long a command may stay unanswered before the page says so. */
+const PATIENCE_MS = 10_000;
+/** How long the page's own selection holds against a kernel that has not heard of it yet. */
+const SELECTION_MS = 1_500;
+/** One replay is asked for at a time; this long after the last one it counts as lost. */
+const REPLAY_MS = 1_000;
+
+const TRAITS = ["panels", "prompt", "settings", "status", "selection"] as const;
+
+const IDLE: Status = {
+  state: "empty",
+  model: null,
+  n_ctx: 0,
+  used: 0,
+  tokens_per_second: null,
+  rss: 0,
+  progress: null,
+  error: null,
+  finish: null,
+  code: "",
+};
+
+export class Link {
+  readonly store = new Store();
+  /** Why the kernel cannot be reached, "" where it can. */
+  silence = "";
+  /** What went wrong with the last command, until another one is given. */
+  failure: Failure | null = null;
+  views = 0;
+
+  readonly #model: Model;
+  readonly #listeners = new Set<() => void>();
+  readonly #waiting = new Map<number, { sent: number; settle: (failure: Failure | null) => void }>();
+  readonly #heart: ReturnType<typeof setInterval>;
+  #id = 0;
+  #asked = Number.NEGATIVE_INFINITY;
+  #chosen: { node: number; until: number } | null = null;
+
+  constructor(model: Model) {
+    this.#model = model;
+    model.on("msg:custom", this.#receive);
+    model.on("comm_live_update", this.#disconnected);
+    for (const trait of TRAITS) model.on(`change:${trait}`, this.#traitChanged);
+    this.#heart = setInterval(this.#beat, LIMITS.heartbeat_ms);
+    if (model.comm_live === false) this.#disconnected();
+    this.#replay();
+  }
+
+  close(): void {
+    clearInterval(this.#heart);
+    this.#model.off("msg:custom", this.#receive);
+    this.#model.off("comm_live_update", this.#disconnected);
+    for (const trait of TRAITS) this.#model.off(`change:${trait}`, this.#traitChanged);
+    this.#listeners.clear();
+  }
+
+  /** Calls back whenever anything that a view shows has changed. Returns what ends that. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  get panels(): readonly string[] {
+    return (this.#model.get("panels") as string[] | undefined) ?? ["status", "controls", "stream", "logits", "strip"];
+  }
+
+  get prompt(): string {
+    return (this.#model.get("prompt") as string | undefined) ?? "";
+  }
+
+  get settings(): Partial<Settings> {
+    return (this.#model.get("settings") as Partial<Settings> | undefined) ?? {};
+  }
+
+  get status(): Status {
+    return { ...IDLE, ...(this.#model.get("status") as Partial<Status> | undefined) };
+  }
+
+  get reachable(): boolean {
+    return this.silence === "";
+  }
+
+  /** The node the reader chose, on the path that is shown; -1: none, so that the newest is looked at. */
+  get selection(): number {
+    const trait = (this.#model.get("selection") as number | undefined) ?? -1;
+    const node = this.#chosen && performance.now() < this.#chosen.until ? this.#chosen.node : trait;
+    if (node < 0 || node >= this.store.size || this.store.onPath(node)) return node < this.store.size ? node : -1;
+    // Another branch is shown now: the same place on it.
+    return this.store.at(this.store.depth[node]);
+  }
+
+  select(node: number): void {
+    this.#chosen = { node, until: performance.now() + SELECTION_MS };
+    this.#post({ kind: "select", node });
+    this.#changed();
+  }
+
+  /** Gives the kernel a command; what comes back is why it was refused, or null. */
+  command(command: Command): Promise<Failure | null> {
+    const id = ++this.#id;
+    this.failure = null;
+    return new Promise((settle) => {
+      this.#waiting.set(id, { sent: performance.now(), settle });
+      this.#post({ ...command, id } as ToKernel);
+      this.#changed();
+    });
+  }
+
+  /** A command whose refusal is shown in the banner. */
+  async order(command: Command): Promise<void> {
+    const failure = await this.command(command);
+    if (!failure) return;
+    this.failure = failure;
+    this.#changed();
+  }
+
+  dismiss(): void {
+    this.failure = null;
+    this.#changed();
+  }
+
+  #post(message: ToKernel): void {
+    try {
+      this.#model.send(message);
+    } catch {
+      this.#disconnected();
+    }
+  }
+
+  #replay(): void {
+    const now = performance.now();
+    if (now - this.#asked < REPLAY_MS) return;
+    this.#asked = now;
+    const { epoch, size, seq } = this.store;
+    this.#post({ kind: "replay", epoch, have: size, seq });
+  }
+
+  readonly #receive = (content: ToPage, buffers: readonly DataView[] = []): void => {
+    this.silence = "";
+    if (content.kind === "rows" && buffers.length) this.#rows(buffers[0]);
+    else if (content.kind === "reply") {
+      this.#waiting
+        .get(content.id)
+        ?.settle(content.ok ? null : (content.error ?? { type: "Error", message: "refused" }));
+      this.#waiting.delete(content.id);
+    }
+    this.#changed();
+  };
+
+  #rows(bytes: DataView): void {
+    try {
+      if (this.store.apply(decode(bytes)) === "gap") this.#replay();
+      else this.#asked = Number.NEGATIVE_INFINITY;
+    } catch (error) {
+      this.failure = { type: "WireError", message: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
+  readonly #beat = (): void => {
+    if (this.store.incomplete) this.#replay();
+    this.#post({ kind: "alive", seq: this.store.seq, views: this.views });
+    const now = performance.now();
+    const late = [...this.#waiting.values()].some(({ sent }) => now - sent > PATIENCE_MS);
+    if (late && this.reachable && this.status.state !== "loading") {
+      this.silence = "The kernel does not answer. It may be busy with another cell, or have ended.";
+      this.#changed();
+    }
+  };
+
+  readonly #disconnected = (): void => {
+    this.silence = "The kernel was restarted or has ended. Run the cell again for a live widget.";
+    this.#changed();
+  };
+
+  readonly #traitChanged = (): void => {
+    if (this.#chosen?.node === this.#model.get("selection")) this.#chosen = null;
+    this.#changed();
+  };
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener();
+  }
+}

@@ -1,0 +1,249 @@
+/** Snapshot + deltas -> state. Pure: no model, no page, no clock. */
+import { COLUMNS, type Columns } from "./protocol.js";
+import { type Decoded, decodeText, isContinuation, type Part } from "./text.js";
+import type { Frame } from "./wire.js";
+
+type Column = Columns[keyof Columns];
+
+/** What came of a frame. After a `gap` the kernel has to send again from `size` on. */
+export type Outcome = "applied" | "stale" | "gap";
+
+export interface Alternative {
+  id: number;
+  rank: number;
+  probability: number;
+  /** Whether the sampler's last stage left it; true for all where no sampler ran. */
+  kept: boolean;
+  chosen: boolean;
+}
+
+export interface Distribution {
+  alternatives: Alternative[];
+  /** Probability of all that is not listed. */
+  rest: number;
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+/** `array` with room for `size` elements, doubled so that appending costs the same however long it is. */
+function grown<T extends Column>(array: T, size: number): T {
+  if (size <= array.length) return array;
+  const larger = new (array.constructor as new (n: number) => T)(Math.max(size, 2 * array.length, 256));
+  larger.set(array);
+  return larger;
+}
+
+export class Store {
+  epoch = 0;
+  seq = 0;
+  /** Nodes held: they are numbered from 0 in the order they were recorded. */
+  size = 0;
+  k = 0;
+  /** Tip of the path as the kernel says; it may lie ahead of `size` while a replay arrives. */
+  head = -1;
+  columns = emptyColumns();
+  readonly pieces = new Map<number, Uint8Array>();
+
+  /** Position of each node in its sequence. */
+  depth = new Int32Array(256);
+  /** Node at each position, from the root to the head. */
+  path = new Int32Array(256);
+  length = 0;
+
+  /**
+   * A unit is what is drawn as one: a token, or the tokens that share a character.
+   * First position of each unit, and unit of each position.
+   */
+  unitStart = new Int32Array(256);
+  unitOf = new Int32Array(256);
+  units = 0;
+
+  readonly #listeners = new Set<(unit: number) => void>();
+
+  /** Calls back with the first unit that changed, each time the path does. Returns what ends that. */
+  onUnits(listener: (unit: number) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Whether frames are still to come before the kernel's path can be drawn. */
+  get incomplete(): boolean {
+    return this.head >= this.size;
+  }
+
+  apply(frame: Frame): Outcome {
+    if (frame.epoch < this.epoch) return "stale";
+    if (frame.epoch > this.epoch) {
+      if (frame.start > 0) return "gap";
+      this.#reset(frame.epoch);
+    }
+    if (frame.start > this.size) return "gap";
+    for (const [id, bytes] of frame.pieces) this.pieces.set(id, bytes);
+    this.#append(frame);
+    this.seq = frame.seq;
+    this.head = frame.head;
+    if (!this.incomplete) this.#follow();
+    return "applied";
+  }
+
+  /** Node at a position of the path, -1 where there is none. */
+  at(position: number): number {
+    return position >= 0 && position < this.length ? this.path[position] : -1;
+  }
+
+  onPath(node: number): boolean {
+    return node >= 0 && node < this.size && this.at(this.depth[node]) === node;
+  }
+
+  bytes(id: number): Uint8Array {
+    return this.pieces.get(id) ?? NO_BYTES;
+  }
+
+  /** One token by itself; bytes of unfinished characters as numbers. */
+  piece(id: number): Part[] {
+    return decodeText(this.bytes(id)).parts;
+  }
+
+  /** Positions of a unit: from, and behind the last. */
+  unitSpan(unit: number): [from: number, to: number] {
+    return [this.unitStart[unit], unit + 1 < this.units ? this.unitStart[unit + 1] : this.length];
+  }
+
+  unitText(unit: number): Part[] {
+    const [from, to] = this.unitSpan(unit);
+    return this.#text(from, to).parts;
+  }
+
+  distribution(node: number): Distribution {
+    const { token_id, top_ids, top_logprobs, top_kept, kept, logprob, rank, tail } = this.columns;
+    const alternatives: Alternative[] = [];
+    const sampled = kept[node] > 0;
+    let found = false;
+    for (let i = 0; i < this.k; i++) {
+      const id = top_ids[node * this.k + i];
+      if (id < 0) break;
+      const chosen = id === token_id[node];
+      found ||= chosen;
+      alternatives.push({
+        id,
+        rank: i + 1,
+        probability: Math.exp(top_logprobs[node * this.k + i]),
+        kept: !sampled || ((top_kept[node] >>> i) & 1) === 1,
+        chosen,
+      });
+    }
+    let rest = tail[node];
+    if (!found && rank[node] > 0) {
+      const probability = Math.exp(logprob[node]);
+      alternatives.push({ id: token_id[node], rank: rank[node], probability, kept: true, chosen: true });
+      rest = Math.max(0, rest - probability);
+    }
+    return { alternatives, rest };
+  }
+
+  #reset(epoch: number): void {
+    this.epoch = epoch;
+    this.size = 0;
+    this.k = 0;
+    this.head = -1;
+    this.length = 0;
+    this.#unite(0);
+  }
+
+  /** Takes the rows that are new; those held already are the same. */
+  #append(frame: Frame): void {
+    const end = frame.start + frame.rows;
+    if (end <= this.size) return;
+    if (this.size === 0) this.k = frame.k;
+    if (frame.k !== this.k) throw new RangeError(`a frame has ${frame.k} alternatives a row, its trace ${this.k}`);
+    const skip = this.size - frame.start;
+    const columns = this.columns as unknown as Record<string, Column>;
+    for (const [name, , width] of COLUMNS) {
+      const n = width === "k" ? this.k : width;
+      columns[name] = grown(columns[name], end * n);
+      columns[name].set(frame.columns[name].subarray(skip * n), this.size * n);
+    }
+    this.depth = grown(this.depth, end);
+    for (let node = this.size; node < end; node++) {
+      const parent = this.columns.parent[node];
+      this.depth[node] = parent < 0 ? 0 : this.depth[parent] + 1;
+    }
+    this.size = end;
+  }
+
+  /** Moves the path to the head. Only what differs from the path so far is walked. */
+  #follow(): void {
+    let node = this.head;
+    const end = node < 0 ? 0 : this.depth[node] + 1;
+    this.path = grown(this.path, end);
+    let keep = end;
+    while (node >= 0 && !(keep <= this.length && this.path[keep - 1] === node)) {
+      this.path[--keep] = node;
+      node = this.columns.parent[node];
+    }
+    if (keep === end && end === this.length) return;
+    this.length = end;
+    this.#unite(keep);
+  }
+
+  /** Joins the tokens from a position on into units. */
+  #unite(position: number): void {
+    let from = Math.min(position, this.length);
+    // The unit before may go on: it ends where the path ended, perhaps within a character.
+    if (from > 0) from = this.unitStart[this.unitOf[from - 1]];
+    let unit = from > 0 ? this.unitOf[from - 1] + 1 : 0;
+    const first = unit;
+    this.unitStart = grown(this.unitStart, this.length + 1);
+    this.unitOf = grown(this.unitOf, this.length);
+    for (let at = from; at < this.length; unit++) {
+      this.unitStart[unit] = at;
+      do this.unitOf[at++] = unit;
+      while (at < this.length && this.#continues(this.unitStart[unit], at));
+    }
+    this.units = unit;
+    for (const listener of this.#listeners) listener(first);
+  }
+
+  /** Whether the token at `at` goes on with a character that the tokens from `from` on left unfinished. */
+  #continues(from: number, at: number): boolean {
+    const next = this.bytes(this.columns.token_id[this.path[at]]);
+    if (!next.length || !isContinuation(next[0])) return false;
+    const { open } = this.#text(from, at);
+    if (!open) return false;
+    const bytes = concat([this.#bytes(from, at).slice(-open), next]);
+    const joined = decodeText(bytes);
+    return typeof joined.parts[0] === "string" || joined.open === bytes.length;
+  }
+
+  #bytes(from: number, to: number): Uint8Array {
+    const tokens = Array.from(this.path.subarray(from, to), (node) => this.bytes(this.columns.token_id[node]));
+    return tokens.length === 1 ? tokens[0] : concat(tokens);
+  }
+
+  #text(from: number, to: number): Decoded {
+    return decodeText(this.#bytes(from, to));
+  }
+}
+
+function concat(arrays: readonly Uint8Array[]): Uint8Array {
+  return Uint8Array.from(arrays.flatMap((array) => [...array]));
+}
+
+function emptyColumns(): Columns {
+  return {
+    parent: new Int32Array(0),
+    token_id: new Int32Array(0),
+    logprob: new Float32Array(0),
+    entropy: new Float32Array(0),
+    rank: new Int32Array(0),
+    sampled_prob: new Float32Array(0),
+    kept: new Int32Array(0),
+    draw: new Float32Array(0),
+    ms: new Float32Array(0),
+    tail: new Float32Array(0),
+    top_ids: new Int32Array(0),
+    top_logprobs: new Float32Array(0),
+    top_kept: new Uint32Array(0),
+    kind: new Uint8Array(0),
+  };
+}

@@ -1,0 +1,29 @@
+/** What went wrong, said where the reader looks. */
+import { h, setText, type View } from "../dom.js";
+import type { Link } from "../link.js";
+
+export function banner(link: Link): View {
+  const type = h("strong", { class: "error-type" });
+  const message = h("span", { class: "error-message" });
+  const dismiss = h(
+    "button",
+    { type: "button", class: "quiet", "data-action": "dismiss", "aria-label": "Dismiss" },
+    "✕",
+  );
+  const element = h("div", { class: "error-banner", role: "alert", "data-testid": "error" }, type, message, dismiss);
+  dismiss.addEventListener("click", () => link.dismiss());
+
+  return {
+    element,
+    draw() {
+      const failure = link.reachable
+        ? (link.status.error ?? link.failure)
+        : { type: "No kernel", message: link.silence };
+      element.hidden = !failure;
+      setText(type, failure?.type ?? "");
+      setText(message, failure?.message ?? "");
+      // What the kernel holds against its state goes away with that state.
+      dismiss.hidden = failure !== link.failure;
+    },
+  };
+}

@@ -1,0 +1,61 @@
+/** The scale of the colours, and the line of Python that the last gesture was. */
+
+import { h, setText, type View } from "../dom.js";
+import { css, FULL, flame, STEPS, type Theme } from "../draw/colour.js";
+import type { Link } from "../link.js";
+
+export function legend(link: Link, theme: () => Theme): View {
+  const scale = h("span", { class: "legend-scale", "aria-hidden": "true" });
+  const code = h("code", { class: "legend-code", "data-testid": "code" });
+  const copy = h(
+    "button",
+    { type: "button", class: "quiet", "data-action": "copy", title: "Copy this line of Python" },
+    "copy",
+  );
+  const python = h("span", { class: "legend-python" }, code, copy);
+  const element = h(
+    "footer",
+    { class: "legend" },
+    h(
+      "span",
+      { class: "legend-colours", title: "Surprisal is -ln p: how little the model expected the token" },
+      "surprisal ",
+      scale,
+      ` 0 – ${FULL} nats`,
+    ),
+    h("span", { class: "legend-prompt" }, "grey: prompt"),
+    h("span", { class: "legend-forced" }, h("u", {}, "dotted"), ": your choice"),
+    python,
+  );
+  let painted: Theme | null = null;
+
+  copy.addEventListener("click", async () => {
+    const done = await copyText(link.status.code);
+    copy.textContent = done ? "copied" : "select it to copy";
+    setTimeout(() => setText(copy, "copy"), 1_500);
+  });
+
+  return {
+    element,
+    draw() {
+      if (painted !== theme()) {
+        painted = theme();
+        const stops = Array.from({ length: STEPS + 1 }, (_, step) => css(flame(step, theme())));
+        scale.style.backgroundImage = `linear-gradient(to right, ${stops.join(", ")})`;
+      }
+      const line = link.status.code;
+      python.hidden = !line;
+      setText(code, line);
+      code.title = line;
+    },
+  };
+}
+
+async function copyText(text: string): Promise<boolean> {
+  try {
+    await navigator.clipboard.writeText(text); // there only where the page is trusted
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,59 @@
+/** Bytes -> rows. The layout is that of protocol.json; numbers are little-endian, as is every machine that runs a browser. */
+import { COLUMNS, type Columns, HEADER, VERSION } from "./protocol.js";
+
+/** One numbered message of the kernel: `rows` nodes from index `start` on, and the bytes of tokens not sent before. */
+export interface Frame {
+  seq: number;
+  epoch: number;
+  start: number;
+  rows: number;
+  /** Alternatives per row: `top_ids` and `top_logprobs` hold rows * k elements. */
+  k: number;
+  /** The tip of the path that is shown; -1 where there is none. */
+  head: number;
+  columns: Columns;
+  pieces: Map<number, Uint8Array>;
+}
+
+export const ARRAYS = {
+  int32: Int32Array,
+  uint32: Uint32Array,
+  float32: Float32Array,
+  uint8: Uint8Array,
+} as const;
+
+export function decode(message: ArrayBuffer | ArrayBufferView): Frame {
+  const view =
+    message instanceof ArrayBuffer
+      ? new DataView(message)
+      : new DataView(message.buffer, message.byteOffset, message.byteLength);
+  // A copy of one's own starts at an address that every typed array may have, and keeps no larger buffer alive.
+  const bytes = view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength) as ArrayBuffer;
+  const data = new DataView(bytes);
+
+  const header: Record<string, number> = {};
+  HEADER.forEach(([name, dtype], i) => {
+    header[name] = dtype === "int32" ? data.getInt32(4 * i, true) : data.getUint32(4 * i, true);
+  });
+  if (header.version !== VERSION)
+    throw new RangeError(`this page reads version ${VERSION} of the wire, the kernel sent version ${header.version}`);
+
+  let at = 4 * HEADER.length;
+  const columns: Record<string, ArrayBufferView> = {};
+  for (const [name, dtype, width] of COLUMNS) {
+    const size = header.rows * (width === "k" ? header.k : width);
+    columns[name] = new ARRAYS[dtype](bytes, at, size); // throws where the frame was cut short
+    at += size * ARRAYS[dtype].BYTES_PER_ELEMENT;
+  }
+
+  const pieces = new Map<number, Uint8Array>();
+  for (let i = 0; i < header.pieces; i++) {
+    const size = data.getUint16(at + 4, true);
+    pieces.set(data.getInt32(at, true), new Uint8Array(bytes, at + 6, size));
+    at += 6 + size;
+  }
+  if (at !== bytes.byteLength)
+    throw new RangeError(`a frame of ${bytes.byteLength} bytes should have been ${at} bytes long`);
+  const { seq, epoch, start, rows, k, head } = header as unknown as Frame;
+  return { seq, epoch, start, rows, k, head, columns: columns as unknown as Columns, pieces };
+}
