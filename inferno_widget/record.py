@@ -94,3 +94,20 @@ def record_dtype(k: int) -> np.dtype[np.void]:
             ("top_kept", np.bool_, (k,)),
         ]
     )
+
+
+def write_row(row: np.void, record: StepRecord) -> None:
+    """Put a record into an element of an array of `record_dtype`; missing alternatives get id -1."""
+    for name, value in zip(StepRecord._fields[:-3], record[:-3], strict=True):
+        row[name] = value
+    n = len(record.top_ids)
+    row["top_ids"][:n], row["top_logprobs"][:n], row["top_kept"][:n] = record[-3:]
+    row["top_ids"][n:] = -1
+
+
+def from_row(row: np.void) -> StepRecord:
+    """The inverse of `write_row`."""
+    position, token, kind, *numbers = (row[name].item() for name in StepRecord._fields[:-3])
+    ids, logprobs, kept = row["top_ids"], row["top_logprobs"], row["top_kept"]
+    n = int(np.count_nonzero(ids >= 0))
+    return StepRecord(position, token, Kind(kind), *numbers, ids[:n], logprobs[:n], kept[:n])

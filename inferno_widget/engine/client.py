@@ -193,6 +193,7 @@ class EngineClient:
         self.path, self.options, self.n_ctx = path, options, options.n_ctx
         self.generation = 0
         self._n_vocab = n_vocab
+        self._closed = False
         self._child: _Child | None = None
         self._end: Callable[[], object] = lambda: None
         self._starting = threading.Lock()
@@ -216,6 +217,8 @@ class EngineClient:
         ModelLoadError, Cancelled, EngineDiedError
         """
         with self._starting:
+            if self._closed:
+                raise InfernoError("the model is closed")
             if self.pid is not None:
                 return
             self._end()
@@ -232,10 +235,10 @@ class EngineClient:
                 raise
             self._child = child
             self.generation += 1
-            self._pieces.clear()
 
     def close(self) -> None:
         with self._starting:
+            self._closed = True
             self._child = None
             self._end()
 

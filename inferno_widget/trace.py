@@ -1,0 +1,186 @@
+"""What a session did: a tree of records in columns that only ever grows."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .record import Kind, StepRecord, from_row, record_dtype, write_row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Trace:
+    """A tree of tokens, each with what the model predicted there.
+
+    Nodes are numbered as they come; a fork adds a node whose parent is an earlier one. The path from the
+    root to `head` is the current text.
+
+    Parameters
+    ----------
+    k : alternatives stored a token
+    model : name, file, size and fingerprint of the model, for the record
+    control : ids of control tokens, which are no part of the text
+
+    Attributes
+    ----------
+    head : node at the end of the current path; -1 while there is none
+    runs : one dict a run: sampler settings, versions, start time
+    pieces : token id -> its bytes, for every id that occurs here
+    """
+
+    def __init__(self, k: int, *, model: Mapping[str, Any] | None = None, control: Iterable[int] = ()) -> None:
+        self.k = k
+        self.model = dict(model or {})
+        self.control = frozenset(control)
+        self.runs: list[dict[str, Any]] = []
+        self.pieces: dict[int, bytes] = {}
+        self._n = 0
+        self._rows = np.zeros(64, node_dtype(k))
+        self._path: list[int] = []
+
+    def __len__(self) -> int:
+        """Nodes in the whole tree."""
+        return self._n
+
+    def __repr__(self) -> str:
+        return f"<Trace {len(self._path)} tokens on the path, {self._n} nodes, {len(self.runs)} runs>"
+
+    def __iter__(self) -> Iterator[StepRecord]:
+        """The records of the current path."""
+        return (self.record(node) for node in self.path())
+
+    # --- growing --------------------------------------------------------------------------------------
+
+    def append(self, record: StepRecord, pieces: Mapping[int, bytes]) -> int:
+        """Add a child of the head, move there, and return its node.
+
+        A reader in another thread sees the row whole or not at all.
+        """
+        if self._n == len(self._rows):
+            self._rows = np.concatenate([self._rows, np.zeros(len(self._rows), self._rows.dtype)])
+        row = self._rows[self._n]
+        write_row(row, record)
+        row["parent"], row["run"] = self.head, len(self.runs) - 1
+        for token in (record.token_id, *record.top_ids.tolist()):
+            if token not in self.pieces:
+                self.pieces[token] = pieces[token]
+        self._n += 1
+        self._path.append(self._n - 1)
+        return self._n - 1
+
+    def goto(self, node: int) -> None:
+        """Make the path to `node` the current one; -1 is the empty path."""
+        self._path = self.path(node).tolist()
+
+    # --- reading --------------------------------------------------------------------------------------
+
+    @property
+    def head(self) -> int:
+        path = self._path
+        return path[-1] if path else -1
+
+    @property
+    def nodes(self) -> NDArray[np.void]:
+        """All rows of the tree, as a read-only array of `node_dtype(k)`."""
+        rows = self._rows[: self._n]
+        rows.flags.writeable = False
+        return rows
+
+    def path(self, node: int | None = None) -> NDArray[np.int32]:
+        """Nodes from the root to `node` (the head when None), int32 [n]."""
+        if node is None:
+            return np.array(self._path, np.int32)
+        if not -1 <= node < self._n:
+            raise IndexError(f"node {node} is not in a trace of {self._n} nodes")
+        parents, found = self._rows["parent"], []
+        while node >= 0:
+            found.append(node)
+            node = int(parents[node])
+        return np.array(found[::-1], np.int32)
+
+    def record(self, node: int) -> StepRecord:
+        """The record of one node."""
+        if not 0 <= node < self._n:
+            raise IndexError(f"node {node} is not in a trace of {self._n} nodes")
+        return from_row(self.nodes[node])
+
+    def column(self, name: str, *, tree: bool = False) -> NDArray[Any]:
+        """One column of `node_dtype`, of the current path or of every node."""
+        column: NDArray[Any] = self.nodes[name]
+        return column if tree else column[self.path()]
+
+    @property
+    def text(self) -> str:
+        """The current path as text: control tokens left out, and a character that is not whole yet."""
+        return "".join(self.texts(self.path()))
+
+    def texts(self, nodes: Iterable[int]) -> list[str]:
+        """Text of each node of a path: a character belongs to the token that completes it."""
+        decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        ids = self._rows["token_id"]
+        return [
+            "" if (token := int(ids[node])) in self.control else decoder.decode(self.pieces[token]) for node in nodes
+        ]
+
+    def to_pandas(self, *, tree: bool = False) -> pd.DataFrame:
+        """A row a token, in order, of the current path (or of every node with ``tree=True``).
+
+        Columns are those of `StepRecord`, with `node`, `parent`, `piece` (the token's own bytes), `text`
+        (str, where a whole character ends) and `run`.
+
+        Raises
+        ------
+        ImportError
+            Without pandas: ``pip install "inferno_widget[pandas]"``.
+        """
+        try:
+            import pandas as pd  # noqa: PLC0415  an extra
+        except ImportError as error:
+            raise ImportError('to_pandas() needs pandas: pip install "inferno_widget[pandas]"') from error
+        nodes = np.arange(self._n, dtype=np.int32) if tree else self.path()
+        rows = self.nodes[nodes]
+        columns: dict[str, Any] = {"node": nodes, "parent": rows["parent"], "position": rows["position"]}
+        columns["token_id"] = rows["token_id"]
+        columns["piece"] = [self.pieces[int(token)] for token in rows["token_id"]]
+        columns["text"] = self._tree_texts() if tree else self.texts(nodes)
+        columns["kind"] = pd.Categorical.from_codes(rows["kind"], [kind.name.lower() for kind in Kind])
+        for name in ("logprob", "entropy", "rank", "sampled_prob", "kept", "draw", "ms", "tail"):
+            columns[name] = rows[name]
+        for name in ("top_ids", "top_logprobs", "top_kept"):
+            columns[name] = list(rows[name])
+        return pd.DataFrame({**columns, "run": rows["run"]})
+
+    def _tree_texts(self) -> list[str]:
+        return [self.texts(self.path(node))[-1] for node in range(self._n)]
+
+    # --- files ----------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write an ``.inferno`` file; `files` documents the format."""
+        from .files import save  # noqa: PLC0415  stands to the right
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Trace:
+        """Read an ``.inferno`` file. Raises `TraceFileError` when it is not one."""
+        from .files import load  # noqa: PLC0415  stands to the right
+
+        return load(path)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        from .widget import Inferno  # noqa: PLC0415  drawn only when asked
+
+        return Inferno(self)._repr_mimebundle_(**kwargs)
+
+
+def node_dtype(k: int) -> np.dtype[np.void]:
+    """`record_dtype(k)` with the node's `parent` (-1 for the root) and its `run`."""
+    return np.dtype([*record_dtype(k).descr, ("parent", np.int32), ("run", np.int32)])
