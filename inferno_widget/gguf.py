@@ -29,7 +29,7 @@ Value: TypeAlias = Scalar | list[Scalar]
 VERSIONS = (2, 3)
 FIRST_READ = 1 << 24
 """Bytes; holds the header of nearly every model."""
-MAX_HEADER = 1 << 28
+MAX_HEADER = 1 << 27
 MAX_COUNT = 1 << 20
 """Keys or tensors. With `MAX_HEADER` it bounds the time and memory that a hostile file can take."""
 MAX_DIMENSIONS = 4

@@ -92,6 +92,24 @@ def write_model(path: Path, shape: Shape, vocabulary: Vocabulary, weights: Weigh
     add_vocabulary(writer, vocabulary)
     for tensor, (data, kind) in tensors(shape, len(vocabulary.tokens), weights):
         writer.add_tensor(tensor, data, raw_dtype=kind)
+    return finished(writer, path)
+
+
+def f32_copy(source: Path, path: Path) -> Path:
+    """The same model with its weights dequantised, for comparisons without llama.cpp's rounding of activations."""
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(path, reader.fields["general.architecture"].contents())
+    for name, entry in reader.fields.items():
+        if not name.startswith("GGUF.") and name not in ("general.architecture", "general.file_type"):
+            kind, *elements = entry.types
+            writer.add_key_value(name, entry.contents(), kind, elements[-1] if elements else None)
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, gguf.dequantize(tensor.data, tensor.tensor_type))
+    return finished(writer, path)
+
+
+def finished(writer: gguf.GGUFWriter, path: Path) -> Path:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
