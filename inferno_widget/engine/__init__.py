@@ -10,8 +10,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NewType, Protocol
 
-from ..record import Floats, Ids, StepRecord
-from ..sampling import Sampler
+from inferno_widget.record import Floats, Ids, StepRecord
+from inferno_widget.sampling import Sampler
 
 Branch = NewType("Branch", int)
 """A sequence of tokens in an engine, possibly sharing its beginning with others."""
@@ -63,12 +63,14 @@ class Request:
     n : tokens at most
     k : alternatives to record
     stop : strings that end the run when the generated text holds one
+    begun : the end of what an earlier run generated, where a stop string may have begun
     """
 
     sampler: Sampler
     n: int
     k: int = 20
     stop: tuple[str, ...] = ()
+    begun: bytes = b""
 
 
 class Engine(Protocol):

@@ -8,18 +8,18 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import llama_cpp.llama_cpp as C
 import numpy as np
 
-from ..errors import Cancelled, ContextFullError, InfernoError, ModelLoadError
-from ..record import Floats, Ids, Kind, StepRecord
-from ..sampling import Choice
-from ..stats import describe
-from . import Branch, Finish, Options, Processor, Progress, Request
+from inferno_widget.engine import Branch, Finish, Options, Processor, Progress, Request
+from inferno_widget.errors import Cancelled, ContextFullError, InfernoError, ModelLoadError
+from inferno_widget.record import Floats, Ids, Kind, StepRecord
+from inferno_widget.sampling import Choice
+from inferno_widget.stats import describe
 
 N_SEQ_MAX = 256
 ROWS_BYTES = 32 << 20
@@ -30,7 +30,7 @@ KV_TYPES = {"f32": 0, "f16": 1, "q8_0": 8, "bf16": 30}
 
 
 class Flag(Protocol):
-    """A cancel flag that native code can read: `address` points at "\\0", or at "\\1\\0" when it is set."""
+    r"""A cancel flag that native code can read: `address` points at "\0", or at "\1\0" when it is set."""
 
     address: int
 
@@ -115,13 +115,13 @@ class LlamaEngine:
         self.log = _Log()
         self.options = options
         self.model = self._load(path, options, cancel, progress)
-        self.context = self._open(options)
         self.vocabulary = C.llama_model_get_vocab(self.model)
         self.n_vocab: int = C.llama_vocab_n_tokens(self.vocabulary)
+        self._rows = max(1, min(options.n_batch, ROWS_BYTES // (4 * self.n_vocab)))
+        self.context = self._open(options)
         self.n_ctx: int = C.llama_n_ctx(self.context)
         self.memory = C.llama_get_memory(self.context)
         self._batch = _Batch(options.n_batch)
-        self._rows = max(1, min(options.n_batch, ROWS_BYTES // (4 * self.n_vocab)))
         self._sequences: dict[Branch, _Sequence] = {}  # the least recently used first
         self._free = list(range(N_SEQ_MAX))
         self._next = 0
@@ -137,7 +137,7 @@ class LlamaEngine:
             return not cancel.is_set()
 
         params.progress_callback = callback = C.llama_progress_callback(report)
-        model = C.llama_model_load_from_file(path.encode(), params)
+        model = C.llama_model_load_from_file(os.fsencode(path), params)
         del callback  # llama.cpp calls it only while it loads
         if cancel.is_set():
             raise Cancelled("loading was cancelled")
@@ -154,7 +154,9 @@ class LlamaEngine:
         params.kv_unified = True  # a fork of part of a sequence ends the process otherwise
         params.swa_full = True  # a fork behind the attention window is wrong otherwise
         params.type_k, params.type_v = KV_TYPES[options.type_k], KV_TYPES[options.type_v]
-        params.n_outputs_max = params.n_outputs_max_per_seq = options.n_batch
+        params.n_outputs_max = params.n_outputs_max_per_seq = max(
+            N_SEQ_MAX, self._rows
+        )  # with fewer than sequences it aborts
         context = C.llama_init_from_model(self.model, params)
         if not context:
             raise ModelLoadError(f"llama.cpp cannot make a context of {options.n_ctx:,} tokens: {self.log.reason()}")
@@ -181,9 +183,12 @@ class LlamaEngine:
     def pieces(self, ids: Sequence[int]) -> list[bytes]:
         return [self._piece(token) for token in ids]
 
-    def _piece(self, token: int) -> bytes:
+    def _check_id(self, token: int) -> None:
         if not 0 <= token < self.n_vocab:
             raise InfernoError(f"token id {token} is outside the vocabulary of {self.n_vocab:,}")
+
+    def _piece(self, token: int) -> bytes:
+        self._check_id(token)
         size = 64
         while True:
             buffer = ctypes.create_string_buffer(size)
@@ -210,7 +215,7 @@ class LlamaEngine:
 
     def append(self, branch: Branch, ids: Sequence[int]) -> None:
         s = self._sequences[branch]
-        self._check_room(s, len(ids))
+        self._check_fit(s, ids)
         s.tokens += ids
         s.row = None
 
@@ -241,10 +246,12 @@ class LlamaEngine:
             self._evict_oldest(besides)
         return self._free.pop()
 
-    def _check_room(self, s: _Sequence, n: int) -> None:
-        if len(s.tokens) + n > self.n_ctx:
+    def _check_fit(self, s: _Sequence, ids: Sequence[int]) -> None:
+        for token in ids:
+            self._check_id(token)
+        if len(s.tokens) + len(ids) > self.n_ctx:
             raise ContextFullError(
-                f"{len(s.tokens) + n:,} tokens do not fit into a context of {self.n_ctx:,}; "
+                f"{len(s.tokens) + len(ids):,} tokens do not fit into a context of {self.n_ctx:,}; "
                 "shorten the text or load the model with a larger n_ctx"
             )
 
@@ -254,28 +261,24 @@ class LlamaEngine:
         self, branch: Branch, ids: Sequence[int], *, k: int, cancel: Flag, progress: Progress
     ) -> Generator[StepRecord, None, Finish]:
         s = self._use(branch)
-        self._check_room(s, len(ids))
-        before = self._row(branch, s, cancel, progress) if s.tokens else None
-        for start in range(0, len(ids), self._rows):
-            if cancel.is_set():
-                return "cancelled"
-            chunk = list(ids[start : start + self._rows])
-            try:
-                rows, ms = self._score(branch, s, chunk, cancel)
-            except Cancelled:
-                return "cancelled"
-            for i, token in enumerate(chunk):
-                yield self._record(before, len(s.tokens) - len(chunk) + i, token, Kind.PROMPT, k, ms / len(chunk))
-                before = rows[i]
-            s.row, s.row_ms = rows[-1].copy(), ms
-            progress(min(1.0, (start + len(chunk)) / len(ids)))
+        self._check_fit(s, ids)
+        try:
+            for start in range(0, len(ids), self._rows):
+                if cancel.is_set():
+                    return "cancelled"
+                chunk = list(ids[start : start + self._rows])
+                records = self._score(branch, s, chunk, k, cancel, progress)
+                progress((start + len(chunk)) / len(ids))
+                yield from records
+        except Cancelled:
+            return "cancelled"
         return "length"
 
     def generate(
         self, branch: Branch, request: Request, *, cancel: Flag, progress: Progress, processor: Processor | None = None
     ) -> Generator[StepRecord, None, Finish]:
         s = self._use(branch)
-        text = _Tail(request.stop)
+        text = _Tail(request.stop, request.begun)
         for left in range(request.n - 1, -1, -1):
             if cancel.is_set():
                 return "cancelled"
@@ -287,14 +290,15 @@ class LlamaEngine:
                 return "cancelled"
             started = time.perf_counter()
             logits = processor(np.array(s.tokens, np.int32), row.copy()) if processor else row
-            choice = request.sampler.choose(logits, s.tokens, len(s.tokens))
+            with _naming(len(s.tokens)):
+                choice = request.sampler.choose(logits, s.tokens, len(s.tokens))
             s.tokens.append(choice.token)
             s.row = None
             finish = self._finish(choice.token, text)
             spent = s.row_ms + 1e3 * (time.perf_counter() - started)
             record = self._later(row, len(s.tokens) - 1, choice.token, Kind.GENERATED, request.k, spent, choice)
             if self._sums and not finish and 0 < left < request.n - 1:
-                with self._quietly():  # a cancelled decode is met again, and reported, at the top of the loop
+                with suppress(InfernoError):  # met again at the top of the loop, when this record is safe
                     self._row(branch, s, cancel, progress)
             yield record()
             if finish:
@@ -303,6 +307,8 @@ class LlamaEngine:
 
     def logits(self, branch: Branch, at: int, *, cancel: Flag) -> Floats:
         """The raw row that predicts position `at`."""
+        if not 0 < at <= len(self._sequences[branch].tokens):
+            raise InfernoError(f"nothing predicts position {at} of {len(self._sequences[branch].tokens)} tokens")
         if at == len(self._sequences[branch].tokens):
             return self._row(branch, self._use(branch), cancel, _ignore)
         scratch = self.branch(branch, at)
@@ -315,6 +321,8 @@ class LlamaEngine:
         """The logits after the last token; decodes whatever is not in the cache yet."""
         if s.row is not None:
             return s.row
+        if not s.tokens:
+            raise InfernoError("a branch without a token predicts nothing; prefill it first")
         if s.decoded == len(s.tokens):  # in the cache, but its row is gone: decode the last token once more
             C.llama_memory_seq_rm(self.memory, s.seq, s.decoded - 1, -1)
             s.decoded -= 1
@@ -329,13 +337,22 @@ class LlamaEngine:
         s.row_ms = 1e3 * (time.perf_counter() - started)
         return s.row
 
-    def _score(self, branch: Branch, s: _Sequence, chunk: list[int], cancel: Flag) -> tuple[list[Floats], float]:
-        """Add `chunk` and return the row after each of its tokens, and the milliseconds it took."""
+    def _score(
+        self, branch: Branch, s: _Sequence, chunk: list[int], k: int, cancel: Flag, progress: Progress
+    ) -> list[StepRecord]:
+        """Add `chunk` and describe each of its tokens, all at once: the next decode, whoever's, overwrites the rows."""
+        before = self._row(branch, s, cancel, progress) if s.tokens else None
         started = time.perf_counter()
         self._decode(branch, s, chunk, cancel, score=True)
+        s.row_ms = 1e3 * (time.perf_counter() - started)
+        rows = [before, *(self._output(i) for i in range(len(chunk)))]
+        s.row = self._output(len(chunk) - 1).copy()
+        first = len(s.tokens)
         s.tokens += chunk
-        rows = [self._output(i) for i in range(len(chunk))]
-        return rows, 1e3 * (time.perf_counter() - started)
+        return [
+            self._record(row, first + i, token, Kind.PROMPT, k, s.row_ms / len(chunk))
+            for i, (row, token) in enumerate(zip(rows, chunk, strict=False))
+        ]
 
     def _decode(self, branch: Branch, s: _Sequence, tokens: Sequence[int], cancel: Flag, *, score: bool) -> None:
         if s.seq is None:
@@ -353,12 +370,14 @@ class LlamaEngine:
             if code != 1:
                 raise InfernoError(f"llama.cpp failed to decode (code {code}): {self.log.reason()}")
             if not self._evict_oldest(besides={branch}):
-                raise ContextFullError(f"the context of {self.n_ctx:,} tokens is full; load the model with a larger n_ctx")
+                raise ContextFullError(
+                    f"the context of {self.n_ctx:,} tokens is full; load the model with a larger n_ctx"
+                )
 
     def _output(self, i: int) -> Floats:
         """Row `i` of the last batch, float32 [n_vocab]: a view that the next decode overwrites."""
         row = C.llama_get_logits_ith(self.context, i)
-        return np.frombuffer((ctypes.c_float * self.n_vocab).from_address(ctypes.addressof(row.contents)), np.float32)
+        return np.ctypeslib.as_array(row, (self.n_vocab,))
 
     # --- records --------------------------------------------------------------------------------------
 
@@ -374,29 +393,27 @@ class LlamaEngine:
     ) -> StepRecord:
         if row is None:
             return StepRecord(position, token, kind, ms=ms)
-        try:
+        with _naming(position):
             d = describe(row, token, k)
-        except FloatingPointError as error:
-            raise InfernoError(f"the model's logits for position {position} are broken: {error}") from error
         probability, kept, u, top_kept = math.nan, 0, math.nan, np.zeros(len(d.top_ids), np.bool_)
         if choice:
             probability, kept, u = choice.probability, len(choice.kept), choice.draw
             top_kept = _members(d.top_ids, choice.kept, self.n_vocab)
-        return StepRecord(
-            position, token, kind, d.logprob, d.entropy, d.rank, probability, kept, u, ms, d.tail, d.top_ids, d.top_logprobs, top_kept
-        )
+        before_sampling = (position, token, kind, d.logprob, d.entropy, d.rank)
+        return StepRecord(*before_sampling, probability, kept, u, ms, d.tail, d.top_ids, d.top_logprobs, top_kept)
 
     def _finish(self, token: int, text: _Tail) -> Finish | None:
         if C.llama_vocab_is_eog(self.vocabulary, token):
             return "eog"
         return "stop" if text.stops(self._piece, token) else None
 
-    @contextmanager
-    def _quietly(self) -> Iterator[None]:
-        try:
-            yield
-        except Cancelled:
-            pass
+
+@contextmanager
+def _naming(position: int) -> Iterator[None]:
+    try:
+        yield
+    except FloatingPointError as error:
+        raise InfernoError(f"the logits for position {position} are broken: {error}") from error
 
 
 def _ignore(_: float) -> None: ...
@@ -411,29 +428,34 @@ def _members(ids: Ids, of: Ids, n_vocab: int) -> np.ndarray[Any, np.dtype[np.boo
 class _Tail:
     """The end of a generated text, as far as a stop string can reach back."""
 
-    def __init__(self, stop: Sequence[str]) -> None:
+    def __init__(self, stop: Sequence[str], begun: bytes) -> None:
         self._stop = [text.encode() for text in stop if text]
-        self._reach = max(map(len, self._stop), default=0)
-        self._bytes = b""
+        self._reach = max(map(len, self._stop), default=1) - 1
+        self._bytes = self._end(begun)
 
     def stops(self, piece: Callable[[int], bytes], token: int) -> bool:
         """Whether the text holds a stop string once `token` has come, also one across tokens."""
         if not self._stop:
             return False
         text = self._bytes + piece(token)
-        self._bytes = text[-self._reach :]
+        self._bytes = self._end(text)
         return any(stop in text for stop in self._stop)
+
+    def _end(self, text: bytes) -> bytes:
+        return text[max(0, len(text) - self._reach) :]
 
 
 class _Log:
     """llama.cpp's log: the only place where it says why a load failed."""
 
     WARN, CONTINUED = 3, 5
+    latest: _Log
 
     def __init__(self) -> None:
         self.lines: list[tuple[int, str]] = []
         self._callback = C.llama_log_callback(self._note)
         C.llama_log_set(self._callback, ctypes.c_void_p(0))
+        _Log.latest = self  # llama.cpp keeps the pointer, also when the engine is gone
 
     def _note(self, level: int, text: bytes, _: object) -> None:
         line = text.decode(errors="replace")
