@@ -59,12 +59,12 @@ export const stepOf = (surprisal: number): number =>
 /** The map's own colour at a step: for bars and the legend, which carry no text. */
 export function flame(step: number, theme: Theme): Rgb {
   const t = step / STEPS;
-  return inferno(theme === "light" ? 0.96 - 0.9 * t : 0.17 + 0.83 * t);
+  return inferno(theme === "light" ? 0.95 - 0.9 * t : 0.17 + 0.83 * t);
 }
 
 /** The ground under a token's text. It comes out of the page gently, so that a calm text stays calm. */
 export const ground = (step: number, theme: Theme): Rgb =>
-  step === 0 ? PAGE[theme] : mix(PAGE[theme], flame(step, theme), Math.min(1, 0.5 + (1.1 * step) / STEPS));
+  step === 0 ? PAGE[theme] : mix(PAGE[theme], flame(step, theme), Math.min(1, 0.3 + (1.8 * step) / STEPS));
 
 /** The page's own ink as long as it can be read on that ground, else its opposite, else the stronger extreme. */
 export function ink(on: Rgb, theme: Theme): Rgb {

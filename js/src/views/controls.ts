@@ -14,9 +14,9 @@ const ENABLED: Record<Action, readonly State[]> = {
 };
 
 const BUTTONS: Record<Action, { glyph: string; text: string; title: string }> = {
-  run: { glyph: "▶", text: "Run", title: "Generate from the prompt, afresh (Ctrl+Enter in the prompt)" },
-  pause: { glyph: "⏸", text: "Pause", title: "Hold after the next token" },
-  resume: { glyph: "▶", text: "Resume", title: "Go on from the last token" },
+  run: { glyph: "▶\ufe0e", text: "Run", title: "Generate from the prompt, afresh (Ctrl+Enter in the prompt)" },
+  pause: { glyph: "❚❚", text: "Pause", title: "Hold after the next token" },
+  resume: { glyph: "▶\ufe0e", text: "Resume", title: "Go on from the last token" },
   step: { glyph: "⇥", text: "Step", title: "Generate one token" },
   stop: { glyph: "■", text: "", title: "Stop" },
 };
@@ -81,7 +81,7 @@ export function controls(link: Link): View {
 
 function promptBox(link: Link) {
   const element = h("textarea", {
-    class: "prompt",
+    class: "prompt-box",
     rows: 1,
     "data-field": "prompt",
     "aria-label": "Prompt",
@@ -90,14 +90,14 @@ function promptBox(link: Link) {
   });
   let held: string | null = null; // the kernel's prompt, as last shown
 
-  const fit = (): void => {
+  const resize = (): void => {
     element.style.height = "auto";
     const border = element.offsetHeight - element.clientHeight;
     element.style.height = `${element.scrollHeight + border}px`;
   };
-  element.addEventListener("input", fit);
+  element.addEventListener("input", resize);
   // Its width decides how many lines it needs; it is 0 until the widget is in the page.
-  const observer = globalThis.ResizeObserver && new ResizeObserver(fit);
+  const observer = globalThis.ResizeObserver && new ResizeObserver(resize);
   observer?.observe(element);
 
   return {
@@ -109,7 +109,7 @@ function promptBox(link: Link) {
       if (held === link.prompt) return;
       held = link.prompt;
       element.value = held;
-      fit();
+      resize();
     },
   };
 }
@@ -196,14 +196,14 @@ function settingField(link: Link, name: keyof Settings) {
     setText(error, message);
     setAttribute(input, "aria-invalid", message ? "true" : null);
   };
-  const fit = (): void =>
-    input.style.setProperty("width", `${Math.max(input.value.length || input.placeholder.length, 2) + 0.5}ch`);
+  const resize = (): void =>
+    input.style.setProperty("--width", `${Math.max(input.value.length || input.placeholder.length, 2) + 0.5}ch`);
 
   function revert(): void {
     sent = null;
     input.value = trait();
     say("");
-    fit();
+    resize();
   }
 
   async function commit(): Promise<void> {
@@ -221,10 +221,10 @@ function settingField(link: Link, name: keyof Settings) {
   function nudge(direction: number): void {
     const value = Number(input.value || 0) + direction * step;
     input.value = String(Number(Math.max(0, value).toFixed(4)));
-    fit();
+    resize();
   }
 
-  input.addEventListener("input", fit);
+  input.addEventListener("input", resize);
   input.addEventListener("blur", () => void commit());
   input.addEventListener("focus", () => input.select());
   input.addEventListener("keydown", (event) => {
@@ -244,7 +244,7 @@ function settingField(link: Link, name: keyof Settings) {
       const editing = document.activeElement === input || sent !== null || error.textContent !== "";
       if (!editing && input.value !== trait()) {
         input.value = trait();
-        fit();
+        resize();
       }
       const value = link.settings[name];
       element.classList.toggle("changed", usual !== undefined && value !== undefined && value !== usual);

@@ -57,15 +57,18 @@ export function logits(link: Link): View {
     event.preventDefault();
   });
 
-  function fact(name: string, value: string, title: string): HTMLElement {
-    return h("span", { class: "fact", title }, `${name} `, h("b", {}, value));
+  function fact(name: string, value: string, title: string, unit = ""): HTMLElement {
+    return h("span", { class: "fact", title }, `${name} `, h("b", {}, value), unit);
   }
+
+  const pieceName = (id: number): string => label(store.piece(id)) || `#${id}`;
 
   function drawHead(node: number): void {
     const { rank, entropy, logprob, kept, sampled_prob } = store.columns;
     const position = store.depth[node];
     const [from, to] = store.onPath(node) ? store.unitSpan(store.unitOf[position]) : [position, position + 1];
-    const made = [fact("token", whole(position), "Position in the sequence, from 0")];
+    const name = h("code", { class: "fact-piece" }, pieceName(store.columns.token_id[node]));
+    const made = [fact("token", whole(position), "Position in the sequence, from 0"), name];
     if (to - from > 1) {
       const character = label(store.unitText(store.unitOf[position]));
       made.push(
@@ -78,7 +81,7 @@ export function logits(link: Link): View {
     }
     if (rank[node] > 0) {
       made.push(
-        fact("entropy", `${nats(entropy[node])} nats`, "How undecided the model was, over its whole vocabulary"),
+        fact("entropy", nats(entropy[node]), "How undecided the model was, over its whole vocabulary", " nats"),
         fact("rank", whole(rank[node]), "Place of the token that came among all tokens"),
         fact("p", percent(Math.exp(logprob[node])), "The model's own probability of the token that came"),
       );
@@ -97,7 +100,7 @@ export function logits(link: Link): View {
   function drawRow(row: Row, alternative: Alternative, scale: number, forkable: boolean): void {
     const { id, rank, probability, kept, chosen } = alternative;
     const { element } = row;
-    const name = label(store.piece(id)) || `#${id}`;
+    const name = pieceName(id);
     element.hidden = false;
     element.dataset.tokenId = String(id);
     setAttribute(element, "class", `logits-row${chosen ? " chosen" : ""}${kept ? "" : " cut"}`);

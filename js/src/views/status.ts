@@ -67,7 +67,8 @@ export function status(link: Link): View {
       const shown = link.reachable ? now.state : "closed";
       setAttribute(element, "data-state", shown);
       setText(state, link.reachable ? words(now) : "no kernel");
-      const rated = link.reachable && now.tokens_per_second && now.state !== "loading" && now.state !== "empty";
+      const rated =
+        link.reachable && now.tokens_per_second && ["prefill", "generating", "paused", "ready"].includes(now.state);
       setText(rate, rated ? ` · ${speed(now.tokens_per_second as number)} tok/s` : "");
       context.hidden = !n_ctx;
       meter.style.setProperty("--p", String(n_ctx ? Math.min(1, now.used / n_ctx) : 0));

@@ -147,7 +147,7 @@ export function stream(link: Link): View {
       span?.classList.add("selected");
       span?.setAttribute("aria-selected", "true");
       if (span) span.id = id;
-      setAttribute(text, "aria-activedescendant", span && span.id);
+      setAttribute(text, "aria-activedescendant", span?.id ?? null);
       selected = span;
     }
     if (node !== selectedNode && span) reveal(span);
