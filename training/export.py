@@ -28,7 +28,8 @@ FILE_TYPES = {
 def export(run: Path, path: Path, dtype: str) -> None:
     saved = torch.load(run / "checkpoint.pt", weights_only=True, map_location="cpu")
     config = Config(**saved["config"])
-    writer = gguf.GGUFWriter(path, "llama")
+    part = path.with_suffix(".part")  # whoever has the old file mapped keeps it
+    writer = gguf.GGUFWriter(part, "llama")
     add_card(writer, dtype, sum(weights.numel() for weights in saved["model"].values()))
     add_hyperparameters(writer, config)
     add_vocabulary(writer, tokenizer.load(run / "tokenizer"))
@@ -39,6 +40,7 @@ def export(run: Path, path: Path, dtype: str) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+    part.replace(path)
 
 
 def add_card(writer: gguf.GGUFWriter, dtype: str, n_params: int) -> None:
