@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 class InfernoError(Exception):
     """Root of every error that this package raises on purpose."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore, (type(self), self.args, self.__dict__)  # Exception's own would call __init__ with the message
+
 
 class ModelFileError(InfernoError):
     """A file is not a GGUF model that can be read.
@@ -54,7 +57,9 @@ class EngineDiedError(InfernoError):
     """
 
     def __init__(self, stage: str, exitcode: int | None, reason: str) -> None:
-        super().__init__(f"the engine's process ended during {stage}: {reason}. What was recorded is kept; go on to start a new one.")
+        super().__init__(
+            f"the engine's process ended during {stage}: {reason}. What was recorded is kept; go on to start a new one."
+        )
         self.stage = stage
         self.exitcode = exitcode
 
@@ -67,12 +72,18 @@ class TraceFileError(InfernoError):
     """A file is not an ``.inferno`` trace that this version can read."""
 
 
+def _restore(cls: type[InfernoError], args: tuple[object, ...], state: dict[str, object]) -> InfernoError:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(state)
+    return error
+
+
 _T = TypeVar("_T", bound=type)
 
 
 def hint_unknown_keywords(cls: _T) -> _T:
     """Make a class's constructor name the nearest known keyword when it is given an unknown one."""
-    construct = cls.__init__
+    construct = cls.__init__  # type: ignore[misc]
     known = [name for name in inspect.signature(construct).parameters if name != "self"]
 
     @functools.wraps(construct)
@@ -84,5 +95,5 @@ def hint_unknown_keywords(cls: _T) -> _T:
             raise TypeError(f"{cls.__name__} has no parameter {unknown!r}{hint}")
         construct(self, *args, **kwargs)
 
-    cls.__init__ = checked
+    cls.__init__ = checked  # type: ignore[misc]
     return cls

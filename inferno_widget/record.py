@@ -108,6 +108,6 @@ def write_row(row: np.void, record: StepRecord) -> None:
 def from_row(row: np.void) -> StepRecord:
     """The inverse of `write_row`."""
     position, token, kind, *numbers = (row[name].item() for name in StepRecord._fields[:-3])
-    ids, logprobs, kept = row["top_ids"], row["top_logprobs"], row["top_kept"]
-    n = int(np.count_nonzero(ids >= 0))
-    return StepRecord(position, token, Kind(kind), *numbers, ids[:n], logprobs[:n], kept[:n])
+    n = int(np.count_nonzero(row["top_ids"] >= 0))
+    alternatives = [row[name][:n] for name in StepRecord._fields[-3:]]
+    return StepRecord(position, token, Kind(kind), *numbers, *alternatives)

@@ -84,7 +84,7 @@ class Sampler:
     repeat_penalty : divides (or, below 0, multiplies) the logits of recent tokens; 1 is off
     frequency_penalty, presence_penalty : subtracted per occurrence and once; 0 is off
     penalty_last_n : how many recent tokens the penalties see; 0 is none, -1 is all
-    logit_bias : token id -> number added to its logit
+    logit_bias : token id -> number added to its logit; -inf forbids it
     seed : of the dice, 0 to 2**64 - 1; None takes a new one for every run and records it
 
     Raises
@@ -113,9 +113,11 @@ class Sampler:
             _check(name, getattr(self, name), low, high, whole=name in _WHOLE)
         if self.seed is not None:
             _check("seed", self.seed, 0, 2**64 - 1, whole=True)
+        if not isinstance(self.logit_bias, Mapping):
+            raise TypeError(f"logit_bias must map token ids to numbers, not {self.logit_bias!r}")
         for token, bias in self.logit_bias.items():
             _check("logit_bias's token id", token, 0, 2**31 - 1, whole=True)
-            _check(f"logit_bias[{token}]", bias, -math.inf, math.inf)
+            _check(f"logit_bias[{token}]", bias, -math.inf, 1e6)
 
     def __getstate__(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}  # not the cached stages
@@ -151,7 +153,15 @@ class Sampler:
 
         It is where the position's uniform number falls on the cumulative probability of the candidates in
         falling order, ties by id.
+
+        Raises
+        ------
+        FloatingPointError
+            If the largest logit is NaN or infinite.
         """
+        peak = logits.max()
+        if not np.isfinite(peak):
+            raise FloatingPointError(f"the largest logit is {peak}")
         left = self.candidates(logits, history)
         if len(left.ids) == 1:
             return Choice(int(left.ids[0]), 1.0, math.nan, left.ids)
@@ -169,7 +179,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "top_p": (0.0, 1.0),
     "min_p": (0.0, 1.0),
     "typical_p": (0.0, 1.0),
-    "top_n_sigma": (-math.inf, math.inf),
+    "top_n_sigma": (-math.inf, 1e6),
     "repeat_penalty": (1e-6, 1e6),
     "frequency_penalty": (-1e6, 1e6),
     "presence_penalty": (-1e6, 1e6),
@@ -183,7 +193,7 @@ def _check(name: str, value: object, low: float, high: float, *, whole: bool = F
     if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
         raise TypeError(f"{name} must be {kind}, not {value!r}")
     number = int(value) if whole else float(value)  # type: ignore[call-overload]
-    if math.isnan(number) or (math.isinf(number) and not math.isinf(high)):
+    if math.isnan(number) or (math.isinf(number) and number != low):
         raise ValueError(f"{name} must be finite, not {value!r}")
     if not low <= number <= high:
         raise ValueError(f"{name} must be between {low:g} and {high:g}, not {value!r}")
@@ -246,13 +256,15 @@ def _min_p(c: Candidates, fraction: float) -> Candidates:
 def _temperature(c: Candidates, temperature: float) -> Candidates:
     if temperature == 0:
         return c.take(leading(c.logits, 1))
-    return Candidates(c.ids, (c.logits / np.float32(temperature)).astype(np.float32))
+    with np.errstate(over="ignore"):  # -inf is what a very small temperature leaves of all but the best
+        return Candidates(c.ids, ((c.logits - c.logits.max()).astype(np.float64) / temperature).astype(np.float32))
 
 
 def softmax(logits: Floats) -> np.ndarray[Any, np.dtype[np.float64]]:
     """float64 [n], summing to 1."""
-    weights = np.exp(logits - logits.max())
-    return weights / weights.sum(dtype=np.float64)
+    weights = np.exp(logits - logits.max()).astype(np.float64)
+    probabilities: np.ndarray[Any, np.dtype[np.float64]] = weights / weights.sum()
+    return probabilities
 
 
 def _fewest(

@@ -58,16 +58,17 @@ def describe(logits: Floats, token: int, k: int) -> Distribution:
     weights = np.exp(shifted)
     total = weights.sum(dtype=np.float64)
     moment = (shifted * weights).sum(dtype=np.float64)
-    log_total = np.log(total)
+    log_total = float(np.log(total))
+    best = float(peak) + log_total
     top_ids = leading(logits, k)
     top_mass = weights[top_ids].sum(dtype=np.float64)
     return Distribution(
-        logprob=float(logits[token] - peak - log_total),
-        entropy=max(0.0, float(log_total - moment / total)),
+        logprob=float(logits[token]) - best,
+        entropy=max(0.0, log_total - float(moment / total)),
         rank=rank(logits, token),
         tail=max(0.0, float((total - top_mass) / total)),
         top_ids=top_ids,
-        top_logprobs=(logits[top_ids] - peak - log_total).astype(np.float32),
+        top_logprobs=(logits[top_ids].astype(np.float64) - best).astype(np.float32),
     )
 
 
@@ -86,7 +87,7 @@ def leading(values: Floats, n: int) -> Ids:
     return candidates[order].astype(np.int32)
 
 
-def _floor(values: Floats, n: int) -> np.float32:
+def _floor(values: Floats, n: int) -> float:
     """A bound that at least `n` values reach, and hardly more.
 
     The n-th largest of many groups' maxima: each of those n groups has a value that reaches it. Taking the
@@ -94,7 +95,7 @@ def _floor(values: Floats, n: int) -> np.float32:
     """
     size = len(values) // (8 * n)
     if size < 2:
-        return np.partition(values, len(values) - n)[len(values) - n] if n < len(values) else values.min()
+        return float(np.partition(values, len(values) - n)[len(values) - n] if n < len(values) else values.min())
     groups = len(values) // size
     peaks = values[: size * groups].reshape(size, groups).max(axis=0)
-    return np.partition(peaks, groups - n)[groups - n]
+    return float(np.partition(peaks, groups - n)[groups - n])
