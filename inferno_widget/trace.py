@@ -45,6 +45,37 @@ class Trace:
         self._rows = np.zeros(64, node_dtype(k))
         self._path: list[int] = []
 
+    @classmethod
+    def restored(
+        cls,
+        rows: NDArray[np.void],
+        *,
+        path: list[int],
+        pieces: dict[int, bytes],
+        runs: list[dict[str, Any]],
+        model: Mapping[str, Any],
+        control: Iterable[int],
+    ) -> Trace:
+        """A trace made of parts that were read from a file, checked against one another.
+
+        Raises
+        ------
+        ValueError
+            If they do not fit together.
+        """
+        trace = cls(rows.dtype["top_ids"].shape[0], model=model, control=control)
+        trace.runs, trace.pieces, trace._rows, trace._n = runs, pieces, rows, len(rows)
+        parents, nodes = rows["parent"], np.arange(len(rows))
+        if np.any((parents >= nodes) | (parents < -1)):
+            raise ValueError("a node stands before its parent")
+        if path != trace.path(path[-1] if path else -1).tolist():
+            raise ValueError("the path is none in the tree")
+        tokens = {*rows["token_id"].tolist(), *rows["top_ids"].ravel().tolist()} - {-1}
+        if missing := tokens - pieces.keys():
+            raise ValueError(f"the bytes of {len(missing)} tokens are missing")
+        trace._path = path
+        return trace
+
     def __len__(self) -> int:
         """Nodes in the whole tree."""
         return self._n
@@ -64,7 +95,7 @@ class Trace:
         A reader in another thread sees the row whole or not at all.
         """
         if self._n == len(self._rows):
-            self._rows = np.concatenate([self._rows, np.zeros(len(self._rows), self._rows.dtype)])
+            self._rows = np.concatenate([self._rows, np.zeros(max(64, self._n), self._rows.dtype)])
         row = self._rows[self._n]
         write_row(row, record)
         row["parent"], row["run"] = self.head, len(self.runs) - 1

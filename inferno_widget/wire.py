@@ -1,0 +1,87 @@
+"""Records as bytes for the page; ``protocol.json`` is the layout, ``js/src/wire.ts`` reads it."""
+
+from __future__ import annotations
+
+import json
+import struct
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .trace import Trace
+
+PROTOCOL: dict[str, Any] = json.loads((files("inferno_widget") / "protocol.json").read_text())
+VERSION: int = PROTOCOL["version"]
+ROWS_PER_FRAME: int = PROTOCOL["limits"]["rows_per_frame"]
+_PIECE = struct.Struct("<iH")
+
+
+class Encoder:
+    """Frames of one trace.
+
+    Parameters
+    ----------
+    trace : what to send
+    epoch : number of the trace; the page starts afresh when it changes
+    """
+
+    def __init__(self, trace: Trace, epoch: int) -> None:
+        self.trace, self.epoch = trace, epoch
+        self._known: set[int] = set()
+        self._tokens: list[int] = []  # in the order in which nodes first needed them ...
+        self._first: list[int] = []  # ... and those nodes, in rising order
+        self._scanned = 0
+
+    def frames(self, start: int, seq: int) -> Iterator[bytes]:
+        """Frames with all nodes from `start` on, numbered from `seq`; one at least."""
+        end, head = len(self.trace), self.trace.head
+        while True:
+            stop = min(end, start + ROWS_PER_FRAME)
+            yield self._frame(start, stop, seq, head if head < stop else stop - 1)
+            start, seq = stop, seq + 1
+            if start >= end:
+                return
+
+    def _frame(self, start: int, stop: int, seq: int, head: int) -> bytes:
+        rows = self.trace.nodes[start:stop]
+        pieces = self._pieces(start, stop)
+        header = {
+            "version": VERSION,
+            "seq": seq,
+            "epoch": self.epoch,
+            "start": start,
+            "rows": len(rows),
+            "k": self.trace.k,
+            "head": head,
+            "pieces": len(pieces),
+        }
+        kinds = "".join({"uint32": "I", "int32": "i"}[dtype] for _, dtype in PROTOCOL["header"])
+        parts = [struct.pack("<" + kinds, *(header[name] for name, _ in PROTOCOL["header"]))]
+        for name, dtype, _ in PROTOCOL["columns"]:
+            column = bit_mask(rows[name]) if name == "top_kept" else rows[name]
+            parts.append(column.astype(np.dtype(dtype).newbyteorder("<")).tobytes())
+        parts += (_PIECE.pack(token, len(piece)) + piece for token, piece in pieces.items())
+        return b"".join(parts)
+
+    def _pieces(self, start: int, stop: int) -> Mapping[int, bytes]:
+        """The pieces that nodes before `start` did not need; so a replay from any node brings its own."""
+        rows = self.trace.nodes
+        for node in range(self._scanned, stop):
+            for token in (int(rows["token_id"][node]), *rows["top_ids"][node].tolist()):
+                if token >= 0 and token not in self._known:
+                    self._known.add(token)
+                    self._tokens.append(token)
+                    self._first.append(node)
+        self._scanned = max(self._scanned, stop)
+        new = self._tokens[bisect_left(self._first, start) : bisect_left(self._first, stop)]
+        return {token: self.trace.pieces[token] for token in new}
+
+
+def bit_mask(flags: np.ndarray[Any, np.dtype[np.bool_]]) -> np.ndarray[Any, np.dtype[np.uint32]]:
+    """bool [n, k] -> uint32 [n], bit i for column i; k is at most 32."""
+    bits: np.ndarray[Any, np.dtype[np.uint32]] = np.uint32(1) << np.arange(flags.shape[1], dtype=np.uint32)
+    return np.where(flags, bits, np.uint32(0)).sum(axis=1, dtype=np.uint32)
