@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..record import StepRecord, from_row, record_dtype
+from inferno_widget.record import StepRecord, from_row, record_dtype
 
 # The scalar columns of `record_dtype`. Packing by hand takes 3 us a record, assigning fields 14: the
 # child does this between two tokens.

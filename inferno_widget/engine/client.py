@@ -16,13 +16,16 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from ..errors import EngineDiedError, InfernoError
-from ..record import Floats, StepRecord
-from . import Branch, Cancel, Finish, Options, Processor, Progress, Request
+import numpy as np
+
+from inferno_widget.errors import EngineDiedError, InfernoError
+from inferno_widget.record import Floats, StepRecord
+
+from . import Branch, Finish, Options, Processor, Progress, Request
 from .batch import unpack
 from .channel import FLAGS, Channel, Flag, SharedMemory
 
-LOG_LINES = 40
+LOG_LINES = 200
 
 
 class Stop:
@@ -68,24 +71,31 @@ class _Child:
         self._ids = itertools.count()
         self._lock = threading.Lock()
         self._tail: collections.deque[str] = collections.deque(maxlen=LOG_LINES)
-        package = str(Path(__file__).parents[2])
-        path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+        path = [*filter(None, sys.path), str(Path(__file__).parents[2])]  # the child imports what this process would
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "inferno_widget.engine.worker", str(n_vocab), self.memory.handle],
+            [sys.executable, "-P", "-m", "inferno_widget.engine.worker", str(n_vocab), self.memory.handle],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=self.memory.descriptors,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path), "GGML_NO_BACKTRACE": "1"},
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
-        assert self.process.stdin and self.process.stdout and self.process.stderr  # noqa: S101  asked for above
+        assert self.process.stdin
+        assert self.process.stdout
+        assert self.process.stderr
         self._channel = Channel(self.process.stdout, self.process.stdin)
         self._log_reader = threading.Thread(target=self._read_log, args=(self.process.stderr,), daemon=True)
         self._log_reader.start()
-        threading.Thread(target=self._read, name="inferno-engine", daemon=True).start()
+        threading.Thread(target=self._read, args=(self.process.stdout,), name="inferno-engine", daemon=True).start()
 
     def call(
-        self, stage: str, name: str, *arguments: object, cancel: Stop, handlers: dict[str, Callable[[Any], None]] | None = None
+        self,
+        stage: str,
+        name: str,
+        *arguments: object,
+        cancel: Stop,
+        handlers: dict[str, Callable[[Any], None]] | None = None,
     ) -> Any:
         """Ask, serve what comes meanwhile with `handlers`, and return the answer."""
         steps = self.stream(stage, name, *arguments, cancel=cancel, handlers=handlers or {})
@@ -133,8 +143,8 @@ class _Child:
             self.exited.wait()
             raise self.death() from None
 
-    def _read(self) -> None:
-        with contextlib.suppress(EOFError, OSError, ValueError):
+    def _read(self, stream: IO[bytes]) -> None:
+        with stream, contextlib.suppress(EOFError, OSError, ValueError):
             while True:
                 request, kind, value = self._channel.receive()
                 answers = self._answers.get(request)
@@ -148,8 +158,9 @@ class _Child:
                 answers.put(("error", self.death()))
 
     def _read_log(self, stream: IO[bytes]) -> None:
-        for line in stream:
-            self._tail.append(line.decode(errors="replace").rstrip())
+        with stream:
+            for line in stream:
+                self._tail.append(line.decode(errors="replace").strip())
 
     def death(self) -> EngineDiedError:
         code = self.process.returncode
@@ -158,8 +169,10 @@ class _Child:
             reason = f"killed by signal {-code}"
             with contextlib.suppress(ValueError):
                 reason += f" ({signal.Signals(-code).name})"
-        if self._tail:
-            reason += "; it last said: " + " | ".join(list(self._tail)[-8:])
+        said = [line for line in self._tail if line]
+        dump = next((i for i, line in enumerate(said) if line.startswith("Fatal Python error")), len(said))
+        if said:  # the reason stands before faulthandler's dump, and the place at its top
+            reason += "; it last said: " + " | ".join(said[max(0, dump - 4) : dump + 4])
         return EngineDiedError(self.stage, code, reason)
 
     def end(self) -> None:
@@ -227,9 +240,8 @@ class EngineClient:
             cancel = cancel or Stop()
             try:
                 with interruptible(cancel):
-                    self.n_ctx = child.call(
-                        "load", "load", self.path, self.options, cancel=cancel, handlers={"progress": progress or _ignore}
-                    )
+                    handlers = {"progress": progress or _ignore}
+                    self.n_ctx = child.call("load", "load", self.path, self.options, cancel=cancel, handlers=handlers)
             except BaseException:
                 self._end()
                 raise
@@ -284,7 +296,8 @@ class EngineClient:
         def process(ids: Any) -> None:
             problem = None
             try:
-                child.memory.processed[:] = processor(ids, child.memory.processed.copy())  # type: ignore[misc]
+                row = np.asarray(processor(ids, child.memory.processed.copy()))  # type: ignore[misc]
+                child.memory.processed[:] = row.reshape(child.memory.processed.shape)
             except BaseException as error:  # noqa: BLE001  raised again below, once the child has stopped
                 broken.append(error)
                 problem = f"the logits processor failed: {error!r}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -448,7 +449,7 @@ class _Tail:
 class _Log:
     """llama.cpp's log: the only place where it says why a load failed."""
 
-    WARN, CONTINUED = 3, 5
+    WARN, ERROR, CONTINUED = 3, 4, 5
     latest: _Log
 
     def __init__(self) -> None:
@@ -459,6 +460,8 @@ class _Log:
 
     def _note(self, level: int, text: bytes, _: object) -> None:
         line = text.decode(errors="replace")
+        if level == self.ERROR:
+            sys.stderr.write(line)  # all that is left of it if the process ends here
         if level == self.CONTINUED and self.lines:
             level, begun = self.lines.pop()
             line = begun + line

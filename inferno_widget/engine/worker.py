@@ -16,12 +16,14 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import InfernoError
-from ..record import Floats, Ids, StepRecord
+from inferno_widget.errors import InfernoError
+from inferno_widget.record import Floats, Ids, StepRecord
+
 from . import Branch, Finish, Options, Request
 from .batch import pack
 from .channel import Channel, Flag, SharedMemory
@@ -50,7 +52,6 @@ class Worker:
     def __init__(self, channel: Channel, memory: SharedMemory) -> None:
         self._channel, self._memory = channel, memory
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._deferred: list[Any] = []
         self._jobs: dict[int, Job] = {}
         self._known: set[int] = set()
         self._engine: LlamaEngine
@@ -58,8 +59,8 @@ class Worker:
     def run(self) -> None:
         threading.Thread(target=self._read, name="pipe", daemon=True).start()
         while True:
-            while self._deferred or not self._jobs or not self._inbox.empty():
-                self._answer(*(self._deferred.pop(0) if self._deferred else self._inbox.get()))
+            while not self._jobs or not self._inbox.empty():
+                self._answer(*self._inbox.get())
             for request, job in list(self._jobs.items()):
                 self._advance(request, job)
 
@@ -168,7 +169,7 @@ class Worker:
             message = self._inbox.get()
             if message[2] == "processed":
                 break
-            self._deferred.append(message)
+            self._answer(*message)  # the processor itself may ask for something
         (problem,) = message[3]
         if problem:
             raise InfernoError(problem)
@@ -189,7 +190,7 @@ def main() -> None:
 
 def _die_first() -> None:
     """Ask the system to end this process, and not the kernel, when memory runs out."""
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+    with contextlib.suppress(OSError), Path("/proc/self/oom_score_adj").open("w") as file:
         file.write("500")
 
 
