@@ -53,6 +53,11 @@ const SELECTION_MS = 1_500;
 /** One replay is asked for at a time; this long after the last one it counts as lost. */
 const REPLAY_MS = 1_000;
 
+const NO_ANSWER: Failure = {
+  type: "No answer",
+  message: "The kernel does not answer. It may be busy with another cell, or have ended.",
+};
+
 const TRAITS = ["panels", "prompt", "settings", "status", "selection"] as const;
 
 const IDLE: Status = {
@@ -70,7 +75,7 @@ const IDLE: Status = {
 
 export class Link {
   readonly store = new Store();
-  /** Why the kernel cannot be reached, "" where it can. */
+  /** Why the kernel cannot be reached; "" where it can, as far as is known. */
   silence = "";
   /** What went wrong with the last command, until another one is given. */
   failure: Failure | null = null;
@@ -185,6 +190,7 @@ export class Link {
 
   readonly #receive = (content: ToPage, buffers: readonly DataView[] = []): void => {
     this.silence = "";
+    if (this.failure === NO_ANSWER) this.failure = null;
     if (content.kind === "rows" && buffers.length) this.#rows(buffers[0]);
     else if (content.kind === "reply") {
       this.#waiting
@@ -207,11 +213,11 @@ export class Link {
   readonly #beat = (): void => {
     if (this.store.incomplete) this.#replay();
     this.#post({ kind: "alive", seq: this.store.seq, views: this.views });
-    const now = performance.now();
-    const late = [...this.#waiting.values()].some(({ sent }) => now - sent > PATIENCE_MS);
-    if (late && this.reachable && this.status.state !== "loading") {
-      this.silence = "The kernel does not answer. It may be busy with another cell, or have ended.";
-      this.#changed();
+    if (this.status.state === "loading") return; // the answer may take as long as that
+    for (const [id, { sent, settle }] of this.#waiting) {
+      if (performance.now() - sent < PATIENCE_MS) continue;
+      this.#waiting.delete(id);
+      settle(NO_ANSWER);
     }
   };
 
@@ -221,6 +227,7 @@ export class Link {
   };
 
   readonly #traitChanged = (): void => {
+    this.silence = ""; // only the kernel writes traits
     if (this.#chosen?.node === this.#model.get("selection")) this.#chosen = null;
     this.#changed();
   };

@@ -1,7 +1,7 @@
 /** Snapshot + deltas -> state. Pure: no model, no page, no clock. */
 import { COLUMNS, type Columns } from "./protocol.js";
 import { type Decoded, decodeText, isContinuation, type Part } from "./text.js";
-import type { Frame } from "./wire.js";
+import { ARRAYS, type Frame } from "./wire.js";
 
 type Column = Columns[keyof Columns];
 
@@ -57,6 +57,9 @@ export class Store {
   unitStart = new Int32Array(256);
   unitOf = new Int32Array(256);
   units = 0;
+
+  /** How much of a path the units were made for: its length before it changes. */
+  #united = 0;
 
   readonly #listeners = new Set<(unit: number) => void>();
 
@@ -189,9 +192,8 @@ export class Store {
   /** Joins the tokens from a position on into units. */
   #unite(position: number): void {
     let from = Math.min(position, this.length);
-    // The unit before may go on: it ends where the path ended, perhaps within a character.
-    if (from > 0) from = this.unitStart[this.unitOf[from - 1]];
     let unit = from > 0 ? this.unitOf[from - 1] + 1 : 0;
+    if (from > 0 && this.#undecided(unit - 1, from)) from = this.unitStart[--unit];
     const first = unit;
     this.unitStart = grown(this.unitStart, this.length + 1);
     this.unitOf = grown(this.unitOf, this.length);
@@ -201,7 +203,15 @@ export class Store {
       while (at < this.length && this.#continues(this.unitStart[unit], at));
     }
     this.units = unit;
+    this.#united = this.length;
     for (const listener of this.#listeners) listener(first);
+  }
+
+  /** Whether a unit may change when the path does from `position` on: it reached behind there, or ends within a character. */
+  #undecided(unit: number, position: number): boolean {
+    const from = this.unitStart[unit];
+    const to = unit + 1 < this.units ? this.unitStart[unit + 1] : this.#united;
+    return to !== position || this.#text(from, position).open > 0;
   }
 
   /** Whether the token at `at` goes on with a character that the tokens from `from` on left unfinished. */
@@ -229,21 +239,5 @@ function concat(arrays: readonly Uint8Array[]): Uint8Array {
   return Uint8Array.from(arrays.flatMap((array) => [...array]));
 }
 
-function emptyColumns(): Columns {
-  return {
-    parent: new Int32Array(0),
-    token_id: new Int32Array(0),
-    logprob: new Float32Array(0),
-    entropy: new Float32Array(0),
-    rank: new Int32Array(0),
-    sampled_prob: new Float32Array(0),
-    kept: new Int32Array(0),
-    draw: new Float32Array(0),
-    ms: new Float32Array(0),
-    tail: new Float32Array(0),
-    top_ids: new Int32Array(0),
-    top_logprobs: new Float32Array(0),
-    top_kept: new Uint32Array(0),
-    kind: new Uint8Array(0),
-  };
-}
+const emptyColumns = (): Columns =>
+  Object.fromEntries(COLUMNS.map(([name, dtype]) => [name, new ARRAYS[dtype](0)])) as unknown as Columns;

@@ -19,6 +19,7 @@ const FORKABLE = ["generating", "paused", "ready", "error"];
 
 export function logits(link: Link): View {
   const { store } = link;
+  const which = h("div", { class: "facts" });
   const facts = h("div", { class: "facts" });
   const latest = h(
     "button",
@@ -30,7 +31,7 @@ export function logits(link: Link): View {
     },
     "latest",
   );
-  const head = h("header", { class: "logits-head" }, facts, latest);
+  const head = h("header", { class: "logits-head" }, which, latest, facts);
   const list = h("div", { class: "logits-list", role: "group", "aria-label": "Alternatives", "data-testid": "logits" });
   const rest = makeRow("div");
   rest.element.classList.add("rest");
@@ -63,38 +64,36 @@ export function logits(link: Link): View {
 
   const pieceName = (id: number): string => label(store.piece(id)) || `#${id}`;
 
-  function drawHead(node: number): void {
-    const { rank, entropy, logprob, kept, sampled_prob } = store.columns;
+  /** Which token: its position, its own text, and the character that it is a part of. */
+  function identity(node: number): HTMLElement[] {
     const position = store.depth[node];
-    const [from, to] = store.onPath(node) ? store.unitSpan(store.unitOf[position]) : [position, position + 1];
-    const name = h("code", { class: "fact-piece" }, pieceName(store.columns.token_id[node]));
-    const made = [fact("token", whole(position), "Position in the sequence, from 0"), name];
+    const made = [
+      fact("token", whole(position), "Position in the sequence, from 0"),
+      h("code", { class: "fact-piece" }, pieceName(store.columns.token_id[node])),
+    ];
+    if (!store.onPath(node)) return made;
+    const unit = store.unitOf[position];
+    const [from, to] = store.unitSpan(unit);
     if (to - from > 1) {
-      const character = label(store.unitText(store.unitOf[position]));
-      made.push(
-        h(
-          "span",
-          { class: "fact", title: "This token is one part of a character" },
-          `part ${position - from + 1} of ${to - from} of ${character}`,
-        ),
-      );
+      const part = `part ${position - from + 1} of ${to - from} of ${label(store.unitText(unit))}`;
+      made.push(h("span", { class: "fact", title: "A character made of several tokens" }, part));
     }
-    if (rank[node] > 0) {
-      made.push(
-        fact("entropy", nats(entropy[node]), "How undecided the model was, over its whole vocabulary", " nats"),
-        fact("rank", whole(rank[node]), "Place of the token that came among all tokens"),
-        fact("p", percent(Math.exp(logprob[node])), "The model's own probability of the token that came"),
-      );
-      if (kept[node] > 0) {
-        const title = `The sampler left ${whole(kept[node])} candidates; among them the token had ${percent(sampled_prob[node])}`;
-        made.push(fact("kept", whole(kept[node]), title));
-      }
+    return made;
+  }
+
+  function numbers(node: number): HTMLElement[] {
+    const { rank, entropy, logprob, kept, sampled_prob } = store.columns;
+    if (rank[node] === 0) return [];
+    const made = [
+      fact("entropy", nats(entropy[node]), "How undecided the model was, over its whole vocabulary", " nats"),
+      fact("rank", whole(rank[node]), "Place of the token that came among all tokens"),
+      fact("p", percent(Math.exp(logprob[node])), "The model's own probability of the token that came"),
+    ];
+    if (kept[node] > 0) {
+      const among = `among them the token that came had ${percent(sampled_prob[node])}`;
+      made.push(fact("kept", whole(kept[node]), `The sampler left ${whole(kept[node])} candidates; ${among}`));
     }
-    // Rebuilt only when it says something else, so that a tooltip stays open.
-    const text = made.map((item) => item.textContent).join("  ");
-    if (facts.dataset.text === text) return;
-    facts.dataset.text = text;
-    facts.replaceChildren(...made);
+    return made;
   }
 
   function drawRow(row: Row, alternative: Alternative, scale: number, forkable: boolean): void {
@@ -150,7 +149,10 @@ export function logits(link: Link): View {
       list.hidden = !predicted;
       note.hidden = predicted;
       head.hidden = node < 0;
-      if (node >= 0) drawHead(node);
+      if (node >= 0) {
+        refill(which, identity(node));
+        refill(facts, numbers(node));
+      }
       if (predicted) drawRows(node);
       else if (node >= 0) setText(note, "This is the first token: there was nothing before it to predict it from.");
       else
@@ -160,6 +162,14 @@ export function logits(link: Link): View {
         );
     },
   };
+}
+
+/** Replaces the children only where they say something else, so that a tooltip stays open. */
+function refill(element: HTMLElement, children: readonly HTMLElement[]): void {
+  const text = children.map(({ title, textContent }) => title + textContent).join("\n");
+  if (element.dataset.text === text) return;
+  element.dataset.text = text;
+  element.replaceChildren(...children);
 }
 
 function makeRow(tag: "button" | "div"): Row {

@@ -1,10 +1,10 @@
 /** The text, token by token, coloured by surprisal. */
 
-import { h, setAttribute, type View } from "../dom.js";
+import { h, setAttribute, setText, type View } from "../dom.js";
 import { stepOf } from "../draw/colour.js";
 import { percent } from "../draw/format.js";
 import type { Link } from "../link.js";
-import { KINDS } from "../protocol.js";
+import { KINDS, type State } from "../protocol.js";
 import { label, type Run, runs } from "../text.js";
 
 /** Units in a block at least; it ends at the next line break, or at eight times as many. */
@@ -13,6 +13,14 @@ const BLOCK = 200;
 const NEAR = 24;
 /** Milliseconds between two announcements to a screen reader. */
 const ANNOUNCE_MS = 3_000;
+
+/** What an empty text says, where it is not an invitation. */
+const HINTS: Partial<Record<State, string>> = {
+  loading: "The model is being loaded.",
+  prefill: "The model is reading the prompt.",
+  generating: "The first token is on its way.",
+  closed: "This widget is closed. Run the cell again for a new one.",
+};
 
 interface Block {
   first: number;
@@ -32,12 +40,8 @@ export function stream(link: Link): View {
   });
   const follow = h("button", { class: "follow", type: "button", hidden: true, "data-action": "follow" }, "↓ follow");
   const live = h("div", { class: "hidden", "aria-live": "polite" });
-  const empty = h(
-    "div",
-    { class: "stream-empty" },
-    h("p", {}, "Nothing has been said yet."),
-    h("p", {}, "Write a prompt and press Run, or Step to go one token at a time."),
-  );
+  const hint = h("p", {});
+  const empty = h("div", { class: "stream-empty" }, h("p", {}, "Nothing has been said yet."), hint);
   const element = h("section", { class: "stream", "aria-label": "Text" }, text, empty, follow, live);
 
   const id = `inferno-${crypto.getRandomValues(new Uint32Array(1))[0]}`; // two views may be in one page
@@ -285,7 +289,8 @@ export function stream(link: Link): View {
       if (drawn < store.units) append();
       dirty = drawn;
       mark();
-      empty.hidden = store.units > 0 || ["loading", "prefill"].includes(link.status.state);
+      empty.hidden = store.units > 0;
+      setText(hint, HINTS[link.status.state] ?? "Write a prompt and press Run, or Step to go one token at a time.");
       if (following && text.scrollTop !== text.scrollHeight) text.scrollTop = text.scrollHeight;
       top = text.scrollTop;
       follow.hidden = following;

@@ -1,0 +1,135 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { Link } from "../src/link.js";
+import { encode } from "./encode.js";
+import { FakeModel } from "./fake.js";
+
+let model: FakeModel;
+let link: Link;
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance"] });
+  model = new FakeModel({ status: { state: "ready" } });
+  link = new Link(model);
+});
+
+afterEach(() => {
+  link.close();
+  vi.useRealTimers();
+});
+
+const rows = (start: number, n: number, more = {}) =>
+  model.rows(
+    encode({ start, rows: Array.from({ length: n }, (_, i) => ({ parent: start + i - 1, token_id: 1 })), ...more }),
+  );
+const sent = (kind: string) => model.sent.filter((message) => message.kind === kind);
+
+describe("frames", () => {
+  it("are asked for at the start", () => {
+    expect(model.sent).toEqual([{ kind: "replay", epoch: 0, have: 0, seq: 0 }]);
+  });
+
+  it("that leave a gap are asked for again, once while the answer is on its way", () => {
+    rows(0, 2, { seq: 4 });
+    rows(5, 1, { seq: 6 });
+    rows(6, 1, { seq: 7 });
+    expect(sent("replay").slice(1)).toEqual([{ kind: "replay", epoch: 1, have: 2, seq: 4 }]);
+    rows(2, 5, { seq: 7 });
+    expect(link.store.length).toBe(7);
+  });
+
+  it("that stay away are asked for with the heartbeat", () => {
+    rows(0, 2, { seq: 4, head: 9 });
+    vi.advanceTimersByTime(2_000);
+    expect(sent("replay").at(-1)).toEqual({ kind: "replay", epoch: 1, have: 2, seq: 4 });
+  });
+
+  it("that cannot be read are an error in place, not in the log alone", () => {
+    model.rows(encode({ version: 9 }));
+    expect(link.failure?.message).toContain("version 9");
+  });
+});
+
+it("says every two seconds what it has and how many look", () => {
+  rows(0, 1, { seq: 3 });
+  link.views = 2;
+  vi.advanceTimersByTime(4_000);
+  expect(sent("alive")).toEqual(Array(2).fill({ kind: "alive", seq: 3, views: 2 }));
+});
+
+describe("commands", () => {
+  it("carry ids of their own and end with their reply", async () => {
+    const [first, second] = [link.command({ kind: "pause" }), link.command({ kind: "stop" })];
+    const [a, b] = model.sent.slice(1) as { id: number }[];
+    expect(a.id).not.toBe(b.id);
+    model.reply(b.id, { type: "ValueError", message: "no" });
+    model.reply(a.id);
+    expect(await second).toEqual({ type: "ValueError", message: "no" });
+    expect(await first).toBeNull();
+  });
+
+  it("that nobody answers say so, until the kernel speaks again", async () => {
+    const order = link.order({ kind: "step", prompt: "" });
+    vi.advanceTimersByTime(12_000);
+    await order;
+    expect(link.failure?.type).toBe("No answer");
+    rows(0, 1);
+    expect(link.failure).toBeNull();
+  });
+
+  it("may take as long as a model takes to load", () => {
+    model.status({ state: "loading" });
+    void link.order({ kind: "run", prompt: "" });
+    vi.advanceTimersByTime(60_000);
+    expect(link.failure).toBeNull();
+  });
+
+  it("that cannot be sent say that the kernel is gone", () => {
+    model.onSend = () => {
+      throw new Error("Comm is closed");
+    };
+    void link.order({ kind: "stop" });
+    expect(link.reachable).toBe(false);
+  });
+});
+
+it("knows when the kernel went away, and when it is back", () => {
+  model.emit("comm_live_update");
+  expect(link.silence).toContain("Run the cell again");
+  model.status({ state: "ready" });
+  expect(link.reachable).toBe(true);
+});
+
+describe("the selection", () => {
+  beforeEach(() => rows(0, 6));
+
+  it("holds at once, and against the kernel's echo of an earlier one", () => {
+    link.select(2);
+    link.select(3);
+    expect(link.selection).toBe(3);
+    model.put("selection", 2);
+    expect(link.selection).toBe(3);
+    model.put("selection", 3);
+    model.put("selection", 5);
+    expect(link.selection).toBe(5);
+  });
+
+  it("is the kernel's in the end", () => {
+    link.select(2);
+    vi.advanceTimersByTime(2_000);
+    expect(link.selection).toBe(-1);
+  });
+
+  it("keeps its place when another branch is shown", () => {
+    model.put("selection", 3);
+    model.rows(encode({ start: 6, rows: [{ parent: 2, token_id: 2 }] }));
+    expect(link.selection).toBe(6);
+    model.rows(encode({ start: 7, rows: [], head: 1 }));
+    expect(link.selection).toBe(-1);
+  });
+});
+
+it("lets go of everything when it closes", () => {
+  link.close();
+  expect(model.listeners).toBe(0);
+  expect(vi.getTimerCount()).toBe(0);
+});

@@ -1,0 +1,82 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { COLUMNS } from "../src/protocol.js";
+import { decode } from "../src/wire.js";
+import { encode } from "./encode.js";
+
+const ROW = {
+  parent: 3,
+  token_id: 17,
+  kind: 2,
+  logprob: -0.5,
+  entropy: 1.25,
+  rank: 2,
+  sampled_prob: 0.75,
+  kept: 9,
+  draw: 0.125,
+  ms: 8.5,
+  tail: 0.0625,
+  top_ids: [5, 17],
+  top_logprobs: [-0.25, -0.5],
+  top_kept: 0x80000001,
+};
+
+describe("decode", () => {
+  it("reads every field back, wherever the frame lies in its buffer", () => {
+    const frame = decode(
+      encode({ seq: 7, epoch: 2, start: 4, k: 3, head: -1, rows: [ROW, ROW], pieces: [[5, " été"]] }),
+    );
+    const { columns, pieces, ...header } = frame;
+    expect(header).toEqual({ seq: 7, epoch: 2, start: 4, rows: 2, k: 3, head: -1 });
+    for (const [name, , width] of COLUMNS) {
+      if (width === 1) expect([...columns[name]], name).toEqual([ROW[name], ROW[name]]);
+    }
+    expect([...columns.top_ids]).toEqual([5, 17, -1, 5, 17, -1]);
+    expect([...columns.top_logprobs]).toEqual([-0.25, -0.5, Number.NaN, -0.25, -0.5, Number.NaN]);
+    expect([...pieces]).toEqual([[5, new TextEncoder().encode(" été")]]);
+  });
+
+  it("keeps nothing of the message's buffer", () => {
+    const message = encode({ k: 0, rows: [{ parent: -1, token_id: 1 }] });
+    const { columns } = decode(message);
+    new Uint8Array(message.buffer).fill(255);
+    expect(columns.token_id[0]).toBe(1);
+  });
+
+  it("refuses a frame that was cut short, is too long, or is of another version", () => {
+    const whole = encode({ k: 2, rows: [ROW], pieces: [[1, "abc"]] });
+    for (const size of [8, 40, whole.byteLength - 1])
+      expect(() => decode(new DataView(whole.buffer, whole.byteOffset, size))).toThrow(RangeError);
+    expect(() => decode(new DataView(whole.buffer, whole.byteOffset, whole.byteLength + 1))).toThrow(
+      /should have been/,
+    );
+    expect(() => decode(encode({ version: 2 }))).toThrow("the kernel sent version 2");
+  });
+});
+
+/** Frames as Python wrote them: x.bin beside x.json, which says what is in it; null stands for NaN. */
+interface Expected {
+  header: Record<string, number>;
+  columns: Record<string, (number | null)[] | (number | null)[][]>;
+  pieces: Record<string, number[]>;
+}
+
+const folder = new URL("./fixtures/", import.meta.url);
+const fixtures = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".bin")) : [];
+
+describe.skipIf(!fixtures.length)("frames written by Python", () => {
+  it.each(fixtures)("%s", (name) => {
+    const expected: Expected = JSON.parse(readFileSync(new URL(name.replace(".bin", ".json"), folder), "utf8"));
+    const { columns, pieces, ...header } = decode(readFileSync(new URL(name, folder)));
+    const { version: _, pieces: count, ...said } = expected.header;
+    expect(header).toEqual(said);
+    expect(pieces.size).toBe(count);
+    for (const [column, dtype] of COLUMNS) {
+      const want = (expected.columns[column] ?? []).flat().map((value) => Number(value ?? Number.NaN));
+      const rounded = dtype === "float32" ? [...new Float32Array(want)] : want;
+      expect([...columns[column]], column).toEqual(rounded);
+    }
+    for (const [id, bytes] of Object.entries(expected.pieces))
+      expect([...(pieces.get(Number(id)) ?? [])]).toEqual(bytes);
+  });
+});
