@@ -155,6 +155,8 @@ class LlamaEngine:
         params.kv_unified = True  # a fork of part of a sequence ends the process otherwise
         params.swa_full = True  # a fork behind the attention window is wrong otherwise
         params.type_k, params.type_v = KV_TYPES[options.type_k], KV_TYPES[options.type_v]
+        if options.type_k == options.type_v == "f32":
+            params.flash_attn_type = C.LLAMA_FLASH_ATTN_TYPE_DISABLED  # it would round the cache to f16
         params.n_outputs_max = params.n_outputs_max_per_seq = max(
             N_SEQ_MAX, self._rows
         )  # with fewer than sequences it aborts
