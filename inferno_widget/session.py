@@ -117,6 +117,15 @@ class Session:
 
     # --- running --------------------------------------------------------------------------------------
 
+    def score(self) -> Trace:
+        """Score the prompt, if that is still to do, and generate nothing."""
+        if self._unscored:
+            with self._changed:
+                self._check_idle()
+                self._begin(_Run(0, (), Stop()))
+            self.wait()
+        return self.trace
+
     def step(self) -> StepRecord:
         """Generate one token (and score the prompt first, if that is still to do)."""
         self.start(max_tokens=1)
@@ -166,9 +175,7 @@ class Session:
         if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
             raise ValueError(f"max_tokens must be a whole number of at least 1, not {max_tokens!r}")
         with self._changed:
-            self._check_open()
-            if self._run:
-                raise InfernoError("the session is already running; stop() or wait() first")
+            self._check_idle()
             self._begin(_Run(max_tokens, (stop,) if isinstance(stop, str) else tuple(stop), Stop()))
 
     def pause(self) -> None:
@@ -244,10 +251,7 @@ class Session:
         token : its text (one token or several) or its id
         """
         self._settle()
-        if self._unscored:
-            with self._changed:
-                self._begin(_Run(0, (), Stop()))
-            self.wait()
+        self.score()
         path = self.trace.path()
         if not 1 <= at <= len(path):
             raise IndexError(f"at must be between 1 and {len(path)}, not {at}: nothing predicts the first token")
@@ -435,6 +439,11 @@ class Session:
     def _raise(self) -> None:
         if self.error:
             raise self.error
+
+    def _check_idle(self) -> None:
+        self._check_open()
+        if self._run:
+            raise InfernoError("the session is already running; stop() or wait() first")
 
     def _check_open(self) -> None:
         if self.state == "closed":
