@@ -9,25 +9,35 @@ PIP := $(RUN)/python -m pip --disable-pip-version-check
 NPM := PATH="$(CURDIR)/$(RUN):$$PATH" npm --prefix js
 
 DISPLAYED := $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname)))
-LAB_FLAGS := --log-level=WARN $(if $(DISPLAYED),,--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
+LAB_FLAGS := $(if $(DISPLAYED),,--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test dev lint test-js test-py bench clean front-end browser
+.PHONY: help demo test dev lint ruff mypy biome tsc test-js test-py bench clean front-end browser
+.NOTPARALLEL:
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.demo front-end ## Open the quickstart in JupyterLab
-	$(RUN)/jupyter lab notebooks/quickstart.ipynb $(LAB_FLAGS) $(ARGS)
+	$(RUN)/jupyter lab --log-level=WARN --notebook-dir=notebooks \
+		--LabApp.default_url=/lab/tree/quickstart.ipynb $(LAB_FLAGS) $(ARGS)
 
 test: $(VENV)/.dev browser ## Run every check and every test
 	@$(MAKE) --keep-going --no-print-directory lint test-js test-py
 
-lint: $(VENV)/.dev front-end ## Run the linters and the type checks
+lint: ruff mypy biome tsc ## Run the linters and the type checks
+
+ruff: $(VENV)/.dev
 	$(RUN)/ruff check
 	$(RUN)/ruff format --check
+
+mypy: $(VENV)/.dev
 	$(RUN)/mypy
+
+biome: $(VENV)/.dev front-end
 	$(NPM) run lint
+
+tsc: $(VENV)/.dev front-end
 	$(NPM) run check
 
 test-js: $(VENV)/.dev front-end ## Run the front end's tests
@@ -46,8 +56,8 @@ clean: ## Remove everything that was made
 	rm -rf .venv .venv-* build dist js/node_modules inferno_widget/static .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The hook builds only what is older than its sources.
-front-end: | $(VENV)/.demo
+# Builds only what is older than its sources; whoever asks for it asks for an environment first.
+front-end:
 	@$(RUN)/python hatch_build.py
 
 browser: | $(VENV)/.dev

@@ -55,9 +55,8 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Archives:
     folder = tmp_path_factory.mktemp("archives")
     run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", folder, cwd=ROOT)
     (sdist,) = folder.glob("*.tar.gz")
-    log = run(
-        *(sys.executable, "-m", "pip", "wheel", "--verbose", "--no-deps", "-w", folder, sdist), env=without_node()
-    )
+    pip = (sys.executable, "-m", "pip", "wheel", "--verbose", "--no-deps", "--no-cache-dir")
+    log = run(*pip, "-w", folder, sdist, env=without_node())
     (wheel,) = folder.glob("*.whl")
     return Archives(sdist, wheel, log)
 
