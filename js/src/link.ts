@@ -211,6 +211,7 @@ export class Link {
   }
 
   readonly #beat = (): void => {
+    if (!this.reachable) return; // a new kernel knows nothing of this widget
     if (this.store.incomplete) this.#replay();
     this.#post({ kind: "alive", seq: this.store.seq, views: this.views });
     if (this.status.state === "loading") return; // the answer may take as long as that

@@ -92,9 +92,11 @@ describe("commands", () => {
   });
 });
 
-it("knows when the kernel went away, and when it is back", () => {
+it("knows when the kernel went away, leaves a new one in peace, and knows when it is back", () => {
   model.emit("comm_live_update");
   expect(link.silence).toContain("Run the cell again");
+  vi.advanceTimersByTime(10_000);
+  expect(sent("alive")).toEqual([]);
   model.status({ state: "ready" });
   expect(link.reachable).toBe(true);
 });

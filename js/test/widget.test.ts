@@ -140,6 +140,24 @@ describe("the stream", () => {
   });
 });
 
+it("tells control tokens and a recorded run for what they are", async () => {
+  model.status({ state: "closed" });
+  await frame();
+  expect(get(".status-state").textContent).toBe("closed");
+  model.rows(
+    encode({
+      rows: [0, 1].map((i) => ({ parent: i - 1, token_id: i })),
+      pieces: [
+        [0, "<s>"],
+        [1, "<p>"],
+      ],
+    }),
+  );
+  await frame();
+  expect(all("[data-token]").map(({ innerHTML }) => innerHTML)).toEqual(['<i class="chip">&lt;s&gt;</i>', "&lt;p&gt;"]);
+  expect(get(".status-state").textContent).toBe("a recorded run");
+});
+
 describe("the distribution", () => {
   beforeEach(async () => {
     model.rows(story());

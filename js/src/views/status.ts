@@ -5,14 +5,14 @@ import { bytes, count, speed, whole } from "../draw/format.js";
 import type { Link, Status } from "../link.js";
 
 const FINISH = {
-  length: "reached max tokens",
+  length: "at max tokens",
   eog: "the model ended",
   stop: "met a stop string",
   context: "context full",
   cancelled: "stopped",
 };
 
-function words({ state, finish, progress }: Status): string {
+function words({ state, finish, progress }: Status, recorded: boolean): string {
   const done = progress === null ? "" : ` ${Math.round(100 * progress)}%`;
   switch (state) {
     case "loading":
@@ -21,6 +21,8 @@ function words({ state, finish, progress }: Status): string {
       return `reading the prompt${done}`;
     case "ready":
       return finish ? `ready · ${FINISH[finish]}` : "ready";
+    case "closed":
+      return recorded ? "a recorded run" : "closed";
     case "empty":
       return "nothing run yet";
     default:
@@ -66,7 +68,7 @@ export function status(link: Link): View {
       }
       const shown = link.reachable ? now.state : "closed";
       setAttribute(element, "data-state", shown);
-      setText(state, link.reachable ? words(now) : "no kernel");
+      setText(state, link.reachable ? words(now, link.store.length > 0) : "no kernel");
       const rated =
         link.reachable && now.tokens_per_second && ["prefill", "generating", "paused", "ready"].includes(now.state);
       setText(rate, rated ? ` · ${speed(now.tokens_per_second as number)} tok/s` : "");

@@ -11,6 +11,8 @@ import { label, type Run, runs } from "../text.js";
 const BLOCK = 200;
 /** How near to its end, in pixels, the text counts as followed. */
 const NEAR = 24;
+/** How control tokens are usually written. */
+const CONTROL = /^<(\/?s|\|.+\|)>$/;
 /** Milliseconds between two announcements to a screen reader. */
 const ANNOUNCE_MS = 3_000;
 
@@ -127,6 +129,8 @@ export function stream(link: Link): View {
     span.dataset.node = String(node);
     span.setAttribute("role", "option");
     const pieces = runs(store.unitText(unit));
+    const only = pieces.length === 1 && CONTROL.test(pieces[0].text);
+    if (only) pieces[0].kind = "chip";
     if (!pieces.length) span.append(h("i", { class: "chip" }, `#${store.columns.token_id[node]}`));
     pieces.forEach((run, i) => {
       const glyph = GLYPHS[run.kind];
@@ -163,7 +167,6 @@ export function stream(link: Link): View {
     const margin = 2 * NEAR;
     if (inner.top < outer.top + margin) text.scrollTop += inner.top - outer.top - margin;
     else if (inner.bottom > outer.bottom - margin) text.scrollTop += inner.bottom - outer.bottom + margin;
-    else return;
     following = atEnd();
   }
 
@@ -233,6 +236,7 @@ export function stream(link: Link): View {
     globalThis.ResizeObserver &&
     new ResizeObserver(() => {
       if (following) text.scrollTop = text.scrollHeight;
+      if (selected) reveal(selected);
     });
   observer?.observe(text);
 
@@ -285,6 +289,8 @@ export function stream(link: Link): View {
   return {
     element,
     draw() {
+      // Another branch, or another text: whoever asked for it wants to see it grow. (The last unit may just be unfinished.)
+      if (dirty < drawn - 1) following = true;
       if (dirty < drawn) truncate(dirty);
       if (drawn < store.units) append();
       dirty = drawn;
