@@ -62,12 +62,23 @@ SETTINGS: dict[str, dict[str, Any]] = {
 # JupyterLab's own, seen with nothing of ours on the page
 NOISE = re.compile(r"favicon|Failed to load resource: .*40[49]|ResizeObserver loop")
 
-# Width of a cell's output: that of the cell less the output's padding, and the prompt where it stands beside
-ROOM = """() => {
+# Width of a cell's output, once JupyterLab has laid itself out: that of the cell less the output's padding, and the
+# prompt where it stands beside.
+ROOM = """async () => {
     const box = part => document.querySelector(`.jp-CodeCell ${part}`).getBoundingClientRect();
-    const prompt = box(".jp-InputArea-prompt");
-    const beside = prompt.right <= box(".jp-InputArea-editor").left;
-    return box(".jp-Cell-outputWrapper").width - 8 - (beside ? prompt.width : 0);
+    const room = () => {
+        const prompt = box(".jp-InputArea-prompt");
+        const beside = prompt.right <= box(".jp-InputArea-editor").left;
+        return Math.round(box(".jp-Cell-outputWrapper").width - 8 - (beside ? prompt.width : 0));
+    };
+    const pause = () => new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)));
+    let before;
+    do {
+        before = room();
+        await pause();
+        await pause();
+    } while (room() !== before);
+    return before;
 }"""
 
 NOTEBOOK = "[...jupyterapp.shell.widgets('main')].find(panel => panel.sessionContext)"
@@ -183,10 +194,14 @@ class LabPage:
     def _fit(self, width: int, height: int) -> None:
         """Size the window so that a cell's output is `width` wide, as a widget in it would be."""
         self.page.evaluate("() => { jupyterapp.shell.collapseLeft(); jupyterapp.shell.collapseRight(); }")
-        for _ in range(2):  # narrow windows put the prompt above, so the first step may change what is beside
+        window = width
+        for _ in range(10):  # what a busy page measured may be behind, and narrow windows put the prompt above
+            self.page.set_viewport_size({"width": window, "height": height})
             room = self.page.evaluate(ROOM)
-            window = self.page.viewport_size or {"width": width}
-            self.page.set_viewport_size({"width": window["width"] + width - round(room), "height": height})
+            if room == width:
+                return
+            window = max(window + width - room, width)
+        raise TimeoutError(f"JupyterLab does not settle on outputs {width} px wide: {room} in a window of {window}")
 
     def _listen(self, message: ConsoleMessage) -> None:
         if message.type == "error" and not NOISE.search(message.text):
