@@ -234,6 +234,7 @@ class Inferno(anywidget.AnyWidget):
         if self.model is None:
             raise InfernoError("no model is loaded yet")
         session = self.model.session(prompt, self._sampler)
+        self._error = None
         if self.session is not None:
             self.session.stop()
             if self.session in self._owned:
@@ -275,7 +276,6 @@ class Inferno(anywidget.AnyWidget):
     def _carry_out(self, command: Callable[[], None]) -> None:
         try:
             command()
-            self._error = None
         except Exception as error:  # noqa: BLE001  shown where the person looks
             self._error = error
 
