@@ -308,6 +308,14 @@ describe("the frame", () => {
     ]);
   });
 
+  it("keeps their order, and errors above the text", async () => {
+    model.put("panels", ["strip", "logits", "status", "stream"]);
+    await frame();
+    const names = (element: HTMLElement) => [...element.children].map(({ classList }) => classList[0]);
+    expect(names(get(".inferno-widget"))).toEqual(["strip", "error-banner", "body", "status", "legend"]);
+    expect(names(get(".body"))).toEqual(["logits", "stream"]);
+  });
+
   it("tells the status", async () => {
     const card = {
       name: "demo",

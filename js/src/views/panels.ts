@@ -20,32 +20,36 @@ export function mount(link: Link, host: HTMLElement): () => void {
   // Arrow keys and Ctrl+Enter in here are the widget's, not the notebook's.
   const root = h("div", { class: "inferno-widget", "data-lm-suppress-shortcuts": "true", "data-theme": theme });
 
+  const make: Record<string, () => View> = {
+    status: () => status(link),
+    controls: () => controls(link),
+    stream: () => stream(link),
+    logits: () => logits(link),
+    strip: () => strip(link, () => theme),
+  };
+
   function build(): void {
     close();
-    const panels = new Set(link.panels);
-    const make = {
-      status: () => status(link),
-      banner: () => banner(link),
-      controls: () => controls(link),
-      stream: () => stream(link),
-      logits: () => logits(link),
-      strip: () => strip(link, () => theme),
-      legend: () => legend(link, () => theme),
-    };
-    panels.add("banner");
-    if (panels.has("stream") || panels.has("strip")) panels.add("legend");
-    const made = new Map<string, View>();
-    for (const [name, view] of Object.entries(make)) if (panels.has(name)) made.set(name, view());
-    views = [...made.values()];
-    const body = h("div", { class: "body" });
-    const place = (name: string): HTMLElement[] => [made.get(name)?.element ?? []].flat();
-    body.append(...place("stream"), ...place("logits"));
-    root.replaceChildren(
-      ...["status", "controls", "banner"].flatMap(place),
-      ...(body.children.length ? [body] : []),
-      ...["strip", "legend"].flatMap(place),
-    );
     shown = link.panels.join();
+    const asked = link.panels.filter((name) => make[name]);
+    const made = asked.map((name) => make[name]());
+    // Text and distribution stand side by side, where the first of them was asked for; errors above them.
+    const body = h("div", { class: "body" });
+    const complaint = banner(link);
+    const sections = made.map(({ element }, i) => {
+      if (asked[i] !== "stream" && asked[i] !== "logits") return element;
+      body.append(element);
+      return body;
+    });
+    const at = sections.indexOf(body);
+    sections.splice(at < 0 ? 0 : at, 0, complaint.element);
+    views = [...made, complaint];
+    if (asked.includes("stream") || asked.includes("strip")) {
+      const scale = legend(link, () => theme);
+      views.push(scale);
+      sections.push(scale.element);
+    }
+    root.replaceChildren(...new Set(sections));
   }
 
   function close(): void {
