@@ -114,7 +114,7 @@ with Model() as model:
         "version": inferno_widget.__version__,
         "node": shutil.which("node"),
         "tokens": len(session.trace) - before,
-        "esm": len(Inferno._esm),
+        "esm": len(str(Inferno._esm)),
     }))
 """
 
