@@ -211,6 +211,7 @@ function settingField(link: Link, name: keyof Settings) {
     if (text === (sent ?? trait())) return;
     const value = text === "" && name === "seed" ? null : Number(text);
     if (value !== null && (text === "" || Number.isNaN(value))) return say(`${label} is a number`);
+    if (Math.abs(value ?? 0) > Number.MAX_SAFE_INTEGER) return say(`${label} is too large to be exact here`);
     sent = text;
     const failure = await link.command({ kind: "set", name, value });
     if (sent !== text) return; // another value was given meanwhile
