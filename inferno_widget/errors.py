@@ -8,9 +8,10 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -78,22 +79,27 @@ def _restore(cls: type[InfernoError], args: tuple[object, ...], state: dict[str,
     return error
 
 
-_T = TypeVar("_T", bound=type)
+_F = TypeVar("_F", bound="Callable[..., Any]")
 
 
-def hint_unknown_keywords(cls: _T) -> _T:
-    """Make a class's constructor name the nearest known keyword when it is given an unknown one."""
-    construct = cls.__init__  # type: ignore[misc]
-    known = [name for name in inspect.signature(construct).parameters if name != "self"]
+def hint_unknown_keywords(target: _F) -> _F:
+    """Make a function, or a class's constructor, name the nearest known keyword when it is given an unknown one."""
+    if not isinstance(target, type):
+        return _hinting(target, target.__name__)
+    target.__init__ = _hinting(target.__init__, target.__name__)  # type: ignore[misc]
+    return target
 
-    @functools.wraps(construct)
-    def checked(self: object, *args: object, **kwargs: object) -> None:
-        unknown = next((name for name in kwargs if name not in known), None)
+
+def _hinting(function: _F, name: str) -> _F:
+    known = [parameter for parameter in inspect.signature(function).parameters if parameter != "self"]
+
+    @functools.wraps(function)
+    def checked(*args: object, **kwargs: object) -> object:
+        unknown = next((keyword for keyword in kwargs if keyword not in known), None)
         if unknown is not None:
             near = difflib.get_close_matches(unknown, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(known)}"
-            raise TypeError(f"{cls.__name__} has no parameter {unknown!r}{hint}")
-        construct(self, *args, **kwargs)
+            raise TypeError(f"{name} has no parameter {unknown!r}{hint}")
+        return function(*args, **kwargs)
 
-    cls.__init__ = checked  # type: ignore[misc]
-    return cls
+    return cast("_F", checked)

@@ -1,6 +1,6 @@
 """``.inferno`` files: a whole trace, data only.
 
-The format is a ZIP archive with
+The format is a ZIP archive with exactly
 
 ``trace.json``
     ``{"format": "inferno", "version": 1, "k": int, "nodes": int, "path": [node, ...], "model": {...},
@@ -10,49 +10,57 @@ The format is a ZIP archive with
 ``columns/NAME.npy``
     one array of ``nodes`` rows for each column of `trace.node_dtype`, little-endian, without pickles
 
-A reader refuses a version newer than its own.
+A reader refuses a version newer than its own, and believes nothing: what does not fit together is no trace.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
 
 from .errors import TraceFileError
 from .trace import Trace, node_dtype
 
 VERSION = 1
+MAX_BYTES = 1 << 30
+"""Most that a file may unpack to: some four million tokens."""
+MAX_K = 32
 
 
 def save(trace: Trace, path: str | Path) -> None:
-    """Write `trace` to `path`, whole or not at all."""
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    nodes = trace.nodes
+    """Write `trace` to `path`, whole or not at all. It may grow meanwhile; what is there now is written."""
+    current, nodes = trace.path().tolist(), trace.nodes  # in this order: the rows hold the path
     manifest = {
         "format": "inferno",
         "version": VERSION,
         "k": trace.k,
         "nodes": len(nodes),
-        "path": trace.path().tolist(),
+        "path": current,
         "model": trace.model,
         "control": sorted(trace.control),
-        "runs": trace.runs,
+        "runs": trace.runs.copy(),
     }
-    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("trace.json", json.dumps(manifest))
-        archive.writestr("pieces.json", json.dumps({str(token): piece.hex() for token, piece in trace.pieces.items()}))
-        for name in nodes.dtype.names or ():
-            column = io.BytesIO()
-            np.save(column, np.ascontiguousarray(nodes[name]), allow_pickle=False)
-            archive.writestr(f"columns/{name}.npy", column.getvalue())
-    os.replace(part, path)
+    pieces = {str(token): piece.hex() for token, piece in trace.pieces.copy().items()}
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    try:
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("trace.json", json.dumps(manifest))
+            archive.writestr("pieces.json", json.dumps(pieces))
+            for name in nodes.dtype.names or ():
+                column = io.BytesIO()
+                npy.write_array(column, np.ascontiguousarray(nodes[name]), version=(1, 0), allow_pickle=False)
+                archive.writestr(f"columns/{name}.npy", column.getvalue())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def load(path: str | Path) -> Trace:
@@ -62,44 +70,72 @@ def load(path: str | Path) -> Trace:
     ------
     TraceFileError
         If it is not such a file, is damaged, or was written by a newer version.
+    OSError
+        If there is no such file, or it may not be read.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return _read(archive)
-    except TraceFileError as error:
-        raise TraceFileError(f"{path}: {error}") from None
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, IndexError, EOFError) as error:
-        raise TraceFileError(f"{path}: not an .inferno file, or a damaged one ({error})") from error
+    with Path(path).open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return _read(archive)
+        except TraceFileError as error:
+            raise TraceFileError(f"{path}: {error}") from None
+        except Exception as error:  # the libraries below have a dozen types for damaged bytes
+            raise TraceFileError(f"{path}: not an .inferno file, or a damaged one ({error})") from error
 
 
 def _read(archive: zipfile.ZipFile) -> Trace:
+    size = sum(member.file_size for member in archive.infolist())
+    if size > MAX_BYTES:
+        raise TraceFileError(f"it would unpack to {size:,} bytes; {MAX_BYTES:,} are allowed")
     manifest = json.loads(archive.read("trace.json"))
-    if manifest.get("format") != "inferno":
+    if manifest["format"] != "inferno":
         raise TraceFileError("not an .inferno file")
     if manifest["version"] > VERSION:
         raise TraceFileError(
             f"written by a newer version (format {manifest['version']}; this one reads up to {VERSION}): "
             "update inferno_widget to open it"
         )
-    n, k = int(manifest["nodes"]), int(manifest["k"])
-    rows = np.zeros(n, node_dtype(k))
-    for name in rows.dtype.names or ():
-        rows[name] = _column(archive, name, rows[name])
+    if not 1 <= manifest["k"] <= MAX_K:
+        raise TraceFileError(f"k is {manifest['k']}, where 1 to {MAX_K} was expected")
+    dtype = node_dtype(manifest["k"])
+    names = dtype.names or ()
+    _check_members(archive, {"trace.json", "pieces.json", *map(_member, names)})
+    columns = {name: _column(archive, name, manifest["nodes"], dtype[name]) for name in names}
+    rows = np.empty(manifest["nodes"], dtype)  # only now: as many rows are really there
+    for name, column in columns.items():
+        rows[name] = column
     pieces = {int(token): bytes.fromhex(piece) for token, piece in json.loads(archive.read("pieces.json")).items()}
     return Trace.restored(
         rows,
-        path=[int(node) for node in manifest["path"]],
+        path=manifest["path"],
         pieces=pieces,
-        runs=list(manifest["runs"]),
+        runs=[dict(run) for run in manifest["runs"]],
         model=dict(manifest["model"]),
-        control=manifest["control"],
+        control=map(int, manifest["control"]),
     )
 
 
-def _column(archive: zipfile.ZipFile, name: str, like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    column: np.ndarray[Any, Any] = np.load(io.BytesIO(archive.read(f"columns/{name}.npy")), allow_pickle=False)
-    if column.shape != like.shape or column.dtype != like.dtype:
-        raise TraceFileError(
-            f"column {name} is {column.dtype} {column.shape}, where {like.dtype} {like.shape} was expected"
-        )
-    return column
+def _member(column: str) -> str:
+    return f"columns/{column}.npy"
+
+
+def _check_members(archive: zipfile.ZipFile, expected: set[str]) -> None:
+    names = archive.namelist()
+    if odd := sorted(expected.symmetric_difference(names)):
+        raise TraceFileError(f"members are missing or do not belong: {', '.join(odd)}")
+    if len(names) != len(expected):
+        raise TraceFileError("a member stands there twice")
+
+
+def _column(archive: zipfile.ZipFile, name: str, n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A column, whose header is compared with what it must say before anything is read or allocated."""
+    with archive.open(_member(name)) as file:
+        version = npy.read_magic(file)
+        if version != (1, 0):
+            raise TraceFileError(f"column {name} is in version {version} of the .npy format, where (1, 0) was expected")
+        shape, by_column, base = npy.read_array_header_1_0(file)
+        if (shape, by_column, base) != ((n, *dtype.shape), False, dtype.base):
+            raise TraceFileError(
+                f"column {name} is {base} {shape}, where {dtype.base} {(n, *dtype.shape)} was expected"
+            )
+        return np.frombuffer(file.read(), base).reshape(shape)

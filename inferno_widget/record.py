@@ -63,6 +63,12 @@ class StepRecord(NamedTuple):
     top_logprobs: Floats = np.empty(0, np.float32)
     top_kept: Bools = np.empty(0, np.bool_)
 
+    def __repr__(self) -> str:
+        said = (
+            f"p {self.probability:.3g}, rank {self.rank}, entropy {self.entropy:.2f}" if self.rank else "no prediction"
+        )
+        return f"<StepRecord {self.position}: token {self.token_id}, {self.kind.name.lower()}, {said}>"
+
     @property
     def probability(self) -> float:
         """p(token) under the raw distribution."""
@@ -97,12 +103,12 @@ def record_dtype(k: int) -> np.dtype[np.void]:
 
 
 def write_row(row: np.void, record: StepRecord) -> None:
-    """Put a record into an element of an array of `record_dtype`; missing alternatives get id -1."""
+    """Put a record into an element of an array of `record_dtype`; missing alternatives get id -1 and NaN."""
     for name, value in zip(StepRecord._fields[:-3], record[:-3], strict=True):
         row[name] = value
     n = len(record.top_ids)
     row["top_ids"][:n], row["top_logprobs"][:n], row["top_kept"][:n] = record[-3:]
-    row["top_ids"][n:] = -1
+    row["top_ids"][n:], row["top_logprobs"][n:] = -1, np.nan
 
 
 def from_row(row: np.void) -> StepRecord:

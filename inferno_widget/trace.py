@@ -65,15 +65,10 @@ class Trace:
         """
         trace = cls(rows.dtype["top_ids"].shape[0], model=model, control=control)
         trace.runs, trace.pieces, trace._rows, trace._n = runs, pieces, rows, len(rows)
-        parents, nodes = rows["parent"], np.arange(len(rows))
-        if np.any((parents >= nodes) | (parents < -1)):
-            raise ValueError("a node stands before its parent")
-        if path != trace.path(path[-1] if path else -1).tolist():
+        _check_rows(rows, pieces, len(runs))
+        trace.goto(path[-1] if path else -1)
+        if path != trace._path:
             raise ValueError("the path is none in the tree")
-        tokens = {*rows["token_id"].tolist(), *rows["top_ids"].ravel().tolist()} - {-1}
-        if missing := tokens - pieces.keys():
-            raise ValueError(f"the bytes of {len(missing)} tokens are missing")
-        trace._path = path
         return trace
 
     def __len__(self) -> int:
@@ -81,7 +76,7 @@ class Trace:
         return self._n
 
     def __repr__(self) -> str:
-        return f"<Trace {len(self._path)} tokens on the path, {self._n} nodes, {len(self.runs)} runs>"
+        return f"<Trace {self.length} tokens on the path, {self._n} nodes, {len(self.runs)} runs>"
 
     def __iter__(self) -> Iterator[StepRecord]:
         """The records of the current path."""
@@ -118,6 +113,11 @@ class Trace:
         return path[-1] if path else -1
 
     @property
+    def length(self) -> int:
+        """Tokens on the current path."""
+        return len(self._path)
+
+    @property
     def nodes(self) -> NDArray[np.void]:
         """All rows of the tree, as a read-only array of `node_dtype(k)`."""
         rows = self._rows[: self._n]
@@ -144,8 +144,9 @@ class Trace:
 
     def column(self, name: str, *, tree: bool = False) -> NDArray[Any]:
         """One column of `node_dtype`, of the current path or of every node."""
-        column: NDArray[Any] = self.nodes[name]
-        return column if tree else column[self.path()]
+        path = slice(None) if tree else self.path()  # before the rows, which another thread may add to
+        column: NDArray[Any] = self.nodes[name][path]
+        return column
 
     @property
     def text(self) -> str:
@@ -153,12 +154,20 @@ class Trace:
         return "".join(self.texts(self.path()))
 
     def texts(self, nodes: Iterable[int]) -> list[str]:
-        """Text of each node of a path: a character belongs to the token that completes it."""
+        r"""Text of each node: a character belongs to the token that completes it, a stray byte is written ``\xff``.
+
+        Nodes come after their parents; one whose parent is not among them begins a text.
+        """
         decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-        ids = self._rows["token_id"]
-        return [
-            "" if (token := int(ids[node])) in self.control else decoder.decode(self.pieces[token]) for node in nodes
-        ]
+        begun: dict[int, tuple[bytes, int]] = {}  # node -> the character that it leaves unfinished
+        texts = []
+        for node in nodes:
+            row = self._rows[node]
+            token = int(row["token_id"])
+            decoder.setstate(begun.get(int(row["parent"]), (b"", 0)))
+            texts.append("" if token in self.control else decoder.decode(self.pieces[token]))
+            begun[int(node)] = decoder.getstate()
+        return texts
 
     def to_pandas(self, *, tree: bool = False) -> pd.DataFrame:
         """A row a token, in order, of the current path (or of every node with ``tree=True``).
@@ -172,7 +181,7 @@ class Trace:
             Without pandas: ``pip install "inferno_widget[pandas]"``.
         """
         try:
-            import pandas as pd  # noqa: PLC0415  an extra
+            import pandas as pd
         except ImportError as error:
             raise ImportError('to_pandas() needs pandas: pip install "inferno_widget[pandas]"') from error
         nodes = np.arange(self._n, dtype=np.int32) if tree else self.path()
@@ -180,7 +189,7 @@ class Trace:
         columns: dict[str, Any] = {"node": nodes, "parent": rows["parent"], "position": rows["position"]}
         columns["token_id"] = rows["token_id"]
         columns["piece"] = [self.pieces[int(token)] for token in rows["token_id"]]
-        columns["text"] = self._tree_texts() if tree else self.texts(nodes)
+        columns["text"] = self.texts(nodes)
         columns["kind"] = pd.Categorical.from_codes(rows["kind"], [kind.name.lower() for kind in Kind])
         for name in ("logprob", "entropy", "rank", "sampled_prob", "kept", "draw", "ms", "tail"):
             columns[name] = rows[name]
@@ -188,26 +197,23 @@ class Trace:
             columns[name] = list(rows[name])
         return pd.DataFrame({**columns, "run": rows["run"]})
 
-    def _tree_texts(self) -> list[str]:
-        return [self.texts(self.path(node))[-1] for node in range(self._n)]
-
     # --- files ----------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
         """Write an ``.inferno`` file; `files` documents the format."""
-        from .files import save  # noqa: PLC0415  stands to the right
+        from .files import save
 
         save(self, path)
 
     @classmethod
     def load(cls, path: str | Path) -> Trace:
         """Read an ``.inferno`` file. Raises `TraceFileError` when it is not one."""
-        from .files import load  # noqa: PLC0415  stands to the right
+        from .files import load
 
         return load(path)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        from .widget import Inferno  # noqa: PLC0415  drawn only when asked
+        from .widget import Inferno
 
         return Inferno(self)._repr_mimebundle_(**kwargs)
 
@@ -215,3 +221,17 @@ class Trace:
 def node_dtype(k: int) -> np.dtype[np.void]:
     """`record_dtype(k)` with the node's `parent` (-1 for the root) and its `run`."""
     return np.dtype([*record_dtype(k).descr, ("parent", np.int32), ("run", np.int32)])
+
+
+def _check_rows(rows: NDArray[np.void], pieces: Mapping[int, bytes], n_runs: int) -> None:
+    """Raise ValueError unless `rows` are a tree of records whose tokens and runs are known."""
+    parent, nodes = rows["parent"], np.arange(len(rows))
+    if np.any((parent >= nodes) | (parent < -1)):
+        raise ValueError("a node stands before its parent")
+    if np.any(rows["position"] != np.where(parent < 0, 0, rows["position"][parent] + 1)):
+        raise ValueError("a position does not follow its parent's")
+    if np.any(rows["kind"] >= len(Kind)) or np.any((rows["run"] < -1) | (rows["run"] >= n_runs)):
+        raise ValueError("a node is of an unknown kind or run")
+    tokens = {*rows["token_id"].tolist(), *rows["top_ids"].ravel().tolist()} - {-1}
+    if np.any(rows["token_id"] < 0) or tokens - pieces.keys():
+        raise ValueError("the bytes of some tokens are missing")
