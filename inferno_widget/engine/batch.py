@@ -12,17 +12,18 @@ from inferno_widget.record import StepRecord, from_row, record_dtype
 # The scalar columns of `record_dtype`. Packing by hand takes 3 us a record, assigning fields 14: the
 # child does this between two tokens.
 _SCALARS = struct.Struct("=iiBffifidff")
+_NAN = np.float32(np.nan).tobytes()
 
 
 def pack(records: Sequence[StepRecord], k: int) -> bytes:
-    """Bytes of an array of `record_dtype(k)`; missing alternatives have id -1."""
+    """Bytes of an array of `record_dtype(k)`; missing alternatives have id -1 and NaN."""
     parts: list[bytes] = []
     for record in records:
         missing = k - len(record.top_ids)
         parts += (
             _SCALARS.pack(*record[:-3]),
             record.top_ids.tobytes() + missing * b"\xff\xff\xff\xff",
-            record.top_logprobs.tobytes() + missing * b"\0\0\0\0",
+            record.top_logprobs.tobytes() + missing * _NAN,
             record.top_kept.tobytes() + missing * b"\0",
         )
     return b"".join(parts)

@@ -169,11 +169,19 @@ class _Child:
             reason = f"killed by signal {-code}"
             with contextlib.suppress(ValueError):
                 reason += f" ({signal.Signals(-code).name})"
-        said = [line for line in self._tail if line]
-        dump = next((i for i, line in enumerate(said) if line.startswith("Fatal Python error")), len(said))
-        if said:  # the reason stands before faulthandler's dump, and the place at its top
-            reason += "; it last said: " + " | ".join(said[max(0, dump - 4) : dump + 4])
+        said = self._last_words()
+        if said:
+            reason += "; it last said: " + " | ".join(said)
         return EngineDiedError(self.stage, code, reason)
+
+    def _last_words(self) -> list[str]:
+        """What was printed before faulthandler's dump, and the top of the stack that it blames."""
+        said = [line for line in self._tail if line]
+        dump, stack = (
+            next((i for i, line in enumerate(said) if line.startswith(mark)), len(said))
+            for mark in ("Fatal Python error", "Current thread")
+        )
+        return said[max(0, dump - 4) : dump + 1] + said[stack + 1 : stack + 3]
 
     def end(self) -> None:
         """End the process; it ends at once when its pipe does."""

@@ -1,0 +1,302 @@
+"""The sampler alone: what it accepts, its dice, its stages on rows made by hand."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import pickle
+
+import llama_cpp
+import numpy as np
+import pytest
+
+from inferno_widget.errors import EngineDiedError, InfernoError, ModelFileError
+from inferno_widget.sampling import Sampler, draw, softmax
+
+OFF = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
+ROW = np.random.default_rng(4).standard_normal(50).astype(np.float32) * 2
+
+
+def chosen(row: np.ndarray, **settings: object) -> list[int]:
+    """Ids that the stages leave, in order of id."""
+    return sorted(Sampler(**{**OFF, "seed": 1, **settings}).candidates(row, []).ids.tolist())
+
+
+# --- what it accepts --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["temperature", "top_p", "min_p", "typical_p", "top_n_sigma", "repeat_penalty"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, np.float32("nan")])
+def test_what_is_not_finite_is_refused_by_name(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"^{name} must be finite, not"):
+        Sampler(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", -0.1),
+        ("temperature", -math.inf),
+        ("top_p", -0.01),
+        ("top_p", 1.01),
+        ("min_p", -0.01),
+        ("min_p", 1.5),
+        ("typical_p", 2),
+        ("typical_p", -1),
+        ("repeat_penalty", 0),
+        ("repeat_penalty", -1),
+        ("frequency_penalty", 1e9),
+        ("frequency_penalty", math.nan),
+        ("presence_penalty", -1e9),
+        ("presence_penalty", math.inf),
+        ("penalty_last_n", -2),
+        ("top_k", 2**31),
+        ("seed", -1),
+        ("seed", 2**64),
+        ("logit_bias", {5: math.nan}),
+        ("logit_bias", {5: math.inf}),
+        ("logit_bias", {-1: 0.5}),
+    ],
+)
+def test_what_is_out_of_range_is_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=name):
+        Sampler(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", "hot"),
+        ("temperature", None),
+        ("temperature", True),
+        ("top_k", 3.0),
+        ("top_k", "40"),
+        ("top_p", [0.9]),
+        ("min_p", 1j),
+        ("penalty_last_n", 1.5),
+        ("seed", 1.5),
+        ("seed", "x"),
+        ("logit_bias", [(5, 1.0)]),
+        ("logit_bias", {"5": 1.0}),
+        ("logit_bias", {5: "much"}),
+    ],
+)
+def test_what_is_no_number_is_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(TypeError, match=name):
+        Sampler(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("unknown", "near"),
+    [
+        ("temprature", "temperature"),
+        ("topk", "top_k"),
+        ("repetition_penalty", "repeat_penalty"),
+        ("typical", "typical_p"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest(unknown: str, near: str) -> None:
+    with pytest.raises(TypeError, match=f"Sampler has no parameter '{unknown}'; did you mean '{near}'"):
+        Sampler(**{unknown: 1})
+    with pytest.raises(TypeError, match=unknown):
+        Sampler.from_dict({unknown: 1})
+
+
+def test_an_unknown_name_like_none_is_refused_with_all() -> None:
+    with pytest.raises(TypeError, match=r"no parameter 'zzz'; it has temperature, top_k, .*seed"):
+        Sampler(zzz=1)
+
+
+def test_edges_of_the_ranges_are_accepted() -> None:
+    Sampler(temperature=0, top_k=-1, top_p=0, min_p=1, typical_p=0, top_n_sigma=-math.inf, penalty_last_n=-1, seed=0)
+    Sampler(temperature=np.float32(0.5), top_k=np.int64(3), seed=2**64 - 1, logit_bias={np.int32(3): -math.inf})
+
+
+def test_names_and_defaults_are_llama_cpp_pythons() -> None:
+    theirs = inspect.signature(llama_cpp.Llama.create_completion).parameters
+    ours = Sampler().to_dict()
+    shared = ours.keys() & theirs.keys()
+    assert {"temperature", "top_k", "top_p", "min_p", "typical_p", "repeat_penalty", "seed"} <= shared
+    for name in shared - {"logit_bias"}:
+        assert ours[name] == theirs[name].default, name
+    assert (
+        ours["penalty_last_n"] == inspect.signature(llama_cpp.Llama.__init__).parameters["last_n_tokens_size"].default
+    )
+
+
+def test_settings_survive_json_and_pickle() -> None:
+    sampler = Sampler(temperature=0.3, logit_bias={7: -1.5}, seed=2**63)
+    assert sampler.stages  # cached: must not travel
+    assert Sampler.from_dict(json.loads(json.dumps(sampler.to_dict()))) == sampler
+    assert pickle.loads(pickle.dumps(sampler)) == sampler
+
+
+def test_a_seed_is_taken_once_and_kept() -> None:
+    with pytest.raises(ValueError, match="seed is None"):
+        Sampler().choose(ROW, [], 0)
+    seeded = Sampler().seeded()
+    assert seeded.seed is not None
+    assert seeded.seeded() is seeded
+    assert Sampler().seeded().seed != seeded.seed
+
+
+def test_errors_cross_a_pipe() -> None:
+    for error in (
+        InfernoError("why"),
+        EngineDiedError("load", -9, "killed"),
+        ModelFileError("a.gguf", "too short", field="magic", offset=4),
+    ):
+        copy = pickle.loads(pickle.dumps(error))
+        assert (type(copy), str(copy), copy.__dict__) == (type(error), str(error), error.__dict__)
+
+
+# --- the dice ---------------------------------------------------------------------------------------------
+
+
+def test_draw_is_a_pure_function_of_seed_and_position() -> None:
+    numbers = [draw(7, position) for position in range(100)]
+    assert [draw(7, position) for position in reversed(range(100))] == numbers[::-1]
+    assert len(set(numbers)) == 100
+    assert draw(8, 0) not in numbers
+    assert draw(0, 0) != draw(2**64 - 1, 0)
+
+
+@pytest.mark.parametrize(("seed", "position"), [(0, 0), (7, 0), (7, 1), (2**64 - 1, 123_456)])
+def test_draw_is_philox(seed: int, position: int) -> None:
+    """Salmon et al., 2011, table 2: runs that were kept must play again, whatever NumPy becomes."""
+    words, key = [position + 1, 0, 0, 0], [seed, 0]
+    for _ in range(10):
+        left, right = words[0] * 0xD2E7470EE14C6C93, words[2] * 0xCA5A826395121157
+        words = [(right >> 64) ^ words[1] ^ key[0], right % 2**64, (left >> 64) ^ words[3] ^ key[1], left % 2**64]
+        key = [(key[0] + 0x9E3779B97F4A7C15) % 2**64, (key[1] + 0xBB67AE8584CAA73B) % 2**64]
+    assert draw(seed, position) == (words[0] >> 11) / 2**53
+
+
+def test_draws_are_uniform_and_unrelated() -> None:
+    for seed in range(5):
+        u = np.array([draw(seed, position) for position in range(4_000)])
+        assert ((u >= 0) & (u < 1)).all()
+        counts = np.histogram(u, bins=20, range=(0, 1))[0]
+        assert chi_square(counts, np.full(20, 0.05)) < 43.8  # 0.1 % of 19 degrees of freedom
+        for lag in (1, 2, 3, 4, 8):
+            assert abs(np.corrcoef(u[:-lag], u[lag:])[0, 1]) < 0.06
+    assert abs(np.corrcoef(*([draw(seed, p) for p in range(2_000)] for seed in (1, 2)))[0, 1]) < 0.08
+
+
+@pytest.mark.parametrize(
+    ("seed", "settings"),
+    [
+        (0, {}),
+        (1, {"temperature": 0.5}),
+        (2, {"temperature": 3.0, "top_k": 12}),
+        (2**64 - 1, {"top_p": 0.8, "min_p": 0.02}),
+    ],
+)
+def test_frequencies_fit_the_probabilities(seed: int, settings: dict[str, float]) -> None:
+    sampler = Sampler(**{**OFF, **settings, "seed": seed})
+    left = sampler.candidates(ROW, [])
+    p = dict(zip(left.ids.tolist(), softmax(left.logits), strict=True))
+    n = 20_000
+    choices = [sampler.choose(ROW, [], position) for position in range(n)]
+    assert all(choice.probability == pytest.approx(p[choice.token], abs=1e-12) for choice in choices)
+    counts = np.bincount([choice.token for choice in choices], minlength=len(ROW))
+    assert set(np.flatnonzero(counts)) <= set(p)
+    common = [token for token in p if n * p[token] >= 5]
+    rare = n - counts[common].sum()
+    expected = np.array([p[token] for token in common])
+    observed, expected = np.append(counts[common], rare), np.append(expected, max(1 - expected.sum(), 0))
+    if n * expected[-1] < 5:
+        observed, expected = observed[:-1], expected[:-1]
+    freedom = len(observed) - 1
+    assert chi_square(observed, expected, n) < freedom + 3.3 * math.sqrt(2 * freedom) + 5  # about 0.1 %
+
+
+def chi_square(counts: np.ndarray, p: np.ndarray, n: int | None = None) -> float:
+    expected = p * (counts.sum() if n is None else n)
+    return float(((counts - expected) ** 2 / expected).sum())
+
+
+def test_the_token_is_where_the_number_falls_in_falling_order() -> None:
+    row = np.log(np.array([0.1, 0.4, 0.1, 0.4], np.float32))
+    sampler = Sampler(**OFF, seed=3)
+    for position in range(200):
+        choice = sampler.choose(row, [], position)
+        assert choice.draw == draw(3, position)
+        assert choice.token == [1, 3, 0, 2][int(np.searchsorted([0.4, 0.8, 0.9], choice.draw, side="right"))]
+
+
+def test_a_large_flat_vocabulary_is_sorted_as_far_as_needed() -> None:
+    row = np.random.default_rng(1).standard_normal(151_936).astype(np.float32) * np.float32(0.01)
+    order = np.argsort(-row, kind="stable")
+    cumulative = np.cumsum(softmax(row)[order])
+    for position in range(12):
+        choice = Sampler(**OFF, seed=2).choose(row, [], position)
+        assert choice.token == order[np.searchsorted(cumulative, choice.draw, side="right")]
+
+
+# --- stages -----------------------------------------------------------------------------------------------
+
+
+def test_nothing_asked_nothing_done() -> None:
+    sampler = Sampler(**OFF)
+    assert sampler.stages == {}
+    assert sampler.candidates(ROW, [1, 2]).logits is ROW
+
+
+def test_the_row_is_never_changed() -> None:
+    row = ROW.copy()
+    Sampler(temperature=0.5, repeat_penalty=1.3, logit_bias={3: 2.0}, top_n_sigma=2, typical_p=0.9, seed=1).choose(
+        row, [1, 1, 4], 0
+    )
+    assert np.array_equal(row, ROW)
+
+
+def test_greedy_draws_nothing_and_takes_the_lower_id_of_equals() -> None:
+    row = np.array([1, 3, 3, 2], np.float32)
+    for settings in ({"temperature": 0}, {"top_k": 1}, {"top_p": 0}, {"temperature": 1e-300, "seed": 1, "top_k": 1}):
+        choice = Sampler(**settings).choose(row, [], 0)
+        assert (choice.token, choice.probability, choice.kept.tolist()) == (1, 1.0, [1])
+        assert math.isnan(choice.draw)
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 1e-30, 1e-6])
+def test_a_tiny_temperature_is_as_good_as_greedy(temperature: float) -> None:
+    choice = Sampler(**{**OFF, "temperature": temperature, "seed": 1}).choose(ROW, [], 5)
+    assert (choice.token, choice.probability) == (int(ROW.argmax()), 1.0)
+
+
+def test_min_p_of_one_keeps_the_best_and_its_equals() -> None:
+    assert chosen(np.array([2, 5, 5, 1], np.float32), min_p=1.0) == [1, 2]
+
+
+def test_bias_forbids_forces_and_knows_the_vocabulary() -> None:
+    best = int(ROW.argmax())
+    banned = Sampler(temperature=0, logit_bias={best: -math.inf}).choose(ROW, [], 0)
+    assert banned.token == int(np.argsort(-ROW)[1])
+    assert Sampler(temperature=0, logit_bias={9: 1e3}).choose(ROW, [], 0).token == 9
+    with pytest.raises(ValueError, match="logit_bias names token 50, but the vocabulary ends at 49"):
+        Sampler(temperature=0, logit_bias={50: 1.0}).choose(ROW, [], 0)
+
+
+def test_a_forbidden_token_never_comes() -> None:
+    bias = {int(token): -math.inf for token in np.argsort(-ROW)[:10]}
+    for settings in (OFF, {**OFF, "typical_p": 0.9}, {**OFF, "top_n_sigma": 1.5}, {**OFF, "top_p": 0.9}):
+        sampler = Sampler(**settings, logit_bias=bias, seed=1)
+        assert not {sampler.choose(ROW, [], position).token for position in range(300)} & bias.keys()
+
+
+@pytest.mark.parametrize(("last_n", "touched"), [(0, set()), (2, {3}), (3, {3, 7}), (64, {3, 7, 9}), (-1, {3, 7, 9})])
+def test_penalties_see_as_far_back_as_told(last_n: int, touched: set[int]) -> None:
+    sampler = Sampler(**OFF, presence_penalty=1.0, penalty_last_n=last_n)
+    changed = np.flatnonzero(sampler.candidates(ROW, [9, 7, 3, 3]).logits != ROW)
+    assert set(changed.tolist()) == touched
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_a_row_without_a_distribution_is_refused(broken: float) -> None:
+    row = ROW.copy()
+    row[2] = broken
+    for settings in ({}, {"temperature": 0}, OFF):
+        with pytest.raises(FloatingPointError, match="largest logit"):
+            Sampler(**settings, seed=1).choose(row, [], 0)
