@@ -12,11 +12,11 @@ DISPLAYED := $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname)))
 LAB_FLAGS := $(if $(DISPLAYED),,--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test dev lint ruff mypy biome tsc test-js test-py bench clean front-end browser
+.PHONY: help demo test dev lint ruff mypy biome tsc test-js test-py pictures bench clean front-end browser
 .NOTPARALLEL:
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.demo front-end ## Open the quickstart in JupyterLab
 	$(RUN)/jupyter lab --log-level=WARN --notebook-dir=notebooks \
@@ -48,6 +48,9 @@ test-py: $(VENV)/.dev front-end ## Run pytest; ARGS="-k fork" chooses
 
 dev: $(VENV)/.dev front-end ## Rebuild the front end on every change
 	$(NPM) run dev
+
+pictures: $(VENV)/.dev front-end browser ## Take the README's pictures anew
+	$(RUN)/python -m tests.browser.pictures
 
 bench: $(VENV)/.bench front-end ## Run the benchmarks and print their table
 	$(RUN)/python -m benchmarks $(ARGS)
