@@ -49,10 +49,7 @@ class FrontEnd:
         """Install what js/ needs where that is due, then build."""
         installed = self.js / "node_modules" / ".package-lock.json"  # written by npm when it is done
         if not installed.is_file() or _time(installed) < _time(self.js / "package-lock.json"):
-            # As locked, and not `npm ci`: that refuses a lock file without the optional packages of every platform,
-            # and a mirror of the registry may carry only some.
-            self._npm("install", "--no-save", "--no-audit", "--no-fund")
-            installed.touch()
+            self._npm("ci", "--no-audit", "--no-fund")
         self._npm("run", "build")
         for path in self.built:
             if not path.is_file():
