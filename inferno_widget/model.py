@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import psutil
 
@@ -43,6 +43,11 @@ class Model:
     type_k, type_v : number formats of the KV cache: "f32", "f16", "bf16" or "q8_0"
     progress : called with the loaded fraction, 0 to 1; Cancelled is raised if it returns False
 
+    Attributes
+    ----------
+    info : what the file says about its model
+    card : what a trace remembers of it
+
     Raises
     ------
     ModelFileError
@@ -75,6 +80,7 @@ class Model:
             type_k=_one_of("type_k", type_k, KV_TYPES),
             type_v=_one_of("type_v", type_v, KV_TYPES),
         )
+        self.card = self._card()
         self.engine = EngineClient(str(self.path), self.options, self.info.n_vocab)
         cancel = Stop()
 
@@ -91,14 +97,14 @@ class Model:
         state = "loaded" if self.engine.pid is not None else "not running"
         return f"<Model {self.info.name!r}, n_ctx {self.n_ctx:,}, {state}>"
 
-    def __enter__(self) -> Model:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        from .widget import Inferno  # noqa: PLC0415  drawn only when asked
+        from .widget import Inferno
 
         return Inferno(self)._repr_mimebundle_(**kwargs)
 
@@ -113,29 +119,29 @@ class Model:
         pid = self.engine.pid
         try:
             return int(psutil.Process(pid).memory_info().rss) if pid is not None else 0
-        except psutil.NoSuchProcess:
+        except psutil.Error:  # it ended just now
             return 0
 
     @cached_property
     def control(self) -> frozenset[int]:
         """Ids of the control tokens, such as the beginning of a sequence."""
-        types = self.info.metadata.get("tokenizer.ggml.token_type", ())
+        types = cast("Sequence[int]", self.info.metadata.get("tokenizer.ggml.token_type", ()))
         return frozenset(token for token, kind in enumerate(types) if kind == CONTROL)
 
-    @cached_property
-    def card(self) -> dict[str, Any]:
-        """What a trace remembers of its model."""
+    def _card(self) -> dict[str, Any]:
         return {
             "name": self.info.name,
             "architecture": self.info.architecture,
             "parameters": self.info.n_params,
             "quantisation": self.info.quantisation,
+            "n_ctx_train": self.info.n_ctx_train,
             "n_vocab": self.info.n_vocab,
             "file": self.path.name,
             "bytes": self.info.size_bytes,
             "fingerprint": fingerprint(self.path),
         }
 
+    @hint_unknown_keywords
     def session(
         self,
         prompt: str | Sequence[int] = "",
@@ -185,7 +191,7 @@ def usable_cores() -> int:
 
 
 def fingerprint(path: Path, blocks: int = 64, size: int = 1 << 16) -> str:
-    """SHA-256 of a file's length and of 64 blocks spread evenly over it: 5 ms, however large it is."""
+    """SHA-256 of a file's length and of blocks spread evenly over it: 5 ms, however large it is."""
     length = path.stat().st_size
     digest = hashlib.sha256(str(length).encode())
     with path.open("rb") as file:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import operator
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from threading import Condition, Thread
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from . import __version__
 from .engine import Branch, Finish, Processor, Request
 from .engine.client import Stop
-from .errors import ContextFullError, InfernoError
+from .errors import Cancelled, ContextFullError, InfernoError, hint_unknown_keywords
 from .record import Kind, StepRecord
 from .sampling import Sampler
 from .stats import describe
@@ -29,18 +32,31 @@ State = Literal["ready", "prefill", "generating", "paused", "error", "closed"]
 
 HELD_BRANCHES = 16
 """Branches of one session that keep their KV cache."""
+HEAR_SECONDS = 0.1
+"""How long a wait lasts at most before Ctrl-C is heard, where a lock cannot be interrupted (Windows)."""
 
 
 @dataclass
 class _Run:
-    """One run of the worker thread."""
+    """One run of the worker thread.
+
+    Attributes
+    ----------
+    left : tokens still to generate
+    stop : strings that end it
+    first : position of its first token; a stop string begins there or later
+    cancel : ends it
+    pausing : whether that is a pause
+    """
 
     left: int
     stop: tuple[str, ...]
-    cancel: Stop
+    first: int
+    cancel: Stop = field(default_factory=Stop)
     pausing: bool = False
 
 
+@hint_unknown_keywords
 class Session:
     """A prompt, what the model made of it, and how it goes on.
 
@@ -57,6 +73,7 @@ class Session:
 
     Attributes
     ----------
+    prompt, prompt_ids : what it began with, as text (without control tokens) and as ids
     trace : everything recorded so far
     state : "ready", "prefill", "generating", "paused", "error" or "closed"
     finish : why the last run ended: "length", "eog", "stop", "context", "cancelled", or None
@@ -73,13 +90,13 @@ class Session:
         k: int = 20,
         logits_processor: Processor | None = None,
     ) -> None:
-        if not 1 <= k <= 32:  # noqa: PLR2004  the wire's bit mask
+        if not 1 <= k <= 32:  # the wire's bit mask
             raise ValueError(f"k must be between 1 and 32, not {k!r}")
         self.model = model
         self.prompt_ids = model.tokenize(prompt) if isinstance(prompt, str) else _checked(prompt, model.info.n_vocab)
         if not self.prompt_ids:
             raise ValueError("the prompt is empty, and this model has no token to begin with: give it some text")
-        self.prompt = prompt if isinstance(prompt, str) else None
+        self.prompt = prompt if isinstance(prompt, str) else _text(model, self.prompt_ids)
         self._unscored = list(self.prompt_ids)
         self.sampler = (sampler or Sampler()).seeded()
         self.k = k
@@ -92,21 +109,21 @@ class Session:
         self._changed = Condition()
         self._listeners: list[Callable[[], None]] = []
         self._run: _Run | None = None
-        self._paused: tuple[int, tuple[str, ...]] = (0, ())
+        self._paused: _Run | None = None
         self._held: dict[Branch, int] = {}  # engine branches and the node each ends with, oldest first
         self._generation = -1
 
     def __repr__(self) -> str:
-        return f"<Session {self.model.info.name!r}, {len(self.trace.path())} tokens, {self.state}>"
+        return f"<Session {self.model.info.name!r}, {self.trace.length} tokens, {self.state}>"
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        from .widget import Inferno  # noqa: PLC0415  drawn only when asked
+        from .widget import Inferno
 
         return Inferno(self)._repr_mimebundle_(**kwargs)
 
@@ -122,78 +139,73 @@ class Session:
         if self._unscored:
             with self._changed:
                 self._check_idle()
-                self._begin(_Run(0, (), Stop()))
-            self.wait()
+                run = self._begin(_Run(0, (), len(self.prompt_ids)))
+            self._end_of(run)
         return self.trace
 
     def step(self) -> StepRecord:
         """Generate one token (and score the prompt first, if that is still to do)."""
-        self.start(max_tokens=1)
-        self.wait()
-        if self.finish == "context":
-            raise self._full()
+        run = self._launch(1)
+        self._end_of(run)
+        if run.left:
+            raise self._full() if self.finish == "context" else Cancelled("stopped before a token came")
         return self.trace.record(self.trace.head)
 
+    @hint_unknown_keywords
     def generate(self, max_tokens: int = 64, *, stop: str | Sequence[str] = ()) -> str:
         """Generate up to `max_tokens` tokens and return their text.
 
         Ctrl-C ends it cleanly and keeps what was made. `finish` says why it ended.
         """
-        before = max(len(self.trace.path()), len(self.prompt_ids))
-        self.start(max_tokens, stop=stop)
-        self.wait()
-        return "".join(self.trace.texts(self.trace.path()[before:]))
+        run = self._launch(max_tokens, stop)
+        self._end_of(run)
+        return "".join(self.trace.texts(self.trace.path())[run.first :])
 
+    @hint_unknown_keywords
     def stream(self, max_tokens: int = 64, *, stop: str | Sequence[str] = ()) -> Generator[StepRecord, None, None]:
         """Generate up to `max_tokens` tokens and yield each record as it comes.
 
         Leaving the loop early stops the run.
         """
-        self.start(max_tokens, stop=stop)
         seen = len(self.trace)
-        run = self._run
+        run = self._launch(max_tokens, stop)
         try:
-            while True:
-                with self._changed:
-                    self._changed.wait_for(lambda: len(self.trace) > seen or self._run is not run)
-                    n = len(self.trace)
-                for node in range(seen, n):
-                    record = self.trace.record(node)
-                    if record.kind is Kind.GENERATED:
-                        yield record
-                seen = n
-                if self._run is not run and len(self.trace) == seen:
-                    break
+            while self._news(run, seen):
+                record = self.trace.record(seen)
+                seen += 1
+                if record.kind is Kind.GENERATED:
+                    yield record
         finally:
             if self._run is run:
                 self.stop()
-            self._join()
+            self._join(run)
         self._raise()
 
+    @hint_unknown_keywords
     def start(self, max_tokens: int = 64, *, stop: str | Sequence[str] = ()) -> None:
         """Generate up to `max_tokens` tokens in the background and return at once."""
-        if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
-            raise ValueError(f"max_tokens must be a whole number of at least 1, not {max_tokens!r}")
-        with self._changed:
-            self._check_idle()
-            self._begin(_Run(max_tokens, (stop,) if isinstance(stop, str) else tuple(stop), Stop()))
+        self._launch(max_tokens, stop)
 
     def pause(self) -> None:
-        """Stop after the current token; `resume` goes on as if nothing had happened."""
+        """Hold after the current token; `resume` goes on as if nothing had happened."""
         with self._changed:
-            if self._run:
+            if self._run and not self._run.cancel.is_set():
                 self._run.pausing = True
                 self._run.cancel.set()
 
+    @property
+    def resumable(self) -> bool:
+        """Whether `pause` left something to do, or is about to."""
+        run = self._run
+        return run.pausing if run else self.state == "paused"
+
     def resume(self) -> None:
         """Go on with what `pause` left to do."""
-        self._join()
         with self._changed:
-            self._check_open()
-            if self.state != "paused":
+            self._check_idle()
+            if self.state != "paused" or not self._paused:
                 raise InfernoError(f"the session is {self.state}, not paused")
-            left, stop = self._paused
-            self._begin(_Run(left, stop, Stop()))
+            self._begin(replace(self._paused, cancel=Stop(), pausing=False))
 
     def stop(self) -> None:
         """End the run after the current token and keep what was made."""
@@ -202,40 +214,30 @@ class Session:
                 self._run.pausing = False
                 self._run.cancel.set()
             elif self.state == "paused":
-                self.state, self.finish = "ready", "cancelled"
-                self._notify()
+                self._set("ready", "cancelled")
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing runs and raise what went wrong; False when `timeout` seconds pass first."""
-        try:
-            with self._changed:
-                if not self._changed.wait_for(lambda: self._run is None, timeout):
-                    return False
-        except KeyboardInterrupt:
-            self.stop()
-            self._join()
-            raise
-        self._raise()
-        return True
+        return self._end_of(self._run, timeout)
 
     def __await__(self) -> Generator[Any, None, bool]:
-        """``await session`` is `wait` that leaves the event loop free."""
-        return asyncio.to_thread(self.wait).__await__()
+        """``await session`` is `wait` that leaves the event loop free; being cancelled stops the run."""
+        return self._waited().__await__()
+
+    async def _waited(self) -> bool:
+        try:
+            return await asyncio.to_thread(self.wait)
+        except asyncio.CancelledError:
+            self.stop()
+            raise
 
     def close(self) -> None:
         """Stop, and let go of the KV cache. The trace stays."""
         self.stop()
-        self._join()
-        with self._changed:
-            if self.state == "closed":
-                return
-            self.state = "closed"
-            self._notify()
-        engine = self.model.engine
-        if engine.pid is not None and engine.generation == self._generation:
-            for branch in self._held:
-                engine.drop(branch)
-        self._held.clear()
+        self._join(self._run)
+        if self.state != "closed":
+            self._set("closed", self.finish)
+            self._release()
 
     # --- the road not taken ---------------------------------------------------------------------------
 
@@ -251,28 +253,35 @@ class Session:
         token : its text (one token or several) or its id
         """
         self._settle()
+        ids = self._forced_ids(token)
         self.score()
-        path = self.trace.path()
+        path = self.trace.path().tolist()
         if not 1 <= at <= len(path):
             raise IndexError(f"at must be between 1 and {len(path)}, not {at}: nothing predicts the first token")
-        ids = self._forced_ids(token)
-        first = self._alternative(int(path[at]), ids[0]) if at < len(path) else None
-        self.trace.goto(int(path[at - 1]))
-        for i, token_id in enumerate(ids):
-            self._add(first if first and i == 0 else self._forced(token_id))
-        with self._changed:
-            self.state, self.finish, self.error = "ready", None, None
-            self._notify()
+        if at + len(ids) > self.model.n_ctx:
+            raise self._full()
+        stored = self._alternative(path[at], ids[0]) if at < len(path) else None
+        self.trace.goto(path[at - 1])
+        try:
+            for record in [stored] if stored else []:
+                self._add(record)
+            for token_id in ids[1:] if stored else ids:
+                self._add(self._forced(token_id))
+        except BaseException:
+            self.trace.goto(path[-1])
+            raise
+        self._set("ready", None)
         return self
 
     def goto(self, node: int) -> Session:
-        """Make the path to `node` the current one; what is still in the KV cache is used again."""
+        """Make the path to `node` the current one; what is still in the KV cache is used again.
+
+        -1 is the empty path, from which the prompt is scored anew.
+        """
         self._settle()
         self.trace.goto(node)
-        self._unscored = []
-        with self._changed:
-            self.state, self.finish = "ready", None
-            self._notify()
+        self._unscored = [] if node >= 0 else list(self.prompt_ids)
+        self._set("ready", None)
         return self
 
     def _forced_ids(self, token: str | int) -> list[int]:
@@ -294,32 +303,51 @@ class Session:
 
     def _forced(self, token: int) -> StepRecord:
         """The record of `token` at the end of the current path, from the whole row."""
-        position = len(self.trace.path())
+        position = self.trace.length
         branch = self._branch(Stop())
         d = describe(self.model.engine.logits(branch, position), token, self.k)
+        kept = np.zeros(len(d.top_ids), np.bool_)
         record = StepRecord(position, token, Kind.FORCED, d.logprob, d.entropy, d.rank, tail=d.tail)
-        return record._replace(top_ids=d.top_ids, top_logprobs=d.top_logprobs, top_kept=np.zeros(len(d.top_ids), bool))
+        return record._replace(top_ids=d.top_ids, top_logprobs=d.top_logprobs, top_kept=kept)
 
     # --- the worker thread ----------------------------------------------------------------------------
 
-    def _begin(self, run: _Run) -> None:
-        self._run, self.error, self.finish = run, None, None
-        self.state = "prefill" if self._unscored else "generating"
-        self._notify()
+    def _launch(self, max_tokens: int, stop: str | Sequence[str] = ()) -> _Run:
+        left = count("max_tokens", max_tokens)
+        strings = (stop,) if isinstance(stop, str) else tuple(stop)
+        if not all(isinstance(string, str) for string in strings):
+            raise TypeError(f"stop must be a string or several, not {stop!r}")
+        with self._changed:
+            self._check_idle()
+            first = len(self.prompt_ids) if self._unscored else self.trace.length
+            return self._begin(_Run(left, strings, first))
+
+    def _begin(self, run: _Run) -> _Run:
+        with self._changed:
+            self._run, self._paused = run, None
+            self._set("prefill" if self._unscored else "generating", None)
         Thread(target=self._work, args=(run,), name="inferno-session", daemon=True).start()
+        return run
 
     def _work(self, run: _Run) -> None:
-        state: State = "ready"
+        finish: Finish | None = None
+        error: BaseException | None = None
         try:
-            self.finish = self._advance(run)
-            if run.pausing and self.finish == "cancelled":
-                state, self.finish, self._paused = "paused", None, (run.left, run.stop)
-        except BaseException as error:  # noqa: BLE001  raised again where the session is waited for
-            self.error, state = error, "error"
-            self._held.clear()  # the engine may have gone further than the trace
+            finish = self._advance(run)
+        except Cancelled:
+            finish = "cancelled"
+        except BaseException as problem:  # noqa: BLE001  raised again where the session is waited for
+            error = problem
+            self._release()  # the engine may have gone further than the trace
         with self._changed:
-            self._run, self.progress, self.state = None, None, state
-            self._notify()
+            self._run = None
+            if error:
+                self._set("error", None, error)
+            elif run.pausing and finish == "cancelled":
+                self._paused = run
+                self._set("paused", None)
+            else:
+                self._set("ready", finish)
 
     def _advance(self, run: _Run) -> Finish:
         self.trace.runs.append(self._card())
@@ -329,28 +357,31 @@ class Session:
                 branch, self._unscored, k=self.k, cancel=run.cancel, progress=self._report
             )
             finish = self._record(branch, scoring)
-            self._unscored = self.prompt_ids[len(self.trace.path()) :]
-            if finish == "cancelled":
+            self._unscored = self.prompt_ids[self.trace.length :]
+            if finish == "cancelled" or not run.left:
                 return finish
-        with self._changed:
-            self.state, self.progress = "generating", None
-            self._notify()
-        request = Request(self.sampler, run.left, self.k, run.stop)
+            self._set("generating", None)
+        begun = b"".join(self.trace.pieces[int(token)] for token in self.trace.column("token_id")[run.first :])
         steps = self.model.engine.generate(
-            branch, request, cancel=run.cancel, progress=self._report, processor=self.logits_processor
+            branch,
+            Request(self.sampler, run.left, self.k, run.stop, begun),
+            cancel=run.cancel,
+            progress=self._report,
+            processor=self.logits_processor,
         )
         return self._record(branch, steps, run)
 
     def _record(self, branch: Branch, steps: Generator[StepRecord, None, Finish], run: _Run | None = None) -> Finish:
-        while True:
-            try:
-                record = next(steps)
-            except StopIteration as end:
-                finish: Finish = end.value
-                return finish
-            self._held[branch] = self._add(record)
-            if run:
-                run.left -= 1
+        with closing(steps):
+            while True:
+                try:
+                    record = next(steps)
+                except StopIteration as end:
+                    finish: Finish = end.value
+                    return finish
+                self._held[branch] = self._add(record)
+                if run:
+                    run.left -= 1
 
     def _add(self, record: StepRecord) -> int:
         ids = [record.token_id, *record.top_ids.tolist()]
@@ -367,35 +398,42 @@ class Session:
         if engine.generation != self._generation:  # a new process: its cache is empty
             self._held.clear()
             self._generation = engine.generation
-        path = self.trace.path()
+        path = self.trace.path().tolist()
         parent, keep = self._nearest(path)
-        if parent is not None and self._held[parent] == (path[keep - 1] if keep else -1):
-            branch = parent  # it ends on the path
-        else:
-            branch = engine.branch(parent, keep)
+        tip = path[keep - 1] if keep else -1
+        ends_there = parent is not None and self._held[parent] == tip
+        branch = parent if parent is not None and ends_there else engine.branch(parent, keep)
+        self._held.pop(branch, None)
+        self._held[branch] = tip  # the last is the latest
         if keep < len(path):
             engine.append(branch, self.trace.column("token_id")[keep:].tolist())
-        self._held.pop(branch, None)
-        self._held[branch] = self.trace.head
+            self._held[branch] = path[-1]
         while len(self._held) > HELD_BRANCHES:
             oldest = next(iter(self._held))
             del self._held[oldest]
             engine.drop(oldest)
         return branch
 
-    def _nearest(self, path: np.ndarray[Any, np.dtype[np.int32]]) -> tuple[Branch | None, int]:
-        """The held branch that shares most of `path`, and how much."""
+    def _nearest(self, path: list[int]) -> tuple[Branch | None, int]:
+        """The held branch that shares most of `path`, and how many tokens that is."""
+        parents = self.trace.column("parent", tree=True)
+        length = {node: position + 1 for position, node in enumerate(path)}
         best, most = None, 0
-        for branch, tip in reversed(self._held.items()):
-            if len(path) and tip == path[-1]:
-                return branch, len(path)
-            other = self.trace.path(tip)
-            n = min(len(path), len(other))
-            differing = np.flatnonzero(path[:n] != other[:n])
-            shared = int(differing[0]) if len(differing) else n
-            if shared > most:
-                best, most = branch, shared
+        for branch, node in reversed(self._held.items()):
+            while node >= 0 and node not in length:
+                node = int(parents[node])
+            if length.get(node, 0) > most:
+                best, most = branch, length[node]
         return best, most
+
+    def _release(self) -> None:
+        """Let go of the KV cache."""
+        engine = self.model.engine
+        if engine.pid is not None and engine.generation == self._generation:
+            with suppress(InfernoError):  # the process ended just now, and the cache with it
+                for branch in self._held:
+                    engine.drop(branch)
+        self._held.clear()
 
     def _card(self) -> dict[str, Any]:
         return {
@@ -421,33 +459,65 @@ class Session:
             self.progress = fraction if fraction < 1 else None
             self._notify()
 
+    def _set(self, state: State, finish: Finish | None, error: BaseException | None = None) -> None:
+        with self._changed:
+            self.finish, self.error, self.progress = finish, error, None
+            self.state = state  # the last: who sees it sees the rest too
+            self._notify()
+
     def _notify(self) -> None:
         self._changed.notify_all()
         for listener in tuple(self._listeners):
             listener()
 
+    def _until(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Wait for a change after which `done`; False when `timeout` seconds pass first."""
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            while not done():
+                left = end - time.monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(min(left, HEAR_SECONDS))
+        return True
+
+    def _news(self, run: _Run, seen: int) -> bool:
+        """Wait for more nodes than `seen`; False when the run ended without."""
+        self._until(lambda: len(self.trace) > seen or self._run is not run)
+        return len(self.trace) > seen
+
+    def _join(self, run: _Run | None) -> None:
+        """Wait until `run` is no more under way."""
+        self._until(lambda: run is None or self._run is not run)
+
+    def _end_of(self, run: _Run | None, timeout: float | None = None) -> bool:
+        """Wait for the end of `run` and raise what went wrong; Ctrl-C ends it. False when `timeout` passes first."""
+        try:
+            if not self._until(lambda: run is None or self._run is not run, timeout):
+                return False
+        except KeyboardInterrupt:
+            self.stop()
+            self._join(run)
+            raise
+        self._raise()
+        return True
+
     def _settle(self) -> None:
         """End whatever runs, so that the path can be changed."""
         self.stop()
-        self._join()
-        self._check_open()
+        self._check_idle()
 
-    def _join(self) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._run is None)
+    def _check_idle(self) -> None:
+        """Wait for a run that was told to end; raise if one goes on, or if the session is closed."""
+        if self._run and not self._run.cancel.is_set():
+            raise InfernoError("the session is already running; stop() or wait() first")
+        self._join(self._run)
+        if self.state == "closed":
+            raise InfernoError("the session is closed; its trace can still be read")
 
     def _raise(self) -> None:
         if self.error:
             raise self.error
-
-    def _check_idle(self) -> None:
-        self._check_open()
-        if self._run:
-            raise InfernoError("the session is already running; stop() or wait() first")
-
-    def _check_open(self) -> None:
-        if self.state == "closed":
-            raise InfernoError("the session is closed; its trace can still be read")
 
     def _full(self) -> ContextFullError:
         return ContextFullError(
@@ -461,11 +531,14 @@ def _versions() -> dict[str, str]:
 
 
 def _as_forced(record: StepRecord, token: int, logprob: float, rank: int) -> StepRecord:
-    fresh = StepRecord(record.position, token, Kind.FORCED)
-    return record._replace(
-        token_id=token, kind=Kind.FORCED, logprob=logprob, rank=rank, sampled_prob=fresh.sampled_prob, kept=0,
-        draw=fresh.draw, ms=0.0,
-    )
+    """What `record` would say had `token` been put in its place."""
+    forced = StepRecord(record.position, token, Kind.FORCED, logprob, record.entropy, rank, tail=record.tail)
+    kept = np.zeros(len(record.top_ids), np.bool_)
+    return forced._replace(top_ids=record.top_ids, top_logprobs=record.top_logprobs, top_kept=kept)
+
+
+def _text(model: Model, ids: Sequence[int]) -> str:
+    return model.detokenize([token for token in ids if token not in model.control]).decode(errors="backslashreplace")
 
 
 def _checked(ids: Sequence[int], n_vocab: int) -> list[int]:
@@ -473,3 +546,14 @@ def _checked(ids: Sequence[int], n_vocab: int) -> list[int]:
         if isinstance(token, bool) or not isinstance(token, int | np.integer) or not 0 <= token < n_vocab:
             raise ValueError(f"{token!r} is not a token id of this model (0 to {n_vocab - 1})")
     return [int(token) for token in ids]
+
+
+def count(name: str, value: object) -> int:
+    """`value` as a whole number of at least 1; ValueError names it otherwise."""
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = 0
+    if number < 1 or isinstance(value, bool):
+        raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
+    return number
