@@ -5,27 +5,34 @@ from __future__ import annotations
 import queue
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
+from IPython import get_ipython
 
-from .errors import Cancelled, InfernoError, hint_unknown_keywords
+from .errors import InfernoError, hint_unknown_keywords
 from .model import Model
+from .record import Kind
 from .sampling import Sampler
-from .session import Session
+from .session import Session, count
 from .trace import Trace
-from .wire import PROTOCOL, Encoder
+from .wire import PROTOCOL, ROWS_PER_FRAME, Encoder, read_command
 
 STATIC = Path(__file__).parent / "static"
 PANELS = ("status", "controls", "stream", "logits", "strip")
 SAMPLER_SETTINGS = ("temperature", "top_k", "top_p", "min_p", "seed")
+MODEL_FACTS = ("name", "architecture", "parameters", "quantisation", "n_ctx_train", "n_vocab")
 FRAME_SECONDS = 1 / PROTOCOL["limits"]["frames_per_second"]
-STATUS_SECONDS = 0.25
+STATUS_SECONDS = 0.5
 """How often figures that change all the time (speed, memory) are shown anew."""
+CLOSE_SECONDS = 5
+SPEED_TOKENS = 64
 
 
 @hint_unknown_keywords
@@ -47,6 +54,7 @@ class Inferno(anywidget.AnyWidget):
 
     _esm = STATIC / "widget.js"
     _css = STATIC / "widget.css"
+    _closed = True  # until there is something to close: a constructor that fails leaves an object that is deleted too
 
     panels = traitlets.List(traitlets.Enum(PANELS), default_value=list(PANELS)).tag(sync=True)
     prompt = traitlets.Unicode().tag(sync=True)
@@ -62,39 +70,48 @@ class Inferno(anywidget.AnyWidget):
         prompt: str | None = None,
         max_tokens: int = 128,
     ) -> None:
+        if not isinstance(target, Session | Model | Trace | str | Path | None):
+            raise TypeError(f"Inferno shows a Session, a Model, a Trace or a GGUF file, not {target!r}")
         self.model: Model | None = None
         self.session: Session | None = None
         self.trace: Trace | None = None
         self._owned: list[Model | Session] = []
         self._show = _Show()
-        self._error: BaseException | None = None
+        self._load_error: BaseException | None = None
         self._loading: float | None = None
         self._code = ""
         self._status_at = 0.0
-        self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._wake = threading.Event()
-        self._done = threading.Event()
+        self._messages: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._wake, self._give_up, self._ended = threading.Event(), threading.Event(), threading.Event()
         self._forget: Callable[[], None] = lambda: None
-        self._sampler = Sampler()
-        super().__init__(panels=list(panels), prompt=prompt or "", settings=self._settings(max_tokens))
+        self._sampler = target.sampler if isinstance(target, Session) else Sampler()
+        settings = self._settings(count("max_tokens", max_tokens))
+        super().__init__(panels=list(panels), prompt=prompt or "", settings=settings)
+        self._closed = False
         _answer_where_asked(self)
         _close_earlier(self)
         self.on_msg(self._receive)
         self._take(target)
-        self.status = self._state()
-        threading.Thread(target=self._work, name="inferno-widget", daemon=True).start()
+        self.status = {**self._facts(), **self._figures()}
+        threading.Thread(target=self._work, args=(target,), name="inferno-widget", daemon=True).start()
         self._wake.set()
 
     def __repr__(self) -> str:
-        return f"<Inferno {self.session or self.model or self.trace or 'loading'}>"
+        shown = [thing for thing in (self.session, self.model, self.trace) if thing is not None]
+        return f"<Inferno {shown[0]}>" if shown else f"<Inferno {self.status.get('state')}>"
 
     def close(self) -> None:
         """End the widget and what it made itself; a session or model that was handed in goes on."""
-        if self._done.is_set():
+        if self._closed:
             return
-        self._done.set()
+        self._closed = True
+        self._give_up.set()
         self._wake.set()
         self._forget()
+        for owned in self._owned:
+            if isinstance(owned, Session):
+                owned.stop()
+        self._ended.wait(CLOSE_SECONDS)
         for owned in reversed(self._owned):
             owned.close()
         super().close()
@@ -103,33 +120,27 @@ class Inferno(anywidget.AnyWidget):
 
     def _take(self, target: Session | Model | Trace | str | Path | None) -> None:
         if isinstance(target, Session):
-            self._sampler = target.sampler
-            self.settings = self._settings(self.settings["max_tokens"])
-            self.prompt = self.prompt or target.prompt or target.text
+            self.prompt = self.prompt or target.prompt
             self._watch(target)
         elif isinstance(target, Trace):
             self._display(target)
         elif isinstance(target, Model):
             self.model = target
-        elif target is None or isinstance(target, str | Path):
-            self._loading = 0.0
-            self._commands.put(lambda: self._load(target))
         else:
-            raise TypeError(f"Inferno shows a Session, a Model, a Trace or a GGUF file, not {target!r}")
+            self._loading = 0.0
 
     def _load(self, path: str | Path | None) -> None:
         def progress(fraction: float) -> bool:
             self._loading = fraction
             self._publish()
-            return not self._done.is_set()
+            return not self._give_up.is_set()
 
         try:
             self.model = Model(path, progress=progress)
             self._owned.append(self.model)
-        except Cancelled:
-            return
-        finally:
-            self._loading = None
+        except Exception as error:  # noqa: BLE001  shown where the person looks
+            self._load_error = error
+        self._loading = None
 
     def _watch(self, session: Session) -> None:
         self._forget()
@@ -143,26 +154,25 @@ class Inferno(anywidget.AnyWidget):
 
     # --- messages from the page: note and wake, nothing else --------------------------------------------
 
-    def _receive(self, _: object, content: dict[str, Any], __: list[memoryview]) -> None:
-        kind = content.get("kind")
-        if kind not in PROTOCOL["to_kernel"]:
-            return
-        arguments = {name: content.get(name) for name in PROTOCOL["to_kernel"][kind]}
-        command = getattr(self, f"_on_{kind}")
-        self._commands.put(lambda: self._obey(command, arguments))
+    def _receive(self, _: object, content: object, __: object) -> None:
+        if isinstance(content, dict) and content.get("kind") == "stop":
+            self._give_up.set()  # of loading, which keeps the thread busy
+        self._messages.put(content)
         self._wake.set()
 
-    def _obey(self, command: Callable[..., None], arguments: dict[str, Any]) -> None:
-        request = arguments.pop("id", None)
+    def _obey(self, content: object) -> None:
+        request = content.get("id") if isinstance(content, dict) else None
         answer: dict[str, Any] = {"kind": "reply", "id": request, "ok": True}
         try:
-            command(**arguments)
-        except (InfernoError, ValueError, TypeError, IndexError, OSError) as error:
+            kind, fields = read_command(content)
+            fields.pop("id", None)
+            getattr(self, f"_on_{kind}")(**fields)
+        except Exception as error:  # noqa: BLE001  shown where the person looks
             answer |= {"ok": False, "error": _told(error)}
         if request is not None:
             self.send(answer)
 
-    def _on_replay(self, epoch: int, have: int, seq: int) -> None:  # noqa: ARG002  seq: for symmetry with alive
+    def _on_replay(self, epoch: int, have: int, seq: int) -> None:  # noqa: ARG002  a replay starts at a node
         self._show.rewind(have if epoch == self._show.epoch else 0)
 
     def _on_alive(self, seq: int, views: int) -> None:  # noqa: ARG002
@@ -170,14 +180,13 @@ class Inferno(anywidget.AnyWidget):
             self._show.rewind(self._show.known_at(seq))
 
     def _on_set(self, name: str, value: Any) -> None:
-        settings = {**self.settings, name: value}
         if name == "max_tokens":
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"max_tokens must be a whole number of at least 1, not {value!r}")
-        elif name not in SAMPLER_SETTINGS:
+            self.settings = self._settings(count(name, value))
+        elif name in SAMPLER_SETTINGS:
+            self._sampler = replace(self._sampler, **{name: value})
+            self.settings = self._settings(self.settings["max_tokens"])
+        else:
             raise ValueError(f"there is no setting {name!r}")
-        self._sampler = Sampler.from_dict({**self._sampler.to_dict(), name: settings[name]} if name in SAMPLER_SETTINGS else self._sampler.to_dict())
-        self.settings = settings
 
     def _on_select(self, node: int) -> None:
         if self.trace is not None and -1 <= node < len(self.trace):
@@ -185,37 +194,35 @@ class Inferno(anywidget.AnyWidget):
 
     def _on_run(self, prompt: str) -> None:
         session = self._new_session(prompt)
-        n = self.settings["max_tokens"]
-        self._code = f"session = model.session({prompt!r}, {self._sampler_code()}); session.generate({n})"
-        session.start(n)
+        self._code = f"session = model.session({prompt!r}, {self._sampler_code()}); {self._generate_code()}"
+        session.start(self.settings["max_tokens"])
 
     def _on_step(self, prompt: str) -> None:
         session = self.session
-        if session is None or prompt != self.prompt:
+        if session is None or prompt != session.prompt:
             session = self._new_session(prompt)
-        if session.state == "paused":
-            session.stop()
         self._adopt(session)
-        self._code = "session.step()"
         session.start(1)
+        self._code = "session.step()"
 
     def _on_resume(self) -> None:
         session = self._running()
         self._adopt(session)
-        if session.state == "paused":
-            self._code = "session.resume()"
+        if session.resumable:
             session.resume()
+            self._code = "session.resume()"
         else:
-            self._code = f"session.generate({self.settings['max_tokens']})"
             session.start(self.settings["max_tokens"])
+            self._code = self._generate_code()
 
     def _on_pause(self) -> None:
-        self._code = "session.pause()"
         self._running().pause()
+        self._code = "session.pause()"
 
     def _on_stop(self) -> None:
-        self._code = "session.stop()"
-        self._running().stop()
+        if self.session is not None:
+            self.session.stop()
+            self._code = "session.stop()"
 
     def _on_fork(self, node: int, token_id: int) -> None:
         session = self._running()
@@ -223,90 +230,111 @@ class Inferno(anywidget.AnyWidget):
         if node not in path:
             raise InfernoError("this token is on another branch")
         at = path.index(node)
-        piece = session.trace.pieces.get(token_id, b"").decode(errors="backslashreplace")
         session.fork(at, token_id)
         self.selection = -1
-        self._code = f"session.fork(at={at}, token={piece!r}); session.generate({self.settings['max_tokens']})"
         self._adopt(session)
         session.start(self.settings["max_tokens"])
+        piece = session.trace.pieces[token_id].decode(errors="backslashreplace")
+        self._code = f"session.fork(at={at}, token={token_id}); {self._generate_code()}  # {piece!r}"
 
     def _new_session(self, prompt: str) -> Session:
-        if self.model is None:
-            raise InfernoError("no model is loaded yet")
-        session = self.model.session(prompt, self._sampler)
-        self._error = None
-        if self.session is not None:
-            self.session.stop()
-            if self.session in self._owned:
-                self._owned.remove(self.session)
-                self.session.close()
+        model, old = self._loaded_model(), self.session
+        session = model.session(old.prompt_ids if old and old.prompt == prompt else prompt, self._sampler)
+        if old:
+            old.stop()
+        if old in self._owned:
+            self._owned.remove(old)
+            old.close()
         self._owned.append(session)
         self.prompt = prompt
         self._watch(session)
         return session
 
     def _running(self) -> Session:
+        self._loaded_model()
         if self.session is None:
             raise InfernoError("nothing has been generated yet: press Run")
         return self.session
 
+    def _loaded_model(self) -> Model:
+        if self.model:
+            return self.model
+        if self.trace is not None:
+            raise InfernoError("this is a recorded run, without a model: it can be looked at, but not continued")
+        raise InfernoError(f"no model is loaded: {self._load_error}")
+
     def _adopt(self, session: Session) -> None:
         """Let the page's settings rule from here on; the session keeps its dice if no seed was asked for."""
         seed = self._sampler.seed
-        session.sampler = Sampler.from_dict(
-            {**self._sampler.to_dict(), "seed": session.sampler.seed if seed is None else seed}
-        )
+        session.sampler = replace(self._sampler, seed=session.sampler.seed if seed is None else seed)
 
     def _sampler_code(self) -> str:
-        default = Sampler()
-        changed = {name: self.settings[name] for name in SAMPLER_SETTINGS if self.settings[name] != getattr(default, name)}
+        default = Sampler().to_dict()
+        changed = {name: value for name, value in self._sampler.to_dict().items() if value != default[name]}
         return f"Sampler({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
+
+    def _generate_code(self) -> str:
+        return f"session.generate({self.settings['max_tokens']})"
 
     # --- the thread -----------------------------------------------------------------------------------
 
-    def _work(self) -> None:
-        while not self._done.is_set():
-            self._wake.wait()
-            self._wake.clear()
-            while not self._commands.empty() and not self._done.is_set():
-                self._carry_out(self._commands.get())
-            self._publish()
-            self._done.wait(FRAME_SECONDS)  # at most so many frames a second; what comes meanwhile goes together
-
-    def _carry_out(self, command: Callable[[], None]) -> None:
+    def _work(self, target: object) -> None:
         try:
-            command()
-        except Exception as error:  # noqa: BLE001  shown where the person looks
-            self._error = error
+            if isinstance(target, str | Path | None):
+                self._load(target)
+            due: float | None = None
+            while not self._closed:
+                self._wake.wait(due)
+                self._wake.clear()
+                while not (self._messages.empty() or self._closed):
+                    self._obey(self._messages.get())
+                due = self._publish()
+                time.sleep(FRAME_SECONDS)  # at most so many frames a second; what comes meanwhile goes together
+        finally:
+            self._ended.set()
 
-    def _publish(self) -> None:
-        for frame in self._show.due():
+    def _publish(self) -> float | None:
+        """Send what is new. Returns in how many seconds more is due, None if nothing is."""
+        frame = self._show.frame()
+        if frame:
             self.send({"kind": "rows"}, buffers=[frame])
-        state = self._state()
-        if _without_figures(state) != _without_figures(self.status) or time.monotonic() - self._status_at > STATUS_SECONDS:
-            self._status_at = time.monotonic()
-            self.status = state
+        facts, wait = self._facts(), self._status_at + STATUS_SECONDS - time.monotonic()
+        if wait > 0 and {**self.status, **facts} == self.status:
+            return wait if self._show.complete else 0
+        self._status_at = time.monotonic()
+        self.status = {**facts, **self._figures()}
+        return None if self._show.complete else 0
 
-    def _state(self) -> dict[str, Any]:
+    def _facts(self) -> dict[str, Any]:
+        """What is told at once when it changes."""
         session, model = self.session, self.model
-        error = self._error or (session.error if session else None)
         if self._loading is not None:
-            state, progress = "loading", self._loading
+            state = "loading"
         elif session:
-            state, progress = session.state, session.progress
+            state = session.state  # before the rest, which is then at least as new
+        elif model:
+            state = "empty"
         else:
-            state, progress = ("error" if error else "empty" if model else "closed"), None
+            state = "error" if self._load_error else "closed"
+        card = model.card if model else self.trace.model if self.trace is not None else {}
+        error = session.error if session else self._load_error
         return {
             "state": state,
-            "model": _model_card(model, self.trace),
+            "model": {name: card.get(name) for name in MODEL_FACTS} if card else None,
             "n_ctx": model.n_ctx if model else 0,
-            "used": len(self.trace.path()) if self.trace else 0,
-            "tokens_per_second": self._show.speed(),
-            "rss": model.rss if model else 0,
-            "progress": progress,
             "error": _told(error) if error else None,
             "finish": session.finish if session else None,
             "code": self._code,
+        }
+
+    def _figures(self) -> dict[str, Any]:
+        """What changes all the time."""
+        progress = self.session.progress if self.session else None
+        return {
+            "used": self.trace.length if self.trace is not None else 0,
+            "tokens_per_second": _speed(self.trace) if self.trace is not None else 0.0,
+            "rss": self.model.rss if self.model else 0,
+            "progress": progress if self._loading is None else self._loading,
         }
 
     def _settings(self, max_tokens: int) -> dict[str, Any]:
@@ -322,19 +350,16 @@ class _Show:
         self._sent, self._head = 0, -1
         self._at = 0.0
         self._history: deque[tuple[int, int]] = deque(maxlen=1000)
-        self._lock = threading.Lock()
 
     def begin(self, trace: Trace) -> None:
-        with self._lock:
-            self.epoch += 1
-            self._encoder = Encoder(trace, self.epoch)
-            self._sent, self._head = 0, -2  # even an empty trace is news
-            self._history.clear()
+        self.epoch += 1
+        self._encoder = Encoder(trace, self.epoch)
+        self._sent, self._head = 0, -2  # even an empty trace is news
+        self._history.clear()
 
     def rewind(self, node: int) -> None:
         """Send again from `node` on."""
-        with self._lock:
-            self._sent, self._head = min(self._sent, max(0, node)), -2
+        self._sent, self._head = min(self._sent, max(0, node)), -2
 
     def known_at(self, seq: int) -> int:
         """Nodes that a page which saw frame `seq` has."""
@@ -344,48 +369,32 @@ class _Show:
         """Whether the last frame has long arrived, if it ever will."""
         return time.monotonic() - self._at > 1
 
-    def due(self) -> list[bytes]:
-        with self._lock:
-            if self._encoder is None:
-                return []
-            trace = self._encoder.trace
-            if len(trace) == self._sent and trace.head == self._head:
-                return []
-            frames = list(self._encoder.frames(self._sent, self.seq + 1))
-            self.seq += len(frames)
-            self._sent, self._head, self._at = len(trace), trace.head, time.monotonic()
-            self._history.append((self.seq, self._sent))
-            return frames
+    @property
+    def complete(self) -> bool:
+        """Whether everything has been sent."""
+        encoder = self._encoder
+        return encoder is None or (encoder.trace.head, len(encoder.trace)) == (self._head, self._sent)
 
-    def speed(self) -> float:
-        """Tokens a second over the last tokens that were generated."""
-        if self._encoder is None:
-            return 0.0
-        rows = self._encoder.trace.nodes[-64:]
-        ms = rows["ms"][(rows["kind"] == 1) & (rows["ms"] > 0)]
-        return round(1000 / float(ms.mean()), 1) if len(ms) else 0.0
+    def frame(self) -> bytes | None:
+        """The next frame; None when everything has been sent."""
+        if self._encoder is None or self.complete:
+            return None
+        head, n = self._encoder.trace.head, len(self._encoder.trace)  # in this order: the nodes hold the head
+        start, stop = self._sent, min(n, self._sent + ROWS_PER_FRAME)
+        self.seq, self._sent, self._head, self._at = self.seq + 1, stop, head, time.monotonic()
+        self._history.append((self.seq, stop))
+        return self._encoder.frame(start, stop, seq=self.seq, head=head)
+
+
+def _speed(trace: Trace) -> float:
+    """Tokens a second over the latest that were generated on the current path."""
+    rows = trace.nodes[trace.path()[-SPEED_TOKENS:]]
+    ms = rows["ms"][(rows["kind"] == Kind.GENERATED) & (rows["ms"] > 0)]
+    return round(1000 / float(ms.mean()), 1) if len(ms) else 0.0
 
 
 def _told(error: BaseException) -> dict[str, str]:
     return {"type": type(error).__name__, "message": str(error)}
-
-
-def _model_card(model: Model | None, trace: Trace | None) -> dict[str, Any] | None:
-    if model:
-        info = model.info
-        return {
-            "name": info.name,
-            "architecture": info.architecture,
-            "parameters": info.n_params,
-            "quantisation": info.quantisation,
-            "n_ctx_train": info.n_ctx_train,
-            "n_vocab": info.n_vocab,
-        }
-    return dict(trace.model) if trace and trace.model else None
-
-
-def _without_figures(status: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in status.items() if name not in {"used", "tokens_per_second", "rss", "progress"}}
 
 
 def _answer_where_asked(widget: Inferno) -> None:
@@ -395,7 +404,8 @@ def _answer_where_asked(widget: Inferno) -> None:
         comm._reply_subshell_for = lambda _, default: default  # noqa: SLF001
 
 
-_by_cell: dict[str, tuple[str, list[Inferno]]] = {}
+_by_cell: dict[str, tuple[str, weakref.WeakSet[Inferno]]] = {}
+"""Cell -> its latest run, and the widgets that this run made."""
 
 
 def _close_earlier(widget: Inferno) -> None:
@@ -403,20 +413,17 @@ def _close_earlier(widget: Inferno) -> None:
     cell, execution = _running_cell()
     if not cell:
         return
-    earlier, widgets = _by_cell.get(cell, ("", []))
+    earlier, widgets = _by_cell.get(cell, ("", weakref.WeakSet[Inferno]()))
     if earlier != execution:
-        for old in widgets:
+        for old in list(widgets):
             old.close()
-        widgets = []
-    _by_cell[cell] = (execution, [*widgets, widget])
+        widgets = weakref.WeakSet[Inferno]()
+    widgets.add(widget)
+    _by_cell[cell] = (execution, widgets)
 
 
 def _running_cell() -> tuple[str, str]:
     """Ids of the notebook cell that runs and of this run of it; empty outside a notebook."""
-    try:
-        from IPython import get_ipython  # noqa: PLC0415  only if there is one
-    except ImportError:
-        return "", ""
     kernel = getattr(get_ipython(), "kernel", None)
-    parent = kernel.get_parent() if kernel else {}
+    parent = (kernel.get_parent() if kernel else None) or {}
     return parent.get("metadata", {}).get("cellId", ""), parent.get("header", {}).get("msg_id", "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,29 @@ if TYPE_CHECKING:
 PROTOCOL: dict[str, Any] = json.loads((files("inferno_widget") / "protocol.json").read_text())
 VERSION: int = PROTOCOL["version"]
 ROWS_PER_FRAME: int = PROTOCOL["limits"]["rows_per_frame"]
+_HEADER = struct.Struct("<" + "".join({"uint32": "I", "int32": "i"}[dtype] for _, dtype in PROTOCOL["header"]))
+_COLUMNS = [(name, np.dtype(dtype).newbyteorder("<")) for name, dtype, _ in PROTOCOL["columns"]]
 _PIECE = struct.Struct("<iH")
+_TYPES: dict[str, type] = {"int": int, "str": str, "any": object}
+
+
+def read_command(content: object) -> tuple[str, dict[str, Any]]:
+    """Kind and fields of a message from the page.
+
+    Raises
+    ------
+    ValueError
+        If it is none of ``to_kernel`` in ``protocol.json``; the message says how.
+    """
+    kind = content.get("kind") if isinstance(content, dict) else None
+    types = PROTOCOL["to_kernel"].get(kind) if isinstance(kind, str) else None
+    if types is None or not isinstance(content, dict):
+        raise ValueError(f"the kernel knows no message of kind {kind!r}")
+    for name, type_ in types.items():
+        value = content.get(name)
+        if name not in content or not isinstance(value, _TYPES[type_]) or (type_ == "int" and isinstance(value, bool)):
+            raise ValueError(f"{name} of the message {kind!r} must be of type {type_}, not {value!r}")
+    return str(kind), {name: content[name] for name in types}
 
 
 class Encoder:
@@ -36,17 +58,8 @@ class Encoder:
         self._first: list[int] = []  # ... and those nodes, in rising order
         self._scanned = 0
 
-    def frames(self, start: int, seq: int) -> Iterator[bytes]:
-        """Frames with all nodes from `start` on, numbered from `seq`; one at least."""
-        end, head = len(self.trace), self.trace.head
-        while True:
-            stop = min(end, start + ROWS_PER_FRAME)
-            yield self._frame(start, stop, seq, head if head < stop else stop - 1)
-            start, seq = stop, seq + 1
-            if start >= end:
-                return
-
-    def _frame(self, start: int, stop: int, seq: int, head: int) -> bytes:
+    def frame(self, start: int, stop: int, *, seq: int, head: int) -> bytes:
+        """Frame number `seq`: the nodes from `start` up to `stop`, and `head`, which may lie in a later frame."""
         rows = self.trace.nodes[start:stop]
         pieces = self._pieces(start, stop)
         header = {
@@ -59,11 +72,10 @@ class Encoder:
             "head": head,
             "pieces": len(pieces),
         }
-        kinds = "".join({"uint32": "I", "int32": "i"}[dtype] for _, dtype in PROTOCOL["header"])
-        parts = [struct.pack("<" + kinds, *(header[name] for name, _ in PROTOCOL["header"]))]
-        for name, dtype, _ in PROTOCOL["columns"]:
+        parts = [_HEADER.pack(*(header[name] for name, _ in PROTOCOL["header"]))]
+        for name, dtype in _COLUMNS:
             column = bit_mask(rows[name]) if name == "top_kept" else rows[name]
-            parts.append(column.astype(np.dtype(dtype).newbyteorder("<")).tobytes())
+            parts.append(column.astype(dtype).tobytes())
         parts += (_PIECE.pack(token, len(piece)) + piece for token, piece in pieces.items())
         return b"".join(parts)
 
@@ -82,6 +94,7 @@ class Encoder:
 
 
 def bit_mask(flags: np.ndarray[Any, np.dtype[np.bool_]]) -> np.ndarray[Any, np.dtype[np.uint32]]:
-    """bool [n, k] -> uint32 [n], bit i for column i; k is at most 32."""
-    bits: np.ndarray[Any, np.dtype[np.uint32]] = np.uint32(1) << np.arange(flags.shape[1], dtype=np.uint32)
-    return np.where(flags, bits, np.uint32(0)).sum(axis=1, dtype=np.uint32)
+    """From bool [n, k] to uint32 [n], bit i for column i; k is at most 32."""
+    bits = np.uint32(1) << np.arange(flags.shape[1], dtype=np.uint32)
+    mask: np.ndarray[Any, np.dtype[np.uint32]] = np.where(flags, bits, np.uint32(0)).sum(axis=1, dtype=np.uint32)
+    return mask
