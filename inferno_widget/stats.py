@@ -5,6 +5,7 @@ All functions take raw logits, float32 [n_vocab], and sum in float64. Ties alway
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -51,14 +52,14 @@ def describe(logits: Floats, token: int, k: int) -> Distribution:
         If the largest logit is NaN or infinite: no distribution can be made from that.
     """
     peak = logits.max()
-    if not np.isfinite(peak):
+    if not math.isfinite(peak):
         raise FloatingPointError(f"the largest logit is {peak}")
     # exp() of less than -1000 is 0, and 0 * -1000 is 0 too, which 0 * -inf is not.
     shifted = np.maximum(logits - peak, np.float32(-1000))
     weights = np.exp(shifted)
     total = weights.sum(dtype=np.float64)
     moment = (shifted * weights).sum(dtype=np.float64)
-    log_total = float(np.log(total))
+    log_total = math.log(total)
     best = float(peak) + log_total
     top_ids = leading(logits, k)
     top_mass = weights[top_ids].sum(dtype=np.float64)
@@ -82,20 +83,22 @@ def leading(values: Floats, n: int) -> Ids:
     """Indices of the `n` largest values, in falling order, ties by index."""
     if n <= 0:
         return np.empty(0, np.int32)
-    candidates = np.flatnonzero(values >= _floor(values, n))
-    order = np.argsort(-values[candidates], kind="stable")[:n]
+    if n >= len(values):
+        return (-values).argsort(kind="stable").astype(np.int32)
+    candidates = (values >= _floor(values, n)).nonzero()[0]
+    order = (-values[candidates]).argsort(kind="stable")[:n]
     return candidates[order].astype(np.int32)
 
 
 def _floor(values: Floats, n: int) -> float:
-    """A bound that at least `n` values reach, and hardly more.
+    """A bound that at least `n` of more values reach, and hardly more.
 
     The n-th largest of many groups' maxima: each of those n groups has a value that reaches it. Taking the
     maxima is twenty times quicker than partitioning a large vocabulary.
     """
     size = len(values) // (8 * n)
     if size < 2:
-        return float(np.partition(values, len(values) - n)[len(values) - n] if n < len(values) else values.min())
+        return float(np.partition(values, len(values) - n)[len(values) - n])
     groups = len(values) // size
     peaks = values[: size * groups].reshape(size, groups).max(axis=0)
     return float(np.partition(peaks, groups - n)[groups - n])

@@ -22,7 +22,8 @@ from inferno_widget.record import Floats, Ids, Kind, StepRecord
 from inferno_widget.sampling import Choice
 from inferno_widget.stats import describe
 
-N_SEQ_MAX = 256
+N_SEQ_MAX = 64
+"""Branches in the KV cache at once. Every decode looks at all: 256 would cost the demo model a sixth of its speed."""
 ROWS_BYTES = 32 << 20
 """Most that the logits of one prefill batch may take, whatever the vocabulary."""
 LARGE_VOCABULARY = 1 << 15
@@ -267,8 +268,6 @@ class LlamaEngine:
         self._check_fit(s, ids)
         try:
             for start in range(0, len(ids), self._rows):
-                if cancel.is_set():
-                    return "cancelled"
                 chunk = list(ids[start : start + self._rows])
                 records = self._score(branch, s, chunk, k, cancel, progress)
                 progress((start + len(chunk)) / len(ids))
@@ -358,6 +357,8 @@ class LlamaEngine:
         ]
 
     def _decode(self, branch: Branch, s: _Sequence, tokens: Sequence[int], cancel: Flag, *, score: bool) -> None:
+        if cancel.is_set():  # the abort callback works on the CPU only
+            raise Cancelled("decoding was cancelled")
         if s.seq is None:
             s.seq = self._take_seq(besides={branch})
         self._batch.fill(tokens, s.decoded, s.seq, score=score)
