@@ -231,7 +231,7 @@ class Inferno(anywidget.AnyWidget):
             raise InfernoError("this token is on another branch")
         at = path.index(node)
         session.fork(at, token_id)
-        self.selection = -1
+        self.selection = session.trace.head  # where the next road not taken can be tried
         self._adopt(session)
         session.start(self.settings["max_tokens"])
         piece = session.trace.pieces[token_id].decode(errors="backslashreplace")
