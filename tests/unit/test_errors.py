@@ -1,0 +1,89 @@
+"""Errors: what they say, what they carry, and that they survive the way between processes."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+from pathlib import Path
+
+import pytest
+
+from inferno_widget import errors
+from inferno_widget.errors import EngineDiedError, InfernoError, ModelFileError, hint_unknown_keywords
+
+EXAMPLES = [
+    InfernoError("plain"),
+    ModelFileError("a.gguf", "no magic", field="magic", offset=0),
+    ModelFileError(Path("a.gguf"), "no such key", field="general.architecture"),
+    errors.ModelLoadError("refused"),
+    errors.ContextFullError("full"),
+    EngineDiedError("load", -9, "killed by signal 9 (SIGKILL)"),
+    errors.Cancelled("stopped"),
+    errors.TraceFileError("x.inferno: damaged"),
+]
+
+
+def test_every_error_has_an_example_here() -> None:
+    leaves = {value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, Exception)}
+    assert leaves == {type(error) for error in EXAMPLES}
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("way", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_an_error_survives_the_way_between_processes(error: InfernoError, way: object) -> None:
+    again = way(error)
+    assert type(again) is type(error)
+    assert isinstance(again, InfernoError)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
+
+
+def test_a_file_error_says_where() -> None:
+    error = ModelFileError("a.gguf", "the count is too large", field="tensor_count", offset=12_345)
+    assert str(error) == "a.gguf: the count is too large (at tensor_count, byte 12,345)"
+    assert (error.path, error.field, error.offset) == ("a.gguf", "tensor_count", 12_345)
+    assert str(ModelFileError("a.gguf", "missing", field="general.architecture")).endswith("(at general.architecture)")
+
+
+def test_a_death_says_when_and_why_and_what_to_do() -> None:
+    error = EngineDiedError("prefill", -11, "killed by signal 11 (SIGSEGV)")
+    assert "during prefill: killed by signal 11 (SIGSEGV)" in str(error)
+    assert "What was recorded is kept; go on" in str(error)
+    assert (error.stage, error.exitcode) == ("prefill", -11)
+
+
+@hint_unknown_keywords
+class Thing:
+    """A thing."""
+
+    def __init__(self, size: int = 1, *, colour: str = "red") -> None:
+        self.size, self.colour = size, colour
+
+    @hint_unknown_keywords
+    def paint(self, colour: str) -> str:
+        """Paint it."""
+        self.colour = colour
+        return colour
+
+
+@pytest.mark.parametrize("call", [Thing, Thing().paint])
+def test_an_unknown_keyword_is_named_with_the_nearest(call: object) -> None:
+    with pytest.raises(TypeError, match=r"^(Thing|paint) has no parameter 'color'; did you mean 'colour'\?$"):
+        call(color="blue")
+
+
+def test_one_that_is_near_nothing_is_answered_with_all() -> None:
+    with pytest.raises(TypeError, match=r"^Thing has no parameter 'weight'; it has size, colour$"):
+        Thing(weight=3)
+
+
+def test_what_is_decorated_works_and_looks_as_before() -> None:
+    thing = Thing(3, colour="green")
+    assert (thing.size, thing.colour, thing.paint("blue")) == (3, "green", "blue")
+    assert list(inspect.signature(Thing).parameters) == ["size", "colour"]
+    assert inspect.signature(Thing.paint).return_annotation == "str"
+    assert Thing.paint.__doc__ == "Paint it."
+    assert isinstance(thing, Thing)
+    with pytest.raises(TypeError, match="multiple values"):
+        Thing(3, size=4)
