@@ -160,6 +160,12 @@ def test_a_stage_that_adds_up_alone(rows: Rows, large: Rows, stage: str, mass: f
         assert less.keys() <= theirs.keys() <= more.keys()
 
 
+@pytest.mark.parametrize(("stage", "count"), [("top_p", 2), ("typical_p", 3)])
+def test_top_p_reaches_its_mass_and_typical_p_goes_beyond(stage: str, count: int) -> None:
+    row, sampler = np.zeros(4, np.float32), Sampler(**{**OFF, stage: 0.5})
+    assert len(kept(sampler, row, [])) == len(Chain(sampler, 4).probabilities(row, [])) == count
+
+
 @pytest.fixture(scope="module")
 def large(models: Models) -> Rows:
     return real_rows(models["large"][0])[::4]

@@ -256,7 +256,7 @@ def test_more_branches_than_llama_cpp_has_sequences(open_model: Open) -> None:
     branches = [driver.engine.branch(parent, len(ids) - 1) for _ in range(N_SEQ_MAX + 40)]
     for branch in branches:
         driver.engine.append(branch, ids[-1:])
-    for branch in (branches[0], branches[150], branches[-1], parent):
+    for branch in (branches[0], branches[N_SEQ_MAX // 2], branches[-1], parent):
         assert np.abs(driver.engine.logits(branch, len(ids), cancel=Switch()) - expected).max() < 1e-3
     for branch in branches:
         driver.engine.drop(branch)
@@ -383,13 +383,13 @@ def test_cancel_during_prefill_keeps_what_was_scored(native: Driver) -> None:
     assert_same(native.records, together, nats=EXACT_NATS)
 
 
-def test_cancel_inside_a_decode_leaves_the_branch_as_it_was(open_model: Open) -> None:
+def test_cancel_between_batches_leaves_the_branch_as_it_was(open_model: Open) -> None:
     driver = open_model(n_ctx=2048, n_batch=512)
     ids = (prompt(driver) * 100)[:1500]
     branch, cancel = driver.prefill(ids[:10]), Switch()
     expected = tokens(driver.generate(driver.engine.branch(branch, 10), 5, WARM))
     driver.engine.append(branch, ids[10:])
-    # The first batch's progress sets the flag: the second one begins, and llama.cpp aborts it.
+    # The first batch's progress sets the flag; `test_client` sets one inside a batch.
     steps = driver.engine.generate(branch, Request(WARM, 1), cancel=cancel, progress=lambda _: cancel.set())
     assert drain(steps) == ([], "cancelled")
     back = driver.engine.branch(branch, 10)
