@@ -23,8 +23,9 @@ from torch import Tensor
 
 BATCH = 8192
 """Tokens in a step."""
-SHORT = 256
-"""Window length until the learning rate falls: attention is two fifths of a step at 512 on a CPU."""
+SHORT, LONG = 256, 0.2
+"""Window length at first, and the last fraction of the run that uses the whole context: attention is two
+fifths of a step at 512 tokens on a CPU."""
 WARM_UP, FALL = 0.01, 0.35
 """Fractions of the run in which the learning rate rises and falls."""
 MUON_RATE, ADAM_RATE, WEIGHT_DECAY = 0.02, 0.003, 0.05
@@ -194,7 +195,7 @@ def main() -> None:
     while run.tokens < arguments.tokens and (arguments.steps is None or run.step - first < arguments.steps):
         fraction = (run.tokens + 1) / arguments.tokens
         run.set_rate(rate(fraction))
-        inputs, targets = (short if fraction < 1 - FALL else long).batch(run.step)
+        inputs, targets = (short if fraction < 1 - LONG else long).batch(run.step)
         with autocast():
             loss = loss_of(inputs, targets)
         loss.backward()
@@ -204,7 +205,7 @@ def main() -> None:
         run.step += 1
         run.tokens += inputs.numel()
         run.seconds = time.perf_counter() - started
-        smooth = float(loss) if not smooth else 0.98 * smooth + 0.02 * float(loss)
+        smooth = loss.item() if not smooth else 0.98 * smooth + 0.02 * loss.item()
         if run.step % EVALUATE_EVERY == 0:
             nats, bits = held_out_bits(run.model, held_out, n_bytes)
             run.note(step=run.step, tokens=run.tokens, seconds=round(run.seconds), train=round(smooth, 4), nats=round(nats, 4), bits=round(bits, 4))
