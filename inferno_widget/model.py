@@ -14,7 +14,7 @@ import psutil
 
 from .engine import Options, Processor
 from .engine.client import EngineClient, Stop
-from .errors import hint_unknown_keywords
+from .errors import Cancelled, hint_unknown_keywords
 from .gguf import ModelInfo, read_info
 from .session import Session
 
@@ -89,6 +89,9 @@ class Model:
                 cancel.set()
 
         self.engine.start(cancel=cancel, progress=report)
+        if cancel.is_set():  # the last news came when nothing was left to cancel
+            self.close()
+            raise Cancelled("loading was cancelled")
 
     def _default_n_ctx(self) -> int:
         return min(self.info.n_ctx_train or DEFAULT_N_CTX, DEFAULT_N_CTX)
