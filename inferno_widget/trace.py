@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,23 @@ from .record import Kind, StepRecord, from_row, record_dtype, write_row
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+class Alternative(NamedTuple):
+    """A token that might have come.
+
+    Attributes
+    ----------
+    token_id : in the model's vocabulary
+    text : its bytes as text; bytes that are no whole character are written out
+    probability : under the model's raw distribution
+    kept : whether the sampler's last stage left it
+    """
+
+    token_id: int
+    text: str
+    probability: float
+    kept: bool
 
 
 class Trace:
@@ -141,6 +158,15 @@ class Trace:
         if not 0 <= node < self._n:
             raise IndexError(f"node {node} is not in a trace of {self._n} nodes")
         return from_row(self.nodes[node])
+
+    def alternatives(self, at: int) -> list[Alternative]:
+        """What might have come at position `at` of the current path, the most likely first."""
+        record = self.record(self._path[at])
+        columns = (record.top_ids.tolist(), np.exp(record.top_logprobs).tolist(), record.top_kept.tolist())
+        return [
+            Alternative(token, self.pieces[token].decode(errors="backslashreplace"), probability, kept)
+            for token, probability, kept in zip(*columns, strict=True)
+        ]
 
     def column(self, name: str, *, tree: bool = False) -> NDArray[Any]:
         """One column of `node_dtype`, of the current path or of every node."""

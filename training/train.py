@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -123,7 +124,7 @@ class Run:
             torch.optim.AdamW(rest, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0),
         )
         self.base = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
-        self.step, self.tokens, self.seconds = 0, 0, 0.0
+        self.step, self.tokens, self.seconds, self.loss = 0, 0, 0.0, 0.0
         if self.path.exists():
             self.restore()
 
@@ -154,7 +155,24 @@ class Run:
             for group, lr in zip(optimizer.param_groups, base, strict=True):
                 group["lr"] = lr * factor
 
-    def note(self, **figures: float) -> None:
+    def advance(self, inputs: Tensor, targets: Tensor, loss_of: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """One step."""
+        started = time.perf_counter()
+        with autocast():
+            loss = loss_of(inputs, targets)
+        loss.backward()
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.tokens += inputs.numel()
+        self.loss = loss.item() if not self.loss else 0.98 * self.loss + 0.02 * loss.item()
+        self.seconds += time.perf_counter() - started
+
+    def evaluate(self, held_out: np.ndarray, n_bytes: int) -> None:
+        nats, bits = held_out_bits(self.model, held_out, n_bytes)
+        figures = {"step": self.step, "tokens": self.tokens, "seconds": round(self.seconds)}
+        figures |= {"train": round(self.loss, 4), "nats": round(nats, 4), "bits": round(bits, 4)}
         with self.log.open("a") as log:
             log.write(json.dumps(figures) + "\n")
         print(figures, flush=True)
@@ -164,7 +182,8 @@ def prepare(folder: Path, out: Path, n_vocab: int) -> tuple[np.ndarray, np.ndarr
     """Training ids, held-out ids and the held-out stories' bytes."""
     split = corpus.load(folder)
     prefix = out / "tokenizer"
-    pieces = tokenizer.load(prefix) if prefix.with_suffix(".model").exists() else tokenizer.train(split.train, prefix, n_vocab)
+    known = prefix.with_suffix(".model").exists()
+    pieces = tokenizer.load(prefix) if known else tokenizer.train(split.train, prefix, n_vocab)
     cache = out / "train.npy"
     if not cache.exists():
         np.save(cache, tokenizer.encode(pieces, split.train))
@@ -187,35 +206,21 @@ def main() -> None:
     train_ids, held_out, n_bytes = prepare(arguments.corpus, arguments.out, config.n_vocab)
     run = Run(arguments.out, config)
     size = sum(p.numel() for p in run.model.parameters())
-    print(f"{size:,} parameters; {len(train_ids):,} training tokens; {len(held_out):,} held out; from step {run.step}", flush=True)
+    print(f"{size:,} parameters; {len(train_ids):,} training tokens; {len(held_out):,} held out; step {run.step}")
     loss_of = torch.compile(run.model.loss, dynamic=False)
     short, long = (Windows(train_ids, length, seed=1) for length in (SHORT, config.n_ctx))
-    first, started = run.step, time.perf_counter() - run.seconds
-    smooth = 0.0
-    while run.tokens < arguments.tokens and (arguments.steps is None or run.step - first < arguments.steps):
+    last = run.step + arguments.steps if arguments.steps else math.inf
+    while run.tokens < arguments.tokens and run.step < last:
         fraction = (run.tokens + 1) / arguments.tokens
         run.set_rate(rate(fraction))
-        inputs, targets = (short if fraction < 1 - LONG else long).batch(run.step)
-        with autocast():
-            loss = loss_of(inputs, targets)
-        loss.backward()
-        for optimizer in run.optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        run.step += 1
-        run.tokens += inputs.numel()
-        run.seconds = time.perf_counter() - started
-        smooth = loss.item() if not smooth else 0.98 * smooth + 0.02 * loss.item()
+        run.advance(*(short if fraction < 1 - LONG else long).batch(run.step), loss_of)
         if run.step % EVALUATE_EVERY == 0:
-            nats, bits = held_out_bits(run.model, held_out, n_bytes)
-            run.note(step=run.step, tokens=run.tokens, seconds=round(run.seconds), train=round(smooth, 4), nats=round(nats, 4), bits=round(bits, 4))
-        elif run.step % 50 == 0:
-            print(run.step, round(smooth, 3), f"{run.tokens / run.seconds:.0f} tokens/s", flush=True)
+            run.evaluate(held_out, n_bytes)
         if run.step % SAVE_EVERY == 0:
+            print(run.step, round(run.loss, 3), f"{run.tokens / run.seconds:.0f} tokens/s", flush=True)
             run.save()
     run.save()
-    nats, bits = held_out_bits(run.model, held_out, n_bytes)
-    run.note(step=run.step, tokens=run.tokens, seconds=round(run.seconds), train=round(smooth, 4), nats=round(nats, 4), bits=round(bits, 4))
+    run.evaluate(held_out, n_bytes)
 
 
 if __name__ == "__main__":

@@ -397,7 +397,7 @@ def test_the_child_ends_with_its_parent(models: Models, how: str) -> None:
             parent.kill()
         elif how == "interrupted":
             os.killpg(parent.pid, signal.SIGINT)
-        parent.wait(10)
+        parent.wait(60)
     assert until(lambda: not alive(child))
 
 

@@ -236,3 +236,14 @@ def test_a_trace_needs_no_engine_no_widget_and_no_pandas() -> None:
     code = "import sys, inferno_widget.trace, inferno_widget.files; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"llama_cpp", "pandas", "anywidget", "traitlets", "psutil", "inferno_widget.session"} & set(loaded)
+
+
+def test_alternatives_are_those_of_a_position_on_the_path() -> None:
+    trace = forked_trace()
+    found, said = trace.alternatives(2), record(2, 4)
+    assert [one.token_id for one in found] == said.top_ids.tolist()
+    assert [one.probability for one in found] == pytest.approx(np.exp(said.top_logprobs).tolist())
+    assert [one.kept for one in found] == said.top_kept.tolist()
+    trace.goto(3)
+    assert trace.alternatives(2) != found
+    assert trace.alternatives(0) == []

@@ -18,34 +18,11 @@ import pytest
 from inferno_widget.record import Kind, StepRecord
 from inferno_widget.trace import Trace
 from inferno_widget.wire import PROTOCOL, ROWS_PER_FRAME, Encoder, bit_mask, read_command
+from tests.frames import decode
 from tests.traces import CONTROL, PIECES, forked_trace, made_trace, record
 
 JS = Path(__file__).parents[2] / "js"
 FIXTURES = JS / "test" / "fixtures"
-
-
-def decode(data: bytes) -> dict[str, Any]:
-    """Header, columns and pieces of a frame, as the contract lays them out."""
-    at = 0
-
-    def take(dtype: str, n: int) -> np.ndarray:
-        nonlocal at
-        values = np.frombuffer(data, np.dtype(dtype).newbyteorder("<"), n, at)
-        at += values.nbytes
-        return values
-
-    header = {name: int(take(dtype, 1)[0]) for name, dtype in PROTOCOL["header"]}
-    n, k = header["rows"], header["k"]
-    columns = {
-        name: take(dtype, n * k).reshape(n, k) if width == "k" else take(dtype, n * width)
-        for name, dtype, width in PROTOCOL["columns"]
-    }
-    pieces = {}
-    for _ in range(header["pieces"]):
-        token, size = int(take("int32", 1)[0]), int(take("uint16", 1)[0])
-        pieces[token] = take("uint8", size).tobytes()
-    assert at == len(data), "nothing is left over"
-    return {"header": header, "columns": columns, "pieces": pieces}
 
 
 def whole(trace: Trace, *, seq: int = 1, epoch: int = 1) -> bytes:

@@ -1,0 +1,864 @@
+"""The widget without a browser: a page is played here that says what a page may say, and checks what it hears."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import itertools
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from ipywidgets.widgets.widget import _instances
+
+from inferno_widget import Inferno, InfernoError, Model, Sampler, Session, Trace
+from inferno_widget import widget as widget_module
+from inferno_widget.wire import PROTOCOL
+from tests.engine.test_session import PROMPT, dice, loaded, until
+from tests.frames import decode
+from tests.make_models import tiny_llama
+from tests.traces import PIECES, forked_trace, made_trace, record
+
+LONG = 3_000
+"""Tokens of a run that a test means to disturb."""
+
+
+class Page:
+    """What JavaScript would be: posts messages, and holds frames, replies and statuses as they come."""
+
+    def __init__(self, widget: Inferno) -> None:
+        self.widget = widget
+        self.frames: list[dict[str, Any]] = []
+        self.times: list[float] = []
+        self.replies: dict[int, dict[str, Any]] = {}
+        self.statuses: list[dict[str, Any]] = [widget.status]
+        self._ids = itertools.count(1)
+        widget.send = self._hear
+        widget.observe(lambda change: self.statuses.append(change["new"]), "status")
+
+    def _hear(self, content: dict[str, Any], buffers: list[bytes] = ()) -> None:
+        if content["kind"] == "rows":
+            self.times.append(time.monotonic())
+            self.frames.append(decode(buffers[0]))
+        else:
+            self.replies[content["id"]] = content
+
+    def post(self, content: object) -> None:
+        self.widget._handle_custom_msg(content, [])
+
+    def tell(self, kind: str, **fields: object) -> int:
+        number = next(self._ids)
+        self.post({"kind": kind, "id": number, **fields})
+        return number
+
+    def ask(self, kind: str, **fields: object) -> dict[str, Any]:
+        """The reply to a message."""
+        number = self.tell(kind, **fields)
+        until(lambda: number in self.replies)
+        return self.replies[number]
+
+    def order(self, kind: str, **fields: object) -> None:
+        reply = self.ask(kind, **fields)
+        assert reply == {"kind": "reply", "id": reply["id"], "ok": True}
+
+    def refused(self, kind: str, **fields: object) -> dict[str, str]:
+        reply = self.ask(kind, **fields)
+        assert reply["ok"] is False
+        return reply["error"]
+
+    @property
+    def state(self) -> str:
+        return self.widget.status["state"]
+
+    def until(self, *states: str) -> None:
+        until(lambda: self.state in states)
+
+    def states(self) -> list[str]:
+        """The states that were shown, each once while it lasted."""
+        return [state for state, _ in itertools.groupby(status["state"] for status in self.statuses)]
+
+    def rows(self) -> dict[int, bytes]:
+        """Node -> the bytes of its columns, of the latest epoch; a node that comes again is the same."""
+        held: dict[int, bytes] = {}
+        epoch = self.frames[-1]["header"]["epoch"]
+        for frame in self.frames:
+            if frame["header"]["epoch"] == epoch:
+                for i in range(frame["header"]["rows"]):
+                    said = b"".join(column[i].tobytes() for column in frame["columns"].values())
+                    assert held.setdefault(frame["header"]["start"] + i, said) == said
+        return held
+
+    def assert_shows(self, trace: Trace) -> None:
+        """The frames together are the whole trace, and the last names its head."""
+        until(lambda: self.frames and len(self.rows()) == len(trace))
+        assert sorted(self.rows()) == list(range(len(trace)))
+        assert self.frames[-1]["header"]["head"] == trace.head
+        tokens = {i: np.frombuffer(said[4:8], np.int32)[0] for i, said in self.rows().items()}
+        assert [tokens[i] for i in range(len(trace))] == trace.column("token_id", tree=True).tolist()
+        epoch = self.frames[-1]["header"]["epoch"]
+        pieces = {k: v for f in self.frames if f["header"]["epoch"] == epoch for k, v in f["pieces"].items()}
+        assert pieces == trace.pieces
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_llama(tmp_path_factory.mktemp("widget") / "tiny.gguf")
+
+
+@pytest.fixture(scope="module")
+def model(tiny: Path) -> Iterator[Model]:
+    with loaded(tiny, n_ctx=8192) as model:
+        yield model
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[..., Page]]:
+    """Opens a widget with a page; afterwards closes it, and looks for what was left behind."""
+    threads, widgets = set(threading.enumerate()), set(_instances)
+    pages: list[Page] = []
+
+    def open_(*arguments: object, **options: object) -> Page:
+        pages.append(Page(Inferno(*arguments, **options)))
+        return pages[-1]
+
+    yield open_
+    for page in pages:
+        page.widget.close()
+    until(lambda: not [t for t in set(threading.enumerate()) - threads if t.name.startswith("inferno-w")])
+    assert set(_instances) <= widgets | {
+        page.widget.layout.model_id for page in pages if hasattr(page.widget, "layout")
+    }
+
+
+@pytest.fixture
+def page(opened: Callable[..., Page], model: Model) -> Page:
+    """A page on a session that will not end by itself."""
+    return opened(model.session(PROMPT, dice()))
+
+
+# --- messages ---------------------------------------------------------------------------------------------
+
+
+def test_every_kind_of_message_has_its_handler() -> None:
+    handlers = {name.removeprefix("_on_"): value for name, value in vars(Inferno).items() if name.startswith("_on_")}
+    assert handlers.keys() == PROTOCOL["to_kernel"].keys()
+    for kind, handler in handlers.items():
+        fields = [name for name in PROTOCOL["to_kernel"][kind] if name != "id"]
+        assert list(inspect.signature(handler).parameters)[1:] == fields
+
+
+def test_every_command_is_answered(page: Page) -> None:
+    """Each with its own id, in a run from beginning to end."""
+    page.order("set", name="max_tokens", value=LONG)
+    page.order("run", prompt=PROMPT)
+    page.until("generating")
+    page.order("pause")
+    page.until("paused")
+    page.order("resume")
+    page.until("generating")
+    page.order("stop")
+    page.until("ready")
+    page.order("set", name="max_tokens", value=3)
+    page.order("step", prompt=PROMPT)
+    page.until("ready")
+    token = int(page.widget.trace.record(8).top_ids[5])
+    page.order("fork", node=8, token_id=token)
+    until(lambda: page.state == "ready" and page.widget.status["finish"] == "length")
+    assert page.widget.trace.length == 8 + 1 + 3
+    page.post({"kind": "select", "node": 2})
+    page.post({"kind": "replay", "epoch": 0, "have": 0, "seq": 0})
+    page.post({"kind": "alive", "seq": 0, "views": 1})
+    page.assert_shows(page.widget.trace)
+    assert page.widget.selection == 2
+
+
+GARBAGE = [
+    None,
+    5,
+    "run",
+    [],
+    {},
+    {"kind": None},
+    {"kind": ["run"]},
+    {"kind": "rows"},
+    {"kind": "__init__"},
+    {"kind": "close"},
+    {"kind": "run"},
+    {"kind": "run", "prompt": 5},
+    {"kind": "run", "prompt": None},
+    {"kind": "step"},
+    {"kind": "set", "name": "temperature"},
+    {"kind": "set", "name": 5, "value": 5},
+    {"kind": "set", "name": "__class__", "value": 5},
+    {"kind": "select", "node": "3"},
+    {"kind": "select", "node": 10**30},
+    {"kind": "select"},
+    {"kind": "fork", "node": 5},
+    {"kind": "fork", "node": 5, "token_id": 10**12},
+    {"kind": "fork", "node": -1, "token_id": 5},
+    {"kind": "fork", "node": 0, "token_id": 5},
+    {"kind": "replay", "epoch": None, "have": {}, "seq": []},
+    {"kind": "alive"},
+]
+
+
+@pytest.mark.parametrize("content", GARBAGE, ids=str)
+def test_garbage_is_answered_and_harms_nothing(content: object, page: Page) -> None:
+    page.widget.session.generate(3)
+    page.post(content)
+    if isinstance(content, dict):
+        page.post({**content, "id": 99})
+        if content.get("kind") not in ("select", "replay", "alive"):
+            until(lambda: 99 in page.replies)
+            assert page.replies[99]["ok"] is False
+            assert page.replies[99]["error"]["message"]
+    page.order("step", prompt=PROMPT)
+    page.until("ready")
+    assert page.widget.selection == -1
+    page.assert_shows(page.widget.trace)
+
+
+def test_an_error_that_nobody_expected_is_answered_too(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(prompt: str) -> None:
+        raise ZeroDivisionError(prompt)
+
+    monkeypatch.setattr(page.widget, "_on_run", broken)
+    assert page.refused("run", prompt="x") == {"type": "ZeroDivisionError", "message": "x"}
+    page.order("step", prompt=PROMPT)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "match"),
+    [
+        ("temperature", -1, "temperature must be between"),
+        ("temperature", "hot", "temperature must be a number"),
+        ("top_k", 1.5, "top_k must be a whole number"),
+        ("top_p", None, "top_p must be a number"),
+        ("min_p", True, "min_p must be a number"),
+        ("seed", -1, "seed must be between"),
+        ("max_tokens", 0, "max_tokens must be a whole number of at least 1, not 0"),
+        ("max_tokens", 1.5, "max_tokens must be"),
+        ("logit_bias", {}, "there is no setting 'logit_bias'"),
+        ("nonsense", 1, "there is no setting 'nonsense'"),
+    ],
+)
+def test_a_setting_is_checked(name: str, value: object, match: str, page: Page) -> None:
+    before = page.widget.settings
+    assert match in page.refused("set", name=name, value=value)["message"]
+    assert page.widget.settings == before
+
+
+def test_settings_are_shown_and_hold_from_the_next_gesture_on(page: Page) -> None:
+    assert page.widget.settings == {
+        "temperature": 1.0,
+        "top_k": 40,
+        "top_p": 0.95,
+        "min_p": 0.05,
+        "seed": 7,
+        "max_tokens": 128,
+    }
+    for name, value in {"temperature": 0.5, "top_k": 3, "top_p": 1, "min_p": 0, "seed": None, "max_tokens": 4}.items():
+        page.order("set", name=name, value=value)
+        assert page.widget.settings[name] == value
+    page.order("run", prompt=PROMPT)
+    page.until("ready")
+    until(lambda: page.widget.trace.length > 4 and page.state == "ready")
+    sampler = page.widget.trace.runs[0]["sampler"]
+    assert (sampler["temperature"], sampler["top_k"]) == (0.5, 3)
+    assert sampler["seed"] is not None
+    assert "2" in sampler["logit_bias"], "what the page cannot set stays as it was"
+    assert page.widget.trace.column("kept").max() <= 3
+    page.order("set", name="temperature", value=0)
+    page.order("step", prompt=PROMPT)
+    until(lambda: len(page.widget.trace.runs) == 2 and page.state == "ready")
+    again = page.widget.trace.runs[1]["sampler"]
+    assert (again["temperature"], again["seed"]) == (0, sampler["seed"]), "the dice stay while no seed is asked for"
+
+
+def test_selection(page: Page) -> None:
+    page.widget.session.generate(3)
+    for node, selected in ((3, 3), (-1, -1), (0, 0), (100, 0), (-2, 0)):
+        page.post({"kind": "select", "node": node})
+        page.order("set", name="top_k", value=40)  # an answer means that what came before is done
+        assert page.widget.selection == selected
+
+
+# --- frames -----------------------------------------------------------------------------------------------
+
+
+def test_frames_are_numbered_and_together_are_the_trace(page: Page) -> None:
+    page.widget.session.generate(50)
+    page.assert_shows(page.widget.trace)
+    assert [frame["header"]["seq"] for frame in page.frames] == list(
+        range(page.frames[0]["header"]["seq"], page.frames[0]["header"]["seq"] + len(page.frames))
+    )
+
+
+@pytest.mark.parametrize("have", [0, 5, 30, 10_000, -5])
+def test_a_replay_sends_everything_from_there_on(have: int, page: Page) -> None:
+    page.widget.session.generate(30)
+    page.assert_shows(page.widget.trace)
+    n, shown, epoch = len(page.widget.trace), len(page.frames), page.frames[-1]["header"]["epoch"]
+    page.post({"kind": "replay", "epoch": epoch, "have": have, "seq": 1})
+    until(lambda: len(page.frames) > shown)
+    again = page.frames[shown]["header"]
+    assert again["start"] == min(max(have, 0), n)
+    assert again["start"] + again["rows"] == n
+    assert again["seq"] == page.frames[shown - 1]["header"]["seq"] + 1
+    page.assert_shows(page.widget.trace)
+
+
+def test_a_page_that_knows_another_trace_is_sent_all(page: Page) -> None:
+    page.widget.session.generate(10)
+    page.assert_shows(page.widget.trace)
+    shown = len(page.frames)
+    page.post({"kind": "replay", "epoch": 0, "have": 8, "seq": 0})
+    until(lambda: len(page.frames) > shown)
+    assert page.frames[shown]["header"]["start"] == 0
+
+
+def long_trace(n: int) -> Trace:
+    trace = made_trace()
+    said = record(3, 1)
+    for position in range(4, n):
+        trace.append(said._replace(position=position), PIECES)
+    return trace
+
+
+def test_a_long_trace_comes_in_frames_of_bounded_size_at_a_bounded_rate(opened: Callable[..., Page]) -> None:
+    page = opened(long_trace(9_000))
+    page.post({"kind": "replay", "epoch": 0, "have": 0, "seq": 0})
+    page.assert_shows(page.widget.trace)
+    sizes = [frame["header"]["rows"] for frame in page.frames]
+    assert max(sizes) == PROTOCOL["limits"]["rows_per_frame"]
+    gaps = np.diff(page.times)
+    assert gaps.min() > 0.9 / PROTOCOL["limits"]["frames_per_second"]
+
+
+def test_at_most_thirty_frames_a_second_while_it_generates(page: Page) -> None:
+    begun = time.monotonic()
+    page.widget.session.generate(1_000)
+    page.assert_shows(page.widget.trace)
+    taken = time.monotonic() - begun
+    assert len(page.frames) <= 30 * taken + 2
+    assert len(page.frames) < 500, "many tokens go together"
+    assert sum(frame["header"]["rows"] for frame in page.frames) == len(page.widget.trace), "each goes once"
+
+
+def test_a_page_that_missed_frames_is_sent_them_when_it_says_so(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    page.widget.session.generate(20)
+    page.assert_shows(page.widget.trace)
+    last = page.frames[-1]["header"]["seq"]
+    shown = len(page.frames)
+    page.post({"kind": "alive", "seq": last, "views": 1})
+    page.post({"kind": "alive", "seq": 0, "views": 1})  # its frames may still be on their way
+    page.order("set", name="top_k", value=40)
+    time.sleep(0.1)
+    assert len(page.frames) == shown
+    monkeypatch.setattr(widget_module._Show, "quiet", lambda _: True)
+    page.post({"kind": "alive", "seq": last, "views": 1})
+    page.order("set", name="top_k", value=40)
+    time.sleep(0.1)
+    assert len(page.frames) == shown
+    page.post({"kind": "alive", "seq": page.frames[0]["header"]["seq"], "views": 1})
+    until(lambda: len(page.frames) > shown)
+    first = page.frames[0]["header"]
+    assert page.frames[shown]["header"]["start"] == first["start"] + first["rows"]
+
+
+def test_a_new_run_is_a_new_epoch_and_empties_the_page(page: Page) -> None:
+    page.widget.session.generate(5)
+    page.assert_shows(page.widget.trace)
+    epoch = page.frames[-1]["header"]["epoch"]
+    page.order("run", prompt="once there was")
+    until(lambda: page.frames[-1]["header"]["epoch"] == epoch + 1)
+    first = next(frame for frame in page.frames if frame["header"]["epoch"] == epoch + 1)
+    assert first["header"]["start"] == 0
+    page.until("ready")
+    page.assert_shows(page.widget.trace)
+
+
+def test_going_back_moves_the_head_and_sends_no_rows_again(page: Page) -> None:
+    page.widget.session.generate(10)
+    page.assert_shows(page.widget.trace)
+    shown = len(page.frames)
+    page.widget.session.goto(4)
+    until(lambda: len(page.frames) > shown)
+    assert (page.frames[-1]["header"]["rows"], page.frames[-1]["header"]["head"]) == (0, 4)
+
+
+# --- gestures ---------------------------------------------------------------------------------------------
+
+
+def test_run_starts_afresh_and_shows_each_state(page: Page) -> None:
+    first = page.widget.session
+    page.order("set", name="max_tokens", value=300)
+    page.order("run", prompt="once upon")
+    until(lambda: page.widget.status["finish"] == "length")
+    states = page.states()
+    assert states[0] == states[-1] == "ready"
+    assert set(states) <= {"ready", "prefill", "generating"}
+    assert "generating" in states
+    assert page.widget.prompt == "once upon"
+    assert page.widget.session is not first
+    assert page.widget.trace.length == len(page.widget.session.prompt_ids) + 300
+    assert page.widget.status["code"].startswith("session = model.session('once upon', Sampler(temperature=1.0")
+    assert page.widget.status["code"].endswith("; session.generate(300)")
+    same = page.widget.model.session("once upon", dice()).generate(300)
+    assert page.widget.session.text == "once upon" + same
+
+
+def test_the_line_of_code_makes_the_same_text(page: Page) -> None:
+    page.order("set", name="max_tokens", value=8)
+    page.order("run", prompt="once upon")
+    until(lambda: page.widget.status["finish"] == "length")
+    names: dict[str, Any] = {"model": page.widget.model, "Sampler": Sampler, "inf": float("inf")}
+    code = page.widget.status["code"].replace("{'2': -inf}", "{2: -inf}")
+    exec(code, names)
+    assert names["session"].text == page.widget.session.text
+
+
+def test_step_begins_with_the_prompt_and_goes_on(opened: Callable[..., Page], model: Model) -> None:
+    page = opened(model, prompt=PROMPT)
+    assert page.state == "empty"
+    page.order("step", prompt=PROMPT)
+    until(lambda: page.state == "ready" and page.widget.trace.length == len(page.widget.session.prompt_ids) + 1)
+    session = page.widget.session
+    page.order("step", prompt=PROMPT)
+    until(lambda: session.trace.length == len(session.prompt_ids) + 2)
+    assert page.widget.session is session
+    page.order("step", prompt="another")
+    assert page.widget.session is not session
+    assert session.state == "closed", "the widget had made it"
+    assert page.widget.status["code"] == "session.step()"
+
+
+def test_pause_and_resume(page: Page) -> None:
+    page.order("set", name="max_tokens", value=LONG)
+    page.order("run", prompt=PROMPT)
+    page.until("generating")
+    page.order("pause")
+    page.until("paused")
+    n = len(page.widget.trace)
+    page.assert_shows(page.widget.trace)
+    time.sleep(0.1)
+    assert len(page.widget.trace) == n
+    page.order("step", prompt=PROMPT)
+    until(lambda: len(page.widget.trace) == n + 1 and page.state == "ready")
+    page.order("resume")
+    page.until("generating")
+    page.order("pause")
+    page.until("paused")
+    page.order("stop")
+    page.until("ready")
+    assert page.widget.status["finish"] == "cancelled"
+
+
+def test_gestures_in_quick_succession(page: Page) -> None:
+    page.order("set", name="max_tokens", value=LONG)
+    numbers = [
+        page.tell("run", prompt=PROMPT),
+        page.tell("pause"),
+        page.tell("resume"),
+        page.tell("pause"),
+        page.tell("step", prompt=PROMPT),
+        page.tell("run", prompt=PROMPT),
+        page.tell("run", prompt="once upon"),
+        page.tell("stop"),
+        page.tell("resume"),
+        page.tell("stop"),
+    ]
+    until(lambda: set(numbers) <= page.replies.keys())
+    assert [page.replies[number]["ok"] for number in numbers] == [True] * len(numbers)
+    page.until("ready")
+    assert page.widget.session.prompt == "once upon"
+    page.assert_shows(page.widget.trace)
+
+
+def test_a_second_run_while_one_goes_on_is_refused_where_it_would_be_a_step(page: Page) -> None:
+    page.order("set", name="max_tokens", value=LONG)
+    page.order("run", prompt=PROMPT)
+    page.until("generating")
+    assert "already running" in page.refused("step", prompt=PROMPT)["message"]
+    assert "already running" in page.refused("resume")["message"]
+    page.order("stop")
+
+
+def test_fork_replaces_a_token_and_goes_on(page: Page) -> None:
+    page.order("set", name="max_tokens", value=LONG)
+    page.order("run", prompt=PROMPT)
+    until(lambda: len(page.widget.trace) > 20)
+    page.order("set", name="max_tokens", value=5)
+    token = int(page.widget.trace.record(15).top_ids[7])
+    page.order("fork", node=15, token_id=token)
+    until(lambda: page.state == "ready" and page.widget.status["finish"] == "length")
+    path = page.widget.trace.path()
+    assert len(path) == 15 + 1 + 5
+    assert page.widget.trace.record(int(path[15])).token_id == token
+    page.assert_shows(page.widget.trace)
+    assert f"session.fork(at=15, token={token}); session.generate(5)  # " in page.widget.status["code"]
+    assert page.refused("fork", node=18, token_id=token)["message"] == "this token is on another branch"
+
+
+def test_what_cannot_be_done_is_said(opened: Callable[..., Page], model: Model) -> None:
+    page = opened(model, prompt=PROMPT)
+    for kind, fields in (("pause", {}), ("resume", {}), ("fork", {"node": 1, "token_id": 1})):
+        assert page.refused(kind, **fields) == {
+            "type": "InfernoError",
+            "message": "nothing has been generated yet: press Run",
+        }
+    page.order("stop")
+    page.order("run", prompt="x" * 200)
+    too_long = opened(loaded_small := None or model.session([1] * 8_300, dice()))
+    too_long.order("step", prompt=loaded_small.prompt)
+    too_long.until("error")
+    assert too_long.widget.status["error"]["type"] == "ContextFullError"
+    assert "8,300 tokens do not fit" in too_long.widget.status["error"]["message"]
+
+
+# --- status -----------------------------------------------------------------------------------------------
+
+
+def test_the_last_status_is_exact(page: Page) -> None:
+    """Also after runs that are over before the figures were due again."""
+    session = page.widget.session
+    for n in (1, 1, 7, 1, 1):
+        session.generate(n)
+        time.sleep(0.01)
+    until(lambda: page.widget.status["used"] == session.trace.length, 5)
+    for _ in range(5):
+        session.step()
+    until(lambda: page.widget.status["used"] == session.trace.length, 5)
+    rows = session.trace.nodes[-64:]
+    ms = rows["ms"][rows["kind"] == 1]
+    until(lambda: page.widget.status["tokens_per_second"] == round(1000 / float(ms.mean()), 1), 5)
+    assert page.widget.status["rss"] > 10e6
+    assert page.widget.status["n_ctx"] == 8192
+    assert page.widget.status["progress"] is None
+
+
+def test_status_is_told_seldom_while_only_figures_change(page: Page) -> None:
+    begun = time.monotonic()
+    page.widget.session.generate(1_500)
+    taken = time.monotonic() - begun
+    told = [status for status in page.statuses if status["state"] == "generating"]
+    assert len(told) <= taken / widget_module.STATUS_SECONDS + 2
+
+
+def test_status_is_true_when_python_drives(page: Page) -> None:
+    session = page.widget.session
+    session.start(LONG)
+    page.until("generating")
+    session.pause()
+    page.until("paused")
+    session.resume()
+    page.until("generating")
+    session.stop()
+    page.until("ready")
+    assert page.widget.status["finish"] == "cancelled"
+    session.fork(5, "x")
+    until(lambda: page.widget.status["finish"] is None)
+    session.logits_processor = lambda ids, logits: 1 / 0
+    with pytest.raises(InfernoError):
+        session.generate(3)
+    page.until("error")
+    assert "division by zero" in page.widget.status["error"]["message"]
+    session.logits_processor = None
+    session.generate(3)
+    page.until("ready")
+    assert page.widget.status["error"] is None
+    session.close()
+    page.until("closed")
+
+
+def test_speed_is_of_what_was_generated_on_this_path(opened: Callable[..., Page]) -> None:
+    trace = made_trace((0, 1, 2, 3))
+    assert widget_module._speed(made_trace((0,))) == 0
+    ms = trace.nodes["ms"][1:].mean()
+    assert widget_module._speed(trace) == round(1000 / float(ms), 1)
+    trace.goto(0)
+    trace.append(record(1, 1)._replace(ms=0.5), PIECES)
+    assert widget_module._speed(trace) == 2000
+
+
+def test_the_model_is_described(page: Page) -> None:
+    described = page.widget.status["model"]
+    assert described == {
+        "name": "tiny llama",
+        "architecture": "llama",
+        "parameters": page.widget.model.info.n_params,
+        "quantisation": "F32",
+        "n_ctx_train": 1024,
+        "n_vocab": 512,
+    }
+
+
+# --- what it shows ----------------------------------------------------------------------------------------
+
+
+def test_a_path_is_loaded_in_the_background(opened: Callable[..., Page], tiny: Path) -> None:
+    page = opened(str(tiny), prompt=PROMPT, max_tokens=5)
+    assert page.statuses[0]["state"] == "loading"
+    page.order("run", prompt=PROMPT)  # waits for the model
+    until(lambda: page.widget.status["finish"] in ("length", "eog"))
+    assert page.states()[0] == "loading"
+    pid = page.widget.model.engine.pid
+    page.widget.close()
+    assert not psutil.pid_exists(pid), "the widget had loaded it"
+    assert page.widget.session.state == "closed"
+
+
+def test_a_file_that_is_none_shows_why_until_it_is_replaced(opened: Callable[..., Page]) -> None:
+    page = opened("nope.gguf")
+    page.until("error")
+    error = page.widget.status["error"]
+    assert error["type"] == "ModelFileError"
+    assert "nope.gguf" in error["message"]
+    page.post({"kind": "replay", "epoch": 0, "have": 0, "seq": 0})
+    page.post({"kind": "alive", "seq": 0, "views": 1})
+    page.order("set", name="top_k", value=3)
+    refused = page.refused("run", prompt="x")
+    assert refused["message"].startswith("no model is loaded: nope.gguf")
+    assert page.widget.status["error"] == error
+    assert page.state == "error"
+    assert repr(page.widget) == "<Inferno error>"
+
+
+def test_loading_can_be_stopped(opened: Callable[..., Page], tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Model] = []
+
+    class Slow(Model):
+        def __init__(self, path: Path, *, progress: Callable[[float], object]) -> None:
+            def slow(fraction: float) -> object:
+                time.sleep(0.2)
+                return progress(fraction)
+
+            made.append(self)
+            super().__init__(path, n_ctx=256, progress=slow)
+
+    monkeypatch.setattr(widget_module, "Model", Slow)
+    page = opened(tiny)
+    until(lambda: made)
+    page.order("stop")
+    page.until("error")
+    assert page.widget.status["error"]["type"] == "Cancelled"
+    until(lambda: not hasattr(made[0], "engine") or made[0].engine.pid is None)
+
+
+def test_closing_while_it_loads_leaves_no_process(tiny: Path) -> None:
+    before = psutil.Process().children()
+    for wait in (0, 0.05, 0.1, 0.2, 0.4):
+        widget = Inferno(tiny)
+        time.sleep(wait)
+        widget.close()
+        assert [child for child in psutil.Process().children() if child not in before] == []
+
+
+def test_a_recorded_run_can_be_looked_at_but_not_continued(opened: Callable[..., Page]) -> None:
+    trace = forked_trace()
+    page = opened(trace)
+    page.assert_shows(trace)
+    assert (page.state, page.widget.status["used"], page.widget.status["error"]) == ("closed", 4, None)
+    assert page.widget.status["model"]["name"] == "none"
+    for kind, fields in (
+        ("run", {"prompt": "x"}),
+        ("step", {"prompt": "x"}),
+        ("pause", {}),
+        ("resume", {}),
+        ("fork", {"node": 1, "token_id": 2}),
+    ):
+        assert page.refused(kind, **fields)["message"].startswith("this is a recorded run, without a model")
+    page.order("stop")
+    page.order("set", name="top_k", value=3)
+    page.post({"kind": "select", "node": 3})
+    page.order("set", name="top_k", value=3)
+    assert page.widget.selection == 3
+    assert len(trace) == 7
+
+
+def test_a_session_of_ids_is_run_again_with_the_same_ids(opened: Callable[..., Page], model: Model) -> None:
+    ids = [1, 300, 301, 259, 2, 302]  # which no text gives
+    session = model.session(ids, dice())
+    page = opened(session, max_tokens=3)
+    assert page.widget.prompt == session.prompt
+    page.order("run", prompt=page.widget.prompt)
+    until(lambda: page.widget.status["finish"] == "length")
+    assert page.widget.session is not session
+    assert page.widget.session.prompt_ids == ids
+    assert page.widget.trace.column("token_id")[:6].tolist() == ids
+
+
+def test_two_widgets_on_one_session_agree(opened: Callable[..., Page], model: Model) -> None:
+    session = model.session(PROMPT, dice())
+    one, other = opened(session), opened(session)
+    one.order("step", prompt=PROMPT)
+    for page in (one, other):
+        page.assert_shows(session.trace)
+        page.until("ready")
+    one.widget.close()
+    session.generate(3)
+    other.assert_shows(session.trace)
+
+
+@pytest.mark.parametrize("make", [lambda m: m, lambda m: m.session(PROMPT), lambda m: m.session(PROMPT).score()])
+def test_things_draw_themselves(make: Callable[[Model], object], model: Model) -> None:
+    before = set(_instances)
+    bundle = make(model)._repr_mimebundle_(include=None, exclude=None)
+    bundle = bundle[0] if isinstance(bundle, tuple) else bundle
+    try:
+        assert "application/vnd.jupyter.widget-view+json" in bundle
+        assert bundle["text/plain"].startswith("<Inferno <")
+    finally:
+        for key in set(_instances) - before:
+            _instances[key].close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "match"),
+    [
+        ((), {"pannels": ()}, TypeError, "Inferno has no parameter 'pannels'; did you mean 'panels'"),
+        ((5,), {}, TypeError, "Inferno shows a Session, a Model, a Trace or a GGUF file, not 5"),
+        ((), {"max_tokens": 0}, ValueError, "max_tokens must be a whole number of at least 1"),
+        ((), {"panels": ("stream", "strem")}, Exception, "strem"),
+    ],
+)
+def test_a_wrong_argument_is_named_and_leaves_nothing(
+    arguments: tuple[object, ...], options: dict[str, object], error: type, match: str
+) -> None:
+    threads, widgets = threading.active_count(), len(_instances)
+    with pytest.raises(error, match=match):
+        Inferno(*arguments, **options)
+    gc.collect()  # a complaint of __del__ would be an error here
+    assert (threading.active_count(), len(_instances)) == (threads, widgets)
+
+
+def test_panels_and_prompt_are_as_asked(opened: Callable[..., Page], model: Model) -> None:
+    page = opened(model, panels=("logits", "stream"), prompt="once", max_tokens=9)
+    assert page.widget.panels == ["logits", "stream"]
+    assert page.widget.prompt == "once"
+    assert page.widget.settings["max_tokens"] == 9
+    assert repr(page.widget) == f"<Inferno {model}>"
+
+
+# --- the end ----------------------------------------------------------------------------------------------
+
+
+def test_closing_ends_what_the_widget_made_and_nothing_else(model: Model) -> None:
+    session = model.session(PROMPT, dice())
+    widget = Inferno(session)
+    page = Page(widget)
+    page.order("set", name="max_tokens", value=LONG)
+    page.order("run", prompt=PROMPT)
+    page.until("generating")
+    made = widget.session
+    assert made is not session
+    widget.close()
+    widget.close()
+    assert made.state == "closed"
+    assert session.state == "ready"
+    assert model.engine.pid is not None
+    session.generate(3)
+    assert session.trace.length == len(session.prompt_ids) + 3
+    assert widget.comm is None
+
+
+def test_closing_leaves_a_session_that_was_handed_in_running(model: Model) -> None:
+    session = model.session(PROMPT, dice())
+    widget = Inferno(session)
+    session.start(500)
+    widget.close()
+    assert session.wait()
+    assert session.finish == "length"
+    assert session._listeners == []
+
+
+def test_a_killed_model_shows_why_and_run_works_again(opened: Callable[..., Page], tiny: Path) -> None:
+    with loaded(tiny, n_ctx=8192) as model:
+        page = opened(model.session(PROMPT, dice()), max_tokens=LONG)
+        page.order("run", prompt=PROMPT)
+        until(lambda: len(page.widget.trace) > 30)
+        os.kill(model.engine.pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
+        page.until("error")
+        assert page.widget.status["error"]["type"] == "EngineDiedError"
+        kept = len(page.widget.trace)
+        page.assert_shows(page.widget.trace)
+        page.order("set", name="max_tokens", value=4)
+        page.order("resume")
+        until(lambda: page.state == "ready" and len(page.widget.trace) == kept + 4)
+        assert page.widget.status["error"] is None
+        os.kill(model.engine.pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
+        until(lambda: model.engine.pid is None)
+        page.order("run", prompt=PROMPT)
+        until(lambda: page.state == "ready" and page.widget.status["finish"] == "length")
+        page.assert_shows(page.widget.trace)
+
+
+class Kernel:
+    """A notebook's kernel, as far as it tells which cell runs."""
+
+    def __init__(self) -> None:
+        self.cell, self.run = "", ""
+
+    @property
+    def kernel(self) -> Kernel:
+        return self
+
+    def get_parent(self) -> dict[str, Any]:
+        return {"metadata": {"cellId": self.cell}, "header": {"msg_id": self.run}}
+
+
+def test_running_a_cell_again_replaces_its_widgets(tiny: Path, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel()
+    monkeypatch.setattr(widget_module, "get_ipython", lambda: kernel)
+    monkeypatch.setattr(widget_module, "_by_cell", {})
+    session = model.session(PROMPT, dice())
+    threads, widgets, children = threading.active_count(), len(_instances), len(psutil.Process().children())
+    kernel.cell, kernel.run = "other cell", "0"
+    elsewhere = Inferno(session)
+    made: list[Inferno] = []
+    for run in range(4):
+        kernel.cell, kernel.run = "cell", str(run)
+        made += [Inferno(session), Inferno(tiny)]
+        assert [widget._closed for widget in made] == [*[True] * (2 * run), False, False], "two of one run both live"
+        assert not elsewhere._closed
+        until(lambda: made[-1].status["state"] == "empty")
+        assert len(psutil.Process().children()) == children + 1
+        assert len(session._listeners) == 2
+    assert len([t for t in threading.enumerate() if t.name == "inferno-widget"]) == 3
+    made[-1].close()
+    made[-2].close()
+    elsewhere.close()
+    until(lambda: threading.active_count() == threads)
+    assert len(_instances) - widgets <= 2 * len(made) + 2, "layouts at most"
+    assert len(psutil.Process().children()) == children
+    assert session.state == "ready"
+
+
+def test_outside_a_notebook_nothing_is_closed(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    for shell in (None, object(), type("Shell", (), {"kernel": Kernel()})()):
+        monkeypatch.setattr(widget_module, "get_ipython", lambda shell=shell: shell)
+        one, other = Inferno(model), Inferno(model)
+        assert not one._closed
+        one.close()
+        other.close()
+
+
+def test_replies_go_where_the_question_came_from(opened: Callable[..., Page], model: Model) -> None:
+    """ipykernel 7.4 asks the comm, which must not answer with the shell that published last."""
+
+    class Comm:
+        def _reply_subshell_for(self, data: object, default: object) -> object:
+            return "the last"
+
+    holder = type("Holder", (), {"comm": Comm()})()
+    widget_module._answer_where_asked(holder)
+    assert holder.comm._reply_subshell_for({}, "the asker") == "the asker"
+    assert isinstance(opened(model).widget, Inferno)
+    assert issubclass(Session, object)
