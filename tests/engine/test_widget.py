@@ -18,7 +18,7 @@ import psutil
 import pytest
 from ipywidgets.widgets.widget import _instances
 
-from inferno_widget import Inferno, InfernoError, Model, Sampler, Session, Trace
+from inferno_widget import Inferno, InfernoError, Model, Sampler, Trace
 from inferno_widget import widget as widget_module
 from inferno_widget.wire import PROTOCOL
 from tests.engine.test_session import PROMPT, dice, loaded, until
@@ -172,11 +172,14 @@ def test_every_command_is_answered(page: Page) -> None:
     page.order("fork", node=8, token_id=token)
     until(lambda: page.state == "ready" and page.widget.status["finish"] == "length")
     assert page.widget.trace.length == 8 + 1 + 3
-    page.post({"kind": "select", "node": 2})
-    page.post({"kind": "replay", "epoch": 0, "have": 0, "seq": 0})
-    page.post({"kind": "alive", "seq": 0, "views": 1})
     page.assert_shows(page.widget.trace)
-    assert page.widget.selection == 2
+    page.post({"kind": "select", "node": 2})
+    until(lambda: page.widget.selection == 2)
+    shown = len(page.frames)
+    page.post({"kind": "alive", "seq": page.frames[-1]["header"]["seq"], "views": 1})
+    page.post({"kind": "replay", "epoch": 0, "have": 0, "seq": 0})
+    until(lambda: len(page.frames) > shown)
+    page.assert_shows(page.widget.trace)
 
 
 GARBAGE = [
@@ -502,6 +505,7 @@ def test_fork_replaces_a_token_and_goes_on(page: Page) -> None:
     path = page.widget.trace.path()
     assert len(path) == 15 + 1 + 5
     assert page.widget.trace.record(int(path[15])).token_id == token
+    assert page.widget.selection == path[15], "the next alternative can be tried at once"
     page.assert_shows(page.widget.trace)
     assert f"session.fork(at=15, token={token}); session.generate(5)  # " in page.widget.status["code"]
     assert page.refused("fork", node=18, token_id=token)["message"] == "this token is on another branch"
@@ -515,9 +519,9 @@ def test_what_cannot_be_done_is_said(opened: Callable[..., Page], model: Model) 
             "message": "nothing has been generated yet: press Run",
         }
     page.order("stop")
-    page.order("run", prompt="x" * 200)
-    too_long = opened(loaded_small := None or model.session([1] * 8_300, dice()))
-    too_long.order("step", prompt=loaded_small.prompt)
+    session = model.session([1] * 8_300, dice())
+    too_long = opened(session)
+    too_long.order("step", prompt=session.prompt)
     too_long.until("error")
     assert too_long.widget.status["error"]["type"] == "ContextFullError"
     assert "8,300 tokens do not fit" in too_long.widget.status["error"]["message"]
@@ -823,12 +827,16 @@ def test_running_a_cell_again_replaces_its_widgets(tiny: Path, model: Model, mon
     kernel.cell, kernel.run = "other cell", "0"
     elsewhere = Inferno(session)
     made: list[Inferno] = []
+
+    def idle() -> bool:
+        return made[-1].status["state"] == "empty"
+
     for run in range(4):
         kernel.cell, kernel.run = "cell", str(run)
         made += [Inferno(session), Inferno(tiny)]
         assert [widget._closed for widget in made] == [*[True] * (2 * run), False, False], "two of one run both live"
         assert not elsewhere._closed
-        until(lambda: made[-1].status["state"] == "empty")
+        until(idle)
         assert len(psutil.Process().children()) == children + 1
         assert len(session._listeners) == 2
     assert len([t for t in threading.enumerate() if t.name == "inferno-widget"]) == 3
@@ -850,7 +858,7 @@ def test_outside_a_notebook_nothing_is_closed(model: Model, monkeypatch: pytest.
         other.close()
 
 
-def test_replies_go_where_the_question_came_from(opened: Callable[..., Page], model: Model) -> None:
+def test_replies_go_where_the_question_came_from() -> None:
     """ipykernel 7.4 asks the comm, which must not answer with the shell that published last."""
 
     class Comm:
@@ -860,5 +868,3 @@ def test_replies_go_where_the_question_came_from(opened: Callable[..., Page], mo
     holder = type("Holder", (), {"comm": Comm()})()
     widget_module._answer_where_asked(holder)
     assert holder.comm._reply_subshell_for({}, "the asker") == "the asker"
-    assert isinstance(opened(model).widget, Inferno)
-    assert issubclass(Session, object)

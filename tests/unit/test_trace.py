@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import threading
@@ -51,6 +52,18 @@ def test_records_come_back_as_they_went_in() -> None:
     for node, said in enumerate(trace):
         assert_same_record(said, record(node, node))
     assert len(list(trace)) == 4
+
+
+def test_alternatives_are_what_might_have_come_at_a_position() -> None:
+    trace = forked_trace()
+    said = trace.record(4)
+    assert trace.alternatives(2) == [
+        (token, PIECES[token].decode(errors="backslashreplace"), pytest.approx(math.exp(logprob)), kept)
+        for token, logprob, kept in zip(said.top_ids, said.top_logprobs, said.top_kept, strict=True)
+    ]
+    assert trace.alternatives(0) == []
+    with pytest.raises(IndexError):
+        trace.alternatives(4)
 
 
 def test_what_was_appended_never_changes() -> None:
