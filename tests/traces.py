@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -65,6 +67,17 @@ def forked_trace() -> Trace:
     trace.goto(4)
     trace.append(record(3, 11), PIECES)
     return trace
+
+
+@contextmanager
+def impatient_threads() -> Iterator[None]:
+    """Threads give way to one another all the time, so that a race is lost soon."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def assert_same_record(left: StepRecord, right: StepRecord) -> None:

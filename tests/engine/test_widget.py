@@ -485,6 +485,16 @@ def test_gestures_in_quick_succession(page: Page) -> None:
     page.assert_shows(page.widget.trace)
 
 
+def test_a_resume_that_comes_before_the_pause_goes_on_with_the_same_run(page: Page) -> None:
+    page.order("set", name="max_tokens", value=700)
+    page.order("run", prompt=PROMPT)
+    for kind in ("pause", "resume", "pause", "resume"):
+        page.tell(kind)
+    until(lambda: page.widget.status["finish"] == "length")
+    assert page.widget.trace.length == len(page.widget.session.prompt_ids) + 700
+    assert page.widget.status["code"] == "session.resume()"
+
+
 def test_a_second_run_while_one_goes_on_is_refused_where_it_would_be_a_step(page: Page) -> None:
     page.order("set", name="max_tokens", value=LONG)
     page.order("run", prompt=PROMPT)

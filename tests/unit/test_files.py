@@ -17,7 +17,7 @@ import pytest
 from inferno_widget import files
 from inferno_widget.errors import TraceFileError
 from inferno_widget.trace import Trace
-from tests.traces import PIECES, forked_trace, made_trace, record
+from tests.traces import PIECES, forked_trace, impatient_threads, made_trace, record
 
 Members = dict[str, bytes]
 
@@ -120,13 +120,14 @@ def test_saving_while_another_thread_appends_writes_what_was_there(tmp_path: Pat
             trace.append(record(3, 1)._replace(position=position, token_id=token), {**PIECES, token: b"x"})
         done.set()
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    while not done.is_set():
-        trace.save(tmp_path / "live.inferno")
-        again = Trace.load(tmp_path / "live.inferno")
-        assert again.nodes.tobytes() == trace.nodes[: len(again)].tobytes()
-    writer.join()
+    with impatient_threads():
+        writer = threading.Thread(target=write)
+        writer.start()
+        while not done.is_set():
+            trace.save(tmp_path / "live.inferno")
+            again = Trace.load(tmp_path / "live.inferno")
+            assert again.nodes.tobytes() == trace.nodes[: len(again)].tobytes()
+        writer.join()
 
 
 def test_a_save_that_fails_leaves_the_old_file_and_no_other(file: Path) -> None:

@@ -6,13 +6,14 @@ import math
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from inferno_widget.record import Kind
 from inferno_widget.trace import Trace, node_dtype
-from tests.traces import CONTROL, PIECES, assert_same_record, forked_trace, made_trace, record
+from tests.traces import CONTROL, PIECES, assert_same_record, forked_trace, impatient_threads, made_trace, record
 
 # --- the tree ---------------------------------------------------------------------------------------------
 
@@ -94,8 +95,25 @@ def test_pieces_are_held_for_everything_that_is_mentioned() -> None:
     assert trace.pieces == {token: PIECES[token] for token in mentioned - {-1}}
 
 
-def test_a_reader_sees_whole_rows_while_another_thread_appends() -> None:
+def look(trace: Trace) -> None:
     """Row i holds i in every column, so a row half written or lost shows."""
+    before = len(trace)
+    rows = trace.nodes
+    assert len(rows) >= before
+    index = np.arange(len(rows))
+    for name in ("position", "token_id", "kept", "draw"):
+        assert np.array_equal(rows[name], index), name
+    assert np.array_equal(rows["parent"], index - 1)
+    assert np.array_equal(rows["top_ids"][:, 1], index + 1)
+    column = trace.column("token_id")
+    assert np.array_equal(column, np.arange(len(column)))
+    if before:
+        assert trace.record(before - 1).rank == before
+        assert before - 1 in trace.pieces
+        assert len(trace.texts(range(before - 1, before))) == 1
+
+
+def test_a_reader_sees_whole_rows_while_another_thread_appends() -> None:
     trace, n = Trace(2), 20_000
     said = record(1, 1, 2)
     done = threading.Event()
@@ -106,28 +124,35 @@ def test_a_reader_sees_whole_rows_while_another_thread_appends() -> None:
             trace.append(said._replace(position=i, token_id=i, **numbers), {i: b"x", i + 1: b"y"})
         done.set()
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    looks = 0
-    while not done.is_set() or looks < 3:
-        before = len(trace)
-        rows = trace.nodes
-        assert len(rows) >= before
-        index = np.arange(len(rows))
-        for name in ("position", "token_id", "kept", "draw"):
-            assert np.array_equal(rows[name], index), name
-        assert np.array_equal(rows["parent"], index - 1)
-        assert np.array_equal(rows["top_ids"][:, 1], index + 1)
-        column = trace.column("token_id")
-        assert np.array_equal(column, np.arange(len(column)))
-        if before:
-            assert trace.record(before - 1).rank == before
-            assert before - 1 in trace.pieces
-            assert len(trace.texts(range(before - 1, before))) == 1
-        looks += 1
-    writer.join()
+    with impatient_threads():
+        writer = threading.Thread(target=write)
+        writer.start()
+        looks = 0
+        while not done.is_set() or looks < 3:
+            look(trace)
+            looks += 1
+        writer.join()
     assert len(trace) == trace.length == n
     assert looks > 3
+
+
+class Growing(Trace):
+    """A trace to which another thread always adds a token just before its path is read."""
+
+    def path(self, node: int | None = None) -> np.ndarray:
+        if node is None:
+            self.append(record(self.length, 1), PIECES)
+        return super().path(node)
+
+
+def test_a_column_holds_the_path_that_was_read(tmp_path: Path) -> None:
+    trace = Growing(3)
+    for _ in range(3):
+        trace.column("token_id")
+    assert len(trace.to_pandas()) == trace.length == 4
+    trace.runs.append({})
+    trace.save(tmp_path / "x.inferno")
+    assert Trace.load(tmp_path / "x.inferno").length == 5
 
 
 # --- text -------------------------------------------------------------------------------------------------
