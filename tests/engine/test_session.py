@@ -716,6 +716,16 @@ def test_an_exception_in_a_processor_is_shown_with_its_cause(model: Model) -> No
     assert_scored(session, model)
 
 
+def test_a_run_that_fails_gives_its_cache_back(model: Model, calls: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    dropped: list[int] = []
+    session = model.session(PROMPT, dice(), logits_processor=lambda ids, logits: 1 / 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(model.engine, "drop", dropped.append)
+        with pytest.raises(InfernoError):
+            session.step()
+    assert len(dropped) == len([name for name, _ in calls if name == "branch"]) == 1
+
+
 def test_unknown_keywords_are_named_with_the_nearest(model: Model) -> None:
     session = model.session(PROMPT)
     with pytest.raises(TypeError, match="generate has no parameter 'max_token'; did you mean 'max_tokens'"):
