@@ -17,6 +17,7 @@ from .engine.client import EngineClient, Stop
 from .errors import Cancelled, hint_unknown_keywords
 from .gguf import ModelInfo, read_info
 from .session import Session
+from .shown import Shown
 
 if TYPE_CHECKING:
     from .sampling import Sampler
@@ -29,7 +30,7 @@ CONTROL = 3
 
 
 @hint_unknown_keywords
-class Model:
+class Model(Shown):
     """A GGUF model in a process of its own, which the kernel outlives.
 
     Parameters
@@ -105,11 +106,6 @@ class Model:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        from .widget import Inferno
-
-        return Inferno(self)._repr_mimebundle_(**kwargs)
 
     @property
     def n_ctx(self) -> int:

@@ -22,6 +22,7 @@ from .engine.client import Stop
 from .errors import Cancelled, ContextFullError, InfernoError, hint_unknown_keywords
 from .record import Kind, StepRecord
 from .sampling import Sampler
+from .shown import Shown
 from .stats import describe
 from .trace import Trace
 
@@ -57,7 +58,7 @@ class _Run:
 
 
 @hint_unknown_keywords
-class Session:
+class Session(Shown):
     """A prompt, what the model made of it, and how it goes on.
 
     Nothing is computed before it is asked for: the prompt is scored by the first step.
@@ -121,11 +122,6 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        from .widget import Inferno
-
-        return Inferno(self)._repr_mimebundle_(**kwargs)
 
     @property
     def text(self) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .record import Kind, StepRecord, from_row, record_dtype, write_row
+from .shown import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,7 @@ class Alternative(NamedTuple):
     kept: bool
 
 
-class Trace:
+class Trace(Shown):
     """A tree of tokens, each with what the model predicted there.
 
     Nodes are numbered as they come; a fork adds a node whose parent is an earlier one. The path from the
@@ -237,11 +238,6 @@ class Trace:
         from .files import load
 
         return load(path)
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        from .widget import Inferno
-
-        return Inferno(self)._repr_mimebundle_(**kwargs)
 
 
 def node_dtype(k: int) -> np.dtype[np.void]:
