@@ -2,6 +2,7 @@
  * The widget with a pretended kernel, to look at while it is being made. The address says what to show:
  * ?theme=dark&state=generating&select=12&text=mixed&n=150&panels=stream,logits&kernel=none&error=1
  */
+import { LIMITS } from "../src/protocol.js";
 import widget from "../src/widget.js";
 import { encode, type Row } from "../test/encode.js";
 import { FakeModel } from "../test/fake.js";
@@ -171,8 +172,10 @@ if (rows.length) {
   sendRows(live ? Math.min(20, rows.length) : rows.length);
   if (live)
     setInterval(() => {
-      if (held < rows.length) sendRows(Math.min(rows.length, held + Number(wanted.get("live") || 3)));
-    }, 33);
+      if (held >= rows.length) return;
+      sendRows(Math.min(rows.length, held + Number(wanted.get("live") || 3)));
+      if (held % 10 === 0) model.status({ used: held });
+    }, 1000 / LIMITS.frames_per_second);
 }
 if (wanted.get("kernel") === "gone") model.emit("comm_live_update");
 Object.assign(globalThis, { model });

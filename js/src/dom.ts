@@ -18,7 +18,11 @@ export function h<K extends keyof HTMLElementTagNameMap>(
 
 /** Sets what differs, so that an unchanged page costs nothing and a selection in it survives. */
 export function setText(element: Element, text: string): void {
-  if (element.textContent !== text) element.textContent = text;
+  const only = element.firstChild;
+  // Another text in the node that stands costs less than another node.
+  if (only instanceof Text && !only.nextSibling) {
+    if (only.data !== text) only.data = text;
+  } else if (element.textContent !== text) element.textContent = text;
 }
 
 export function setAttribute(element: Element, name: string, value: string | null): void {
@@ -27,9 +31,23 @@ export function setAttribute(element: Element, name: string, value: string | nul
   else element.setAttribute(name, value);
 }
 
-/** One part of the widget. `draw` brings it up to date, at most once an animation frame. */
+/** How much of something there is, 0 to 1, for the style sheet. */
+export function setShare(element: HTMLElement, share: number): void {
+  const value = share.toFixed(4);
+  if (element.style.getPropertyValue("--p") !== value) element.style.setProperty("--p", value);
+}
+
+/**
+ * One part of the widget. The model computes on the same cores as the page draws, so drawing has to be cheap:
+ * `draw` writes what has changed and asks the page for no measures.
+ */
 export interface View {
   readonly element: HTMLElement;
-  draw(): void;
+  /** Brings it up to date. `streaming`: the next tokens are on their way, and so is the next drawing. */
+  draw(streaming: boolean): void;
+  /** Follows when all views have written: what needs the layout asks for it here, once. */
+  settle?(): void;
+  /** Nobody reads it as fast as it changes: it skips every other drawing while it streams. */
+  readonly restful?: boolean;
   close?(): void;
 }

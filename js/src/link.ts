@@ -58,7 +58,9 @@ const NO_ANSWER: Failure = {
   message: "The kernel does not answer. It may be busy with another cell, or have ended.",
 };
 
-const TRAITS = ["panels", "prompt", "settings", "status", "selection"] as const;
+const TRAITS = ["panels", "prompt", "settings", "selection"] as const;
+/** States in which rows and figures come by themselves, many times a second. */
+const STREAMING: readonly State[] = ["prefill", "generating"];
 
 const IDLE: Status = {
   state: "empty",
@@ -82,18 +84,21 @@ export class Link {
   views = 0;
 
   readonly #model: Model;
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Set<(streaming: boolean) => void>();
   readonly #waiting = new Map<number, { sent: number; settle: (failure: Failure | null) => void }>();
   readonly #heart: ReturnType<typeof setInterval>;
   #id = 0;
   #asked = Number.NEGATIVE_INFINITY;
   #chosen: { node: number; until: number } | null = null;
+  #state: State = "empty";
 
   constructor(model: Model) {
     this.#model = model;
     model.on("msg:custom", this.#receive);
     model.on("comm_live_update", this.#disconnected);
+    this.#state = this.status.state;
     for (const trait of TRAITS) model.on(`change:${trait}`, this.#traitChanged);
+    model.on("change:status", this.#statusChanged);
     this.#heart = setInterval(this.#beat, LIMITS.heartbeat_ms);
     if (model.comm_live === false) this.#disconnected();
     this.#replay();
@@ -104,11 +109,15 @@ export class Link {
     this.#model.off("msg:custom", this.#receive);
     this.#model.off("comm_live_update", this.#disconnected);
     for (const trait of TRAITS) this.#model.off(`change:${trait}`, this.#traitChanged);
+    this.#model.off("change:status", this.#statusChanged);
     this.#listeners.clear();
   }
 
-  /** Calls back whenever anything that a view shows has changed. Returns what ends that. */
-  onChange(listener: () => void): () => void {
+  /**
+   * Calls back whenever anything that a view shows has changed; `streaming`: no more than further rows or figures
+   * of a run that goes on. Returns what ends that.
+   */
+  onChange(listener: (streaming: boolean) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
@@ -198,7 +207,7 @@ export class Link {
         ?.settle(content.ok ? null : (content.error ?? { type: "Error", message: "refused" }));
       this.#waiting.delete(content.id);
     }
-    this.#changed();
+    this.#changed(content.kind === "rows" && STREAMING.includes(this.#state));
   };
 
   #rows(bytes: DataView): void {
@@ -233,7 +242,14 @@ export class Link {
     this.#changed();
   };
 
-  #changed(): void {
-    for (const listener of this.#listeners) listener();
+  readonly #statusChanged = (): void => {
+    const before = this.#state;
+    this.#state = this.status.state;
+    this.silence = "";
+    this.#changed(this.#state === before && STREAMING.includes(before));
+  };
+
+  #changed(streaming = false): void {
+    for (const listener of this.#listeners) listener(streaming);
   }
 }

@@ -14,7 +14,9 @@ export function bytes(value: number): string {
   return `${(value / 1e9).toFixed(1)} GB`;
 }
 
-export const whole = (value: number): string => Math.round(value).toLocaleString("en-US");
+const english = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+
+export const whole = (value: number): string => english.format(Math.round(value));
 
 export const nats = (value: number): string => value.toFixed(2);
 

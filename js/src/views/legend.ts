@@ -1,6 +1,6 @@
 /** The scale of the colours, and the line of Python that the last gesture was. */
 
-import { h, setText, type View } from "../dom.js";
+import { h, setAttribute, setText, type View } from "../dom.js";
 import { css, FULL, flame, STEPS, type Theme } from "../draw/colour.js";
 import type { Link } from "../link.js";
 
@@ -46,7 +46,7 @@ export function legend(link: Link, theme: () => Theme): View {
       const line = link.status.code;
       python.hidden = !line;
       setText(code, line);
-      code.title = line;
+      setAttribute(code, "title", line);
     },
   };
 }

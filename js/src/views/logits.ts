@@ -1,6 +1,6 @@
 /** The distribution behind one token, as a list one can click: the road not taken. */
 
-import { h, setAttribute, setText, type View } from "../dom.js";
+import { h, setAttribute, setShare, setText, type View } from "../dom.js";
 import { nats, percent, whole } from "../draw/format.js";
 import type { Link } from "../link.js";
 import type { Alternative } from "../store.js";
@@ -12,6 +12,8 @@ interface Row {
   piece: HTMLElement;
   bar: HTMLElement;
   percent: HTMLElement;
+  /** Writes what it says to a pointer that rests on it and to a screen reader. */
+  describe: () => void;
 }
 
 /** States in which a fork can be asked for. */
@@ -19,8 +21,23 @@ const FORKABLE = ["generating", "paused", "ready", "error"];
 
 export function logits(link: Link): View {
   const { store } = link;
-  const which = h("div", { class: "facts" });
-  const facts = h("div", { class: "facts" });
+  const position = h("b");
+  const piece = h("code", { class: "fact-piece" });
+  const part = h("span", { class: "fact", title: "A character made of several tokens" });
+  const entropy = h("b");
+  const place = h("b");
+  const probability = h("b");
+  const kept = h("b");
+  const keptFact = fact("kept", kept, "");
+  const which = h("div", { class: "facts" }, fact("token", position, "Position in the sequence, from 0"), piece, part);
+  const facts = h(
+    "div",
+    { class: "facts" },
+    fact("entropy", entropy, "How undecided the model was, over its whole vocabulary", " nats"),
+    fact("rank", place, "Place of the token that came among all tokens"),
+    fact("p", probability, "The model's own probability of the token that came"),
+    keptFact,
+  );
   const latest = h(
     "button",
     {
@@ -35,6 +52,7 @@ export function logits(link: Link): View {
   const list = h("div", { class: "logits-list", role: "group", "aria-label": "Alternatives", "data-testid": "logits" });
   const rest = makeRow("div");
   rest.element.classList.add("rest");
+  rest.element.title = "All other tokens of the vocabulary together, exactly";
   setText(rest.piece, "everything else");
   const note = h("p", { class: "logits-note" });
   const element = h("section", { class: "logits", "aria-label": "Distribution" }, head, list, note);
@@ -49,6 +67,11 @@ export function logits(link: Link): View {
     void link.order({ kind: "fork", node: shown, token_id: Number(button.dataset.tokenId) });
   });
 
+  for (const event of ["pointerover", "focusin"])
+    list.addEventListener(event, ({ target }) => {
+      rows.find(({ element }) => element.contains(target as Node))?.describe();
+    });
+
   list.addEventListener("keydown", (event) => {
     if (event.key !== "ArrowUp" && event.key !== "ArrowDown") return;
     const at = rows.findIndex(({ element }) => element === document.activeElement);
@@ -58,67 +81,62 @@ export function logits(link: Link): View {
     event.preventDefault();
   });
 
-  function fact(name: string, value: string, title: string, unit = ""): HTMLElement {
-    return h("span", { class: "fact", title }, `${name} `, h("b", {}, value), unit);
-  }
-
   const pieceName = (id: number): string => label(store.piece(id)) || `#${id}`;
 
   /** Which token: its position, its own text, and the character that it is a part of. */
-  function identity(node: number): HTMLElement[] {
-    const position = store.depth[node];
-    const made = [
-      fact("token", whole(position), "Position in the sequence, from 0"),
-      h("code", { class: "fact-piece" }, pieceName(store.columns.token_id[node])),
-    ];
-    if (!store.onPath(node)) return made;
-    const unit = store.unitOf[position];
-    const [from, to] = store.unitSpan(unit);
-    if (to - from > 1) {
-      const part = `part ${position - from + 1} of ${to - from} of ${label(store.unitText(unit))}`;
-      made.push(h("span", { class: "fact", title: "A character made of several tokens" }, part));
-    }
-    return made;
+  function drawIdentity(node: number): void {
+    const at = store.depth[node];
+    setText(position, whole(at));
+    setText(piece, pieceName(store.columns.token_id[node]));
+    const unit = store.unitOf[at];
+    const [from, to] = store.onPath(node) ? store.unitSpan(unit) : [at, at + 1];
+    part.hidden = to - from === 1;
+    setText(part, part.hidden ? "" : `part ${at - from + 1} of ${to - from} of ${label(store.unitText(unit))}`);
   }
 
-  function numbers(node: number): HTMLElement[] {
-    const { rank, entropy, logprob, kept, sampled_prob } = store.columns;
-    if (rank[node] === 0) return [];
-    const made = [
-      fact("entropy", nats(entropy[node]), "How undecided the model was, over its whole vocabulary", " nats"),
-      fact("rank", whole(rank[node]), "Place of the token that came among all tokens"),
-      fact("p", percent(Math.exp(logprob[node])), "The model's own probability of the token that came"),
-    ];
-    if (kept[node] > 0) {
-      const among = `among them the token that came had ${percent(sampled_prob[node])}`;
-      made.push(fact("kept", whole(kept[node]), `The sampler left ${whole(kept[node])} candidates; ${among}`));
-    }
-    return made;
+  function drawNumbers(node: number): void {
+    const columns = store.columns;
+    const first = columns.rank[node] === 0;
+    for (const one of facts.children) (one as HTMLElement).hidden = first;
+    if (first) return;
+    setText(entropy, nats(columns.entropy[node]));
+    setText(place, whole(columns.rank[node]));
+    setText(probability, percent(Math.exp(columns.logprob[node])));
+    const left = whole(columns.kept[node]);
+    const among = `among them the token that came had ${percent(columns.sampled_prob[node])}`;
+    keptFact.hidden = columns.kept[node] <= 0;
+    setText(kept, left);
+    setAttribute(keptFact, "title", `The sampler left ${left} candidates; ${among}`);
   }
 
-  function drawRow(row: Row, alternative: Alternative, scale: number, forkable: boolean): void {
+  function drawRow(row: Row, alternative: Alternative, scale: number, forkable: boolean, streaming: boolean): void {
     const { id, rank, probability, kept, chosen } = alternative;
     const { element } = row;
     const name = pieceName(id);
     element.hidden = false;
-    element.dataset.tokenId = String(id);
+    setAttribute(element, "data-token-id", String(id));
     setAttribute(element, "class", `logits-row${chosen ? " chosen" : ""}${kept ? "" : " cut"}`);
     setAttribute(element, "aria-current", chosen ? "true" : null);
     setAttribute(element, "aria-disabled", String(chosen || !forkable));
-    const role = chosen
-      ? "the token that came"
-      : kept
-        ? "fork here with this token"
-        : "the sampler left it out; fork here with it";
-    setAttribute(element, "title", `${name}  token ${id}: ${role}`);
-    setAttribute(element, "aria-label", `${rank}: ${name}, ${percent(probability)}, ${role}`);
+    row.describe = () => {
+      const role = chosen
+        ? "the token that came"
+        : kept
+          ? "fork here with this token"
+          : "the sampler left it out; fork here with it";
+      setAttribute(element, "title", `${name}  token ${id}: ${role}`);
+      setAttribute(element, "aria-label", `${rank}: ${name}, ${percent(probability)}, ${role}`);
+    };
+    // While it streams, its own text has to do, until somebody points at it.
+    if (!streaming) row.describe();
+    else for (const attribute of ["title", "aria-label"]) element.removeAttribute(attribute);
     setText(row.rank, whole(rank));
     setText(row.piece, name);
     setText(row.percent, percent(probability));
-    row.bar.style.setProperty("--p", String(probability / scale));
+    setShare(row.bar, probability / scale);
   }
 
-  function drawRows(node: number): void {
+  function drawRows(node: number, streaming: boolean): void {
     const { alternatives, rest: mass } = store.distribution(node);
     while (rows.length < alternatives.length) {
       const row = makeRow("button");
@@ -130,17 +148,17 @@ export function logits(link: Link): View {
     const forkable = link.reachable && FORKABLE.includes(link.status.state);
     rows.forEach((row, i) => {
       const alternative = alternatives[i];
-      if (alternative) drawRow(row, alternative, scale, forkable);
+      if (alternative) drawRow(row, alternative, scale, forkable, streaming);
       else row.element.hidden = true;
     });
     setText(rest.percent, percent(mass));
-    rest.bar.style.setProperty("--p", String(mass / scale));
-    rest.element.title = "All other tokens of the vocabulary together, exactly";
+    setShare(rest.bar, mass / scale);
   }
 
   return {
     element,
-    draw() {
+    restful: true,
+    draw(streaming) {
       const chosen = link.selection;
       const node = chosen >= 0 ? chosen : store.at(store.length - 1);
       const predicted = node >= 0 && store.columns.rank[node] > 0;
@@ -150,10 +168,10 @@ export function logits(link: Link): View {
       note.hidden = predicted;
       head.hidden = node < 0;
       if (node >= 0) {
-        refill(which, identity(node));
-        refill(facts, numbers(node));
+        drawIdentity(node);
+        drawNumbers(node);
       }
-      if (predicted) drawRows(node);
+      if (predicted) drawRows(node, streaming);
       else if (node >= 0) setText(note, "This is the first token: there was nothing before it to predict it from.");
       else
         setText(
@@ -164,16 +182,12 @@ export function logits(link: Link): View {
   };
 }
 
-/** Replaces the children only where they say something else, so that a tooltip stays open. */
-function refill(element: HTMLElement, children: readonly HTMLElement[]): void {
-  const text = children.map(({ title, textContent }) => title + textContent).join("\n");
-  if (element.dataset.text === text) return;
-  element.dataset.text = text;
-  element.replaceChildren(...children);
+function fact(name: string, value: HTMLElement, title: string, unit = ""): HTMLElement {
+  return h("span", { class: "fact", title }, `${name} `, value, unit);
 }
 
 function makeRow(tag: "button" | "div"): Row {
   const [rank, piece, bar, share] = ["rank", "piece", "bar", "percent"].map((name) => h("span", { class: name }));
   const element = h(tag, { class: "logits-row", ...(tag === "button" && { type: "button" }) }, rank, piece, bar, share);
-  return { element: element as HTMLButtonElement, rank, piece, bar, percent: share };
+  return { element: element as HTMLButtonElement, rank, piece, bar, percent: share, describe: () => {} };
 }

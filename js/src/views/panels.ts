@@ -1,9 +1,10 @@
-/** Puts the panels that were asked for into one frame, and draws them once per animation frame at most. */
+/** Puts the panels that were asked for into one frame, and decides when they are drawn. */
 
 import { h, type View } from "../dom.js";
 import type { Theme } from "../draw/colour.js";
 import { onTheme, themeOf } from "../draw/theme.js";
 import type { Link } from "../link.js";
+import { pace } from "../pace.js";
 import { banner } from "./banner.js";
 import { controls } from "./controls.js";
 import { legend } from "./legend.js";
@@ -12,11 +13,14 @@ import { status } from "./status.js";
 import { stream } from "./stream.js";
 import { strip } from "./strip.js";
 
+/** Milliseconds between two drawings while tokens stream in: text still flows, and the model keeps its cores. */
+const STREAM_MS = 100;
+
 export function mount(link: Link, host: HTMLElement): () => void {
   let theme: Theme = themeOf(document);
   let views: View[] = [];
   let shown = "";
-  let frame = 0;
+  let rested = false;
   // Arrow keys and Ctrl+Enter in here are the widget's, not the notebook's.
   const root = h("div", { class: "inferno-widget", "data-lm-suppress-shortcuts": "true", "data-theme": theme });
 
@@ -56,30 +60,30 @@ export function mount(link: Link, host: HTMLElement): () => void {
     for (const view of views) view.close?.();
   }
 
-  function draw(): void {
-    frame = 0;
+  function draw(streaming: boolean): void {
     if (shown !== link.panels.join()) build();
-    for (const view of views) view.draw();
+    rested = streaming && !rested;
+    for (const view of views) if (!(rested && view.restful)) view.draw(streaming);
+    for (const view of views) view.settle?.();
+    if (rested) drawing.ask(true);
   }
 
-  const schedule = (): void => {
-    frame ||= requestAnimationFrame(draw);
-  };
+  const drawing = pace(draw, STREAM_MS);
 
   host.append(root);
   build();
-  draw();
+  draw(false);
   link.views++;
-  const endChange = link.onChange(schedule);
+  const endChange = link.onChange(drawing.ask);
   const endTheme = onTheme(document, () => {
     theme = themeOf(document);
     root.dataset.theme = theme;
-    schedule();
+    drawing.ask(false);
   });
 
   return () => {
     link.views--;
-    cancelAnimationFrame(frame);
+    drawing.close();
     endChange();
     endTheme();
     close();

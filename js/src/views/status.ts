@@ -1,6 +1,6 @@
 /** One row of facts: which model, what it does, what it takes. */
 
-import { h, setAttribute, setText, type View } from "../dom.js";
+import { h, setAttribute, setShare, setText, type View } from "../dom.js";
 import { bytes, count, speed, whole } from "../draw/format.js";
 import type { Link, Status } from "../link.js";
 
@@ -64,7 +64,8 @@ export function status(link: Link): View {
       chip.hidden = !model;
       if (model) {
         setText(chip, [model.architecture, count(model.parameters), model.quantisation].filter(Boolean).join(" · "));
-        chip.title = `${whole(model.parameters)} parameters, vocabulary of ${whole(model.n_vocab)}, trained for a context of ${whole(model.n_ctx_train)}`;
+        const trained = `vocabulary of ${whole(model.n_vocab)}, trained for a context of ${whole(model.n_ctx_train)}`;
+        setAttribute(chip, "title", `${whole(model.parameters)} parameters, ${trained}`);
       }
       const shown = link.reachable ? now.state : "closed";
       setAttribute(element, "data-state", shown);
@@ -73,7 +74,7 @@ export function status(link: Link): View {
         link.reachable && now.tokens_per_second && ["prefill", "generating", "paused", "ready"].includes(now.state);
       setText(rate, rated ? ` · ${speed(now.tokens_per_second as number)} tok/s` : "");
       context.hidden = !n_ctx;
-      meter.style.setProperty("--p", String(n_ctx ? Math.min(1, now.used / n_ctx) : 0));
+      setShare(meter, n_ctx ? Math.min(1, now.used / n_ctx) : 0);
       setAttribute(meter, "aria-valuemax", String(n_ctx));
       setAttribute(meter, "aria-valuenow", String(now.used));
       setText(used, `${whole(now.used)} / ${whole(n_ctx)}`);
@@ -81,7 +82,7 @@ export function status(link: Link): View {
       setText(memory, bytes(now.rss));
       bar.hidden = !link.reachable || !(now.state === "loading" || now.state === "prefill");
       bar.classList.toggle("unknown", progress === null);
-      bar.style.setProperty("--p", String(progress ?? 0));
+      setShare(bar, progress ?? 0);
       setAttribute(bar, "aria-valuenow", progress === null ? null : String(Math.round(100 * progress)));
     },
   };

@@ -7,10 +7,14 @@ import type { Link } from "../link.js";
 import { KINDS, type State } from "../protocol.js";
 import { label, type Run, runs } from "../text.js";
 
-/** Units in a block at least; it ends at the next line break, or at eight times as many. */
-const BLOCK = 200;
+/** Units in a block at least: it ends at the next line break, so that nobody sees where. */
+const BLOCK = 100;
+/** Units in a block at most. */
+const LONGEST = 1_600;
 /** How near to its end, in pixels, the text counts as followed. */
 const NEAR = 24;
+/** Further down than any text reaches, in pixels. */
+const FAR = 1e7;
 /** How control tokens are usually written. */
 const CONTROL = /^<(\/?s|\|.+\|)>$/;
 /** Milliseconds between two announcements to a screen reader. */
@@ -50,6 +54,7 @@ export function stream(link: Link): View {
   const blocks: Block[] = [];
   let drawn = 0; // units in the page
   let dirty = 0; // first unit that differs from the page
+  let grown = false; // so that the end may be elsewhere
   let following = true;
   let selected: HTMLElement | null = null;
   let selectedNode = -1;
@@ -101,7 +106,7 @@ export function stream(link: Link): View {
           .at(-1)
           ?.toString()
           .endsWith("\n");
-      if (!block || broken || fill >= 8 * BLOCK) {
+      if (!block || broken || fill >= LONGEST) {
         flush();
         block = { first: unit, element: h("div", { class: "block", role: "presentation" }) };
         blocks.push(block);
@@ -170,6 +175,11 @@ export function stream(link: Link): View {
     following = atEnd();
   }
 
+  /** Any place behind the end is the end: where that is need not be asked for. */
+  const toEnd = (): void => {
+    text.scrollTop = FAR;
+  };
+
   const atEnd = (): boolean => text.scrollHeight - text.scrollTop - text.clientHeight < NEAR;
 
   function announce(): void {
@@ -226,7 +236,7 @@ export function stream(link: Link): View {
 
   follow.addEventListener("click", () => {
     following = true;
-    text.scrollTop = text.scrollHeight;
+    toEnd();
     follow.hidden = true;
     text.focus({ preventScroll: true });
   });
@@ -235,7 +245,7 @@ export function stream(link: Link): View {
   const observer =
     globalThis.ResizeObserver &&
     new ResizeObserver(() => {
-      if (following) text.scrollTop = text.scrollHeight;
+      if (following) toEnd();
       if (selected) reveal(selected);
     });
   observer?.observe(text);
@@ -288,19 +298,22 @@ export function stream(link: Link): View {
 
   return {
     element,
-    draw() {
+    draw(streaming) {
       // Another branch, or another text: whoever asked for it wants to see it grow. (The last unit may just be unfinished.)
       if (dirty < drawn - 1) following = true;
+      grown ||= !streaming || dirty < drawn || drawn < store.units;
       if (dirty < drawn) truncate(dirty);
       if (drawn < store.units) append();
       dirty = drawn;
       mark();
       empty.hidden = store.units > 0;
       setText(hint, HINTS[link.status.state] ?? "Write a prompt and press Run, or Step to go one token at a time.");
-      if (following && text.scrollTop !== text.scrollHeight) text.scrollTop = text.scrollHeight;
-      top = text.scrollTop;
       follow.hidden = following;
       announce();
+    },
+    settle() {
+      if (following && grown) toEnd();
+      grown = false;
     },
     close() {
       stop();
