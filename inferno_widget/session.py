@@ -346,7 +346,7 @@ class Session(Shown):
                 self._set("ready", finish)
 
     def _advance(self, run: _Run) -> Finish:
-        self.trace.runs.append(self._card())
+        self._note_settings()
         branch = self._branch(run.cancel)
         if self._unscored:
             scoring = self.model.engine.prefill(
@@ -430,6 +430,12 @@ class Session(Shown):
                 for branch in self._held:
                     engine.drop(branch)
         self._held.clear()
+
+    def _note_settings(self) -> None:
+        """Begin a row of `trace.runs`, unless the latest has the same settings: a thousand steps are one run."""
+        card, runs = self._card(), self.trace.runs
+        if not runs or runs[-1] | {"started": card["started"]} != card:
+            runs.append(card)
 
     def _card(self) -> dict[str, Any]:
         return {

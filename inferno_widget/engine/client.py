@@ -249,7 +249,9 @@ class EngineClient:
             try:
                 with interruptible(cancel):
                     handlers = {"progress": progress or _ignore}
-                    self.n_ctx = child.call("load", "load", self.path, self.options, cancel=cancel, handlers=handlers)
+                    first = self.generation << 32
+                    arguments = (self.path, self.options, first)
+                    self.n_ctx = child.call("load", "load", *arguments, cancel=cancel, handlers=handlers)
             except BaseException:
                 self._end()
                 raise

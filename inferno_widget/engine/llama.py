@@ -102,6 +102,7 @@ class LlamaEngine:
     ----------
     path : a GGUF file
     options : how to load it
+    first : number of the first branch, so that those of a child that died never come again
     cancel : ends the loading when it is set
     progress : told the loaded fraction
 
@@ -113,7 +114,7 @@ class LlamaEngine:
         If `cancel` was set.
     """
 
-    def __init__(self, path: str, options: Options, *, cancel: Flag, progress: Progress) -> None:
+    def __init__(self, path: str, options: Options, *, first: int = 0, cancel: Flag, progress: Progress) -> None:
         self.log = _Log()
         self.options = options
         self.model = self._load(path, options, cancel, progress)
@@ -126,7 +127,7 @@ class LlamaEngine:
         self._batch = _Batch(options.n_batch)
         self._sequences: dict[Branch, _Sequence] = {}  # the least recently used first
         self._free = list(range(N_SEQ_MAX))
-        self._next = 0
+        self._next = Branch(first)
         self._sums = ThreadPoolExecutor(1, "sums") if self.n_vocab >= LARGE_VOCABULARY else None
 
     def _load(self, path: str, options: Options, cancel: Flag, progress: Progress) -> int:
@@ -204,7 +205,7 @@ class LlamaEngine:
     # --- branches -------------------------------------------------------------------------------------
 
     def branch(self, parent: Branch | None, keep: int) -> Branch:
-        branch, self._next = Branch(self._next), self._next + 1
+        branch, self._next = self._next, Branch(self._next + 1)
         s = self._sequences[branch] = _Sequence()
         if parent is not None:
             source = self._sequences[parent]

@@ -125,8 +125,8 @@ class Worker:
 
     # --- what can be asked ----------------------------------------------------------------------------
 
-    def _do_load(self, request: int, flag: Flag, path: str, options: Options) -> int:
-        self._engine = LlamaEngine(path, options, cancel=flag, progress=self._progress(request))
+    def _do_load(self, request: int, flag: Flag, path: str, options: Options, first: int) -> int:
+        self._engine = LlamaEngine(path, options, first=first, cancel=flag, progress=self._progress(request))
         return self._engine.n_ctx
 
     def _do_tokenize(self, _: int, __: Flag, text: str, special: bool) -> list[int]:

@@ -433,3 +433,12 @@ def test_nothing_is_left_behind(models: Models) -> None:
     for _ in range(10):
         once()
     assert until(lambda: all(now <= then for now, then in zip(left(), before, strict=True))), (left(), before)
+
+
+def test_branches_of_a_new_child_are_none_of_the_old_ones(mortal: Driver) -> None:
+    client = mortal.engine
+    old = client.branch(None, 0)
+    os.kill(client.pid, signal.SIGKILL)
+    assert until(lambda: client.pid is None)
+    client.start()
+    assert client.branch(None, 0) != old

@@ -141,6 +141,16 @@ def test_score_reads_the_prompt_and_nothing_more(model: Model) -> None:
     assert len(trace.runs) == 1
 
 
+def test_steps_under_the_same_settings_are_one_run(model: Model) -> None:
+    session = model.session(PROMPT, dice())
+    session.step()
+    session.step()
+    session.sampler = dice(temperature=0.3)
+    session.step()
+    assert [run["sampler"]["temperature"] for run in session.trace.runs] == [dice().temperature, 0.3]
+    assert session.trace.column("run")[-3:].tolist() == [0, 0, 1]
+
+
 def test_step_scores_the_prompt_first_and_gives_the_new_record(model: Model) -> None:
     session = model.session(PROMPT, dice())
     record = session.step()
