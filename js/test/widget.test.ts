@@ -197,6 +197,23 @@ describe("the distribution", () => {
     expect(get(".logits-note").textContent).toContain("first token");
   });
 
+  it("is read aloud and pointed at in full at rest, and by its own text while it streams", async () => {
+    const chosen = () => get(".logits-row.chosen");
+    expect(chosen().title).toBe("·a  token 2: the token that came");
+    model.put("selection", -1);
+    model.status({ state: "generating" });
+    await frame();
+    expect(chosen().getAttribute("aria-label")).toContain("the token that came");
+    model.rows(encode({ k: 2, start: 5, rows: [{ ...predicted(2), parent: 4 }], seq: 2 }));
+    await vi.waitFor(() => expect(chosen().hasAttribute("aria-label")).toBe(false));
+    expect(get(".logits-head").textContent).toContain("token 5");
+    chosen().dispatchEvent(new Event("pointerover", { bubbles: true }));
+    expect(chosen().title).toBe("·a  token 2: the token that came");
+    model.status({ state: "ready" });
+    await frame();
+    expect(chosen().getAttribute("aria-label")).toBe("1: ·a, 13.5%, the token that came");
+  });
+
   it("follows the newest token when none is selected", async () => {
     get("[data-action=latest]").click();
     await frame();
@@ -354,6 +371,14 @@ describe("the frame", () => {
     expect(draws).toHaveBeenCalledTimes(1);
     draws.mockRestore();
   });
+});
+
+it("draws the newest token while it streams, without being told that it was the last", async () => {
+  model.status({ state: "generating" });
+  await frame();
+  for (let i = 1; i <= TEXT.length; i++) model.rows(story(i, { seq: i }));
+  await vi.waitFor(() => expect(get(".logits-head").textContent).toContain("token 4"));
+  expect(all("[data-token]")).toHaveLength(TEXT.length);
 });
 
 it("two views of one model agree, and closing one stops nothing", async () => {

@@ -153,5 +153,5 @@ export function strip(link: Link, theme: () => Theme): View {
     event.stopPropagation();
   });
 
-  return { element, draw, close: () => observer?.disconnect() };
+  return { element, restful: true, draw, close: () => observer?.disconnect() };
 }
