@@ -47,7 +47,7 @@ export interface View {
   draw(streaming: boolean): void;
   /** Follows when all views have written: what needs the layout asks for it here, once. */
   settle?(): void;
-  /** Nobody reads it as fast as it changes: it skips every other drawing while it streams. */
+  /** Nobody reads it as fast as it changes: it skips most drawings while it streams. */
   readonly restful?: boolean;
   close?(): void;
 }

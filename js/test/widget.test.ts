@@ -96,7 +96,7 @@ describe("the stream", () => {
     model.rows(encode({ k: 2, rows, pieces: TEXT.map((t, i) => [i, t] as const) }));
     await frame();
     const blocks = all(".block");
-    expect(blocks).toHaveLength(9);
+    expect(blocks).toHaveLength(17);
     for (const block of blocks.slice(0, -1)) expect(block.textContent?.endsWith("\n")).toBe(true);
     model.put("selection", 777);
     await frame();

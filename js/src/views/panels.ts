@@ -15,12 +15,14 @@ import { strip } from "./strip.js";
 
 /** Milliseconds between two drawings while tokens stream in: text still flows, and the model keeps its cores. */
 const STREAM_MS = 100;
+/** Of so many drawings while tokens stream in, one is also of the panels that are restful. */
+const RESTFUL = 3;
 
 export function mount(link: Link, host: HTMLElement): () => void {
   let theme: Theme = themeOf(document);
   let views: View[] = [];
   let shown = "";
-  let rested = false;
+  let passed = 0; // drawings since everything was drawn
   // Arrow keys and Ctrl+Enter in here are the widget's, not the notebook's.
   const root = h("div", { class: "inferno-widget", "data-lm-suppress-shortcuts": "true", "data-theme": theme });
 
@@ -62,10 +64,10 @@ export function mount(link: Link, host: HTMLElement): () => void {
 
   function draw(streaming: boolean): void {
     if (shown !== link.panels.join()) build();
-    rested = streaming && !rested;
-    for (const view of views) if (!(rested && view.restful)) view.draw(streaming);
+    passed = streaming ? (passed + 1) % RESTFUL : 0;
+    for (const view of views) if (!(passed && view.restful)) view.draw(streaming);
     for (const view of views) view.settle?.();
-    if (rested) drawing.ask(true);
+    if (passed) drawing.ask(true);
   }
 
   const drawing = pace(draw, STREAM_MS);

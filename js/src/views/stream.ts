@@ -8,7 +8,7 @@ import { KINDS, type State } from "../protocol.js";
 import { label, type Run, runs } from "../text.js";
 
 /** Units in a block at least: it ends at the next line break, so that nobody sees where. */
-const BLOCK = 100;
+const BLOCK = 50;
 /** Units in a block at most. */
 const LONGEST = 1_600;
 /** How near to its end, in pixels, the text counts as followed. */
