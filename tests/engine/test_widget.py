@@ -170,8 +170,7 @@ def test_every_command_is_answered(page: Page) -> None:
     page.until("ready")
     token = int(page.widget.trace.record(8).top_ids[5])
     page.order("fork", node=8, token_id=token)
-    until(lambda: page.state == "ready" and page.widget.status["finish"] == "length")
-    assert page.widget.trace.length == 8 + 1 + 3
+    until(lambda: page.widget.trace.length == 8 + 1 + 3 and page.state == "ready")
     page.assert_shows(page.widget.trace)
     page.post({"kind": "select", "node": 2})
     until(lambda: page.widget.selection == 2)
@@ -810,7 +809,7 @@ def test_a_killed_model_shows_why_and_run_works_again(opened: Callable[..., Page
         os.kill(model.engine.pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
         until(lambda: model.engine.pid is None)
         page.order("run", prompt=PROMPT)
-        until(lambda: page.state == "ready" and page.widget.status["finish"] == "length")
+        until(lambda: page.widget.trace.length == len(page.widget.session.prompt_ids) + 4 and page.state == "ready")
         page.assert_shows(page.widget.trace)
 
 
