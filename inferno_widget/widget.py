@@ -29,7 +29,7 @@ PANELS = ("status", "controls", "stream", "logits", "strip")
 SAMPLER_SETTINGS = ("temperature", "top_k", "top_p", "min_p", "seed")
 MODEL_FACTS = ("name", "architecture", "parameters", "quantisation", "n_ctx_train", "n_vocab")
 FRAME_SECONDS = 1 / PROTOCOL["limits"]["frames_per_second"]
-STATUS_SECONDS = 0.5
+STATUS_SECONDS = 0.8
 """How often figures that change all the time (speed, memory) are shown anew."""
 CLOSE_SECONDS = 5
 SPEED_TOKENS = 64
