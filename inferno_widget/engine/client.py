@@ -91,14 +91,13 @@ class _Child:
 
     def call(
         self,
-        stage: str,
         name: str,
         *arguments: object,
         cancel: Stop,
         handlers: dict[str, Callable[[Any], None]] | None = None,
     ) -> Any:
         """Ask, serve what comes meanwhile with `handlers`, and return the answer."""
-        steps = self.stream(stage, name, *arguments, cancel=cancel, handlers=handlers or {})
+        steps = self.stream(name, *arguments, cancel=cancel, handlers=handlers or {})
         while True:
             try:
                 next(steps)
@@ -106,7 +105,7 @@ class _Child:
                 return end.value
 
     def stream(
-        self, stage: str, name: str, *arguments: object, cancel: Stop, handlers: dict[str, Callable[[Any], None]]
+        self, name: str, *arguments: object, cancel: Stop, handlers: dict[str, Callable[[Any], None]]
     ) -> Generator[Any, None, Any]:
         """Like `call`, and yields every batch of records."""
         answers: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
@@ -117,7 +116,7 @@ class _Child:
         flag.clear()
         try:
             with cancel.reaching(flag):
-                self.stage = stage
+                self.stage = name
                 self.send(request, slot, name, arguments)
                 while True:
                     kind, value = answers.get()
@@ -128,7 +127,7 @@ class _Child:
                     if kind == "records":
                         yield value
                     elif kind in handlers:
-                        self.stage = stage
+                        self.stage = name
                         handlers[kind](value)
         finally:
             flag.set()  # ends the work if the caller lost interest
@@ -251,7 +250,7 @@ class EngineClient:
                     handlers = {"progress": progress or _ignore}
                     first = self.generation << 32
                     arguments = (self.path, self.options, first)
-                    self.n_ctx = child.call("load", "load", *arguments, cancel=cancel, handlers=handlers)
+                    self.n_ctx = child.call("load", *arguments, cancel=cancel, handlers=handlers)
             except BaseException:
                 self._end()
                 raise
@@ -275,27 +274,27 @@ class EngineClient:
     # --- Engine ---------------------------------------------------------------------------------------
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
-        ids: list[int] = self._living().call("tokenize", "tokenize", text, special, cancel=self._never)
+        ids: list[int] = self._living().call("tokenize", text, special, cancel=self._never)
         return ids
 
     def pieces(self, ids: Sequence[int]) -> list[bytes]:
         missing = [token for token in ids if token not in self._pieces]
         if missing:
-            found = self._living().call("pieces", "pieces", missing, cancel=self._never)
+            found = self._living().call("pieces", missing, cancel=self._never)
             self._pieces.update(zip(missing, found, strict=True))
         return [self._pieces[token] for token in ids]
 
     def branch(self, parent: Branch | None, keep: int) -> Branch:
-        branch: Branch = self._living().call("branch", "branch", parent, keep, cancel=self._never)
+        branch: Branch = self._living().call("branch", parent, keep, cancel=self._never)
         return branch
 
     def append(self, branch: Branch, ids: Sequence[int]) -> None:
-        self._living().call("append", "append", branch, list(ids), cancel=self._never)
+        self._living().call("append", branch, list(ids), cancel=self._never)
 
     def prefill(
         self, branch: Branch, ids: Sequence[int], *, k: int, cancel: Stop, progress: Progress
     ) -> Generator[StepRecord, None, Finish]:
-        return self._records("prefill", "prefill", branch, list(ids), k, cancel=cancel, handlers={"progress": progress})
+        return self._records("prefill", branch, list(ids), k, cancel=cancel, handlers={"progress": progress})
 
     def generate(
         self, branch: Branch, request: Request, *, cancel: Stop, progress: Progress, processor: Processor | None = None
@@ -317,7 +316,7 @@ class EngineClient:
         try:
             return (
                 yield from self._records(
-                    "generate", "generate", branch, request, processor is not None, cancel=cancel, handlers=handlers
+                    "generate", branch, request, processor is not None, cancel=cancel, handlers=handlers
                 )
             )
         except InfernoError as error:
@@ -326,16 +325,16 @@ class EngineClient:
     def logits(self, branch: Branch, at: int) -> Floats:
         child = self._living()
         with self._answering:
-            child.call("logits", "logits", branch, at, cancel=self._never)
+            child.call("logits", branch, at, cancel=self._never)
             return child.memory.answer.copy()
 
     def drop(self, branch: Branch) -> None:
-        self._living().call("drop", "drop", branch, cancel=self._never)
+        self._living().call("drop", branch, cancel=self._never)
 
     def _records(
-        self, stage: str, name: str, *arguments: object, cancel: Stop, handlers: dict[str, Callable[[Any], None]]
+        self, name: str, *arguments: object, cancel: Stop, handlers: dict[str, Callable[[Any], None]]
     ) -> Generator[StepRecord, None, Finish]:
-        batches = self._living().stream(stage, name, *arguments, cancel=cancel, handlers=handlers)
+        batches = self._living().stream(name, *arguments, cancel=cancel, handlers=handlers)
         while True:
             try:
                 data, k, pieces = next(batches)
