@@ -25,7 +25,7 @@ from .trace import Trace
 from .wire import PROTOCOL, ROWS_PER_FRAME, Encoder, read_command
 
 STATIC = Path(__file__).parent / "static"
-PANELS = ("status", "controls", "stream", "logits", "strip")
+PANELS = ("status", "tools", "controls", "stream", "logits", "strip")
 SAMPLER_SETTINGS = ("temperature", "top_k", "top_p", "min_p", "seed")
 MODEL_FACTS = ("name", "architecture", "parameters", "quantisation", "n_ctx_train", "n_vocab")
 FRAME_SECONDS = 1 / PROTOCOL["limits"]["frames_per_second"]
@@ -43,7 +43,7 @@ class Inferno(anywidget.AnyWidget):
     ----------
     target : what to show: a `Session`, a `Model`, a path to a GGUF file, or a `Trace` (which can be looked
         at, but not continued); the bundled demo model when left out
-    panels : which parts to show, in order: "status", "controls", "stream", "logits", "strip"
+    panels : which parts to show, in order: "status", "tools", "controls", "stream", "logits", "strip"
     prompt : the prompt to begin with
     max_tokens : tokens to generate when Run is pressed
 

@@ -20,7 +20,7 @@ ROWS_PER_FRAME: int = PROTOCOL["limits"]["rows_per_frame"]
 _HEADER = struct.Struct("<" + "".join({"uint32": "I", "int32": "i"}[dtype] for _, dtype in PROTOCOL["header"]))
 _COLUMNS = [(name, np.dtype(dtype).newbyteorder("<")) for name, dtype, _ in PROTOCOL["columns"]]
 _PIECE = struct.Struct("<iH")
-_TYPES: dict[str, type] = {"int": int, "str": str, "any": object}
+_TYPES: dict[str, type] = {"int": int, "str": str, "bool": bool, "list": list, "any": object}
 
 
 def read_command(content: object) -> tuple[str, dict[str, Any]]:

@@ -5,7 +5,7 @@ const source = new URL("../../inferno_widget/protocol.json", import.meta.url);
 const target = new URL("../src/protocol.ts", import.meta.url);
 const protocol = JSON.parse(readFileSync(source, "utf8"));
 
-const TYPES = { int: "number", str: "string", bool: "boolean", any: "unknown", object: "Failure" };
+const TYPES = { int: "number", str: "string", bool: "boolean", any: "unknown", list: "unknown[]", object: "Failure" };
 const ARRAYS = { int32: "Int32Array", uint32: "Uint32Array", float32: "Float32Array", uint8: "Uint8Array" };
 
 const union = (values) => values.map((value) => JSON.stringify(value)).join(" | ");

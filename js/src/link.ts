@@ -1,38 +1,8 @@
 /** The page's end of the line to the kernel, one per model: frames in, commands out, what is known about both. */
 import { type Failure, LIMITS, type State, type ToKernel, type ToPage } from "./protocol.js";
+import { IDLE, LIBRARY, type Library, LOOK, type Look, type Settings, type Status } from "./state.js";
 import { Store } from "./store.js";
 import { decode } from "./wire.js";
-
-export interface Settings {
-  temperature: number;
-  top_k: number;
-  top_p: number;
-  min_p: number;
-  seed: number | null;
-  max_tokens: number;
-}
-
-export interface ModelCard {
-  name: string;
-  architecture: string;
-  parameters: number;
-  quantisation: string;
-  n_ctx_train: number;
-  n_vocab: number;
-}
-
-export interface Status {
-  state: State;
-  model: ModelCard | null;
-  n_ctx: number;
-  used: number;
-  tokens_per_second: number | null;
-  rss: number;
-  progress: number | null;
-  error: Failure | null;
-  finish: "length" | "eog" | "stop" | "context" | "cancelled" | null;
-  code: string;
-}
 
 /** What of the widget's model is used here; anywidget's, or a stand-in's. */
 export interface Model {
@@ -42,6 +12,9 @@ export interface Model {
   send(content: unknown, callbacks?: unknown, buffers?: ArrayBuffer[]): void;
   comm_live?: boolean;
 }
+
+/** What came back for a command: the kernel's value and its bytes, or why it was refused. */
+export type Answer<T> = { ok: true; value: T; buffers: readonly DataView[] } | { ok: false; error: Failure };
 
 type WithoutId<T> = T extends { id: number } ? Omit<T, "id"> : never;
 export type Command = WithoutId<ToKernel>;
@@ -58,22 +31,11 @@ const NO_ANSWER: Failure = {
   message: "The kernel does not answer. It may be busy with another cell, or have ended.",
 };
 
-const TRAITS = ["panels", "prompt", "settings", "selection"] as const;
+const TRAITS = ["panels", "prompt", "settings", "selection", "look"] as const;
+/** Traits with figures that change all the time. */
+const FIGURES = ["status", "library"] as const;
 /** States in which rows and figures come by themselves, many times a second. */
 const STREAMING: readonly State[] = ["prefill", "generating"];
-
-const IDLE: Status = {
-  state: "empty",
-  model: null,
-  n_ctx: 0,
-  used: 0,
-  tokens_per_second: null,
-  rss: 0,
-  progress: null,
-  error: null,
-  finish: null,
-  code: "",
-};
 
 export class Link {
   readonly store = new Store();
@@ -85,7 +47,7 @@ export class Link {
 
   readonly #model: Model;
   readonly #listeners = new Set<(streaming: boolean) => void>();
-  readonly #waiting = new Map<number, { sent: number; settle: (failure: Failure | null) => void }>();
+  readonly #waiting = new Map<number, { sent: number; settle: (answer: Answer<unknown>) => void }>();
   readonly #heart: ReturnType<typeof setInterval>;
   #id = 0;
   #asked = Number.NEGATIVE_INFINITY;
@@ -98,7 +60,7 @@ export class Link {
     model.on("comm_live_update", this.#disconnected);
     this.#state = this.status.state;
     for (const trait of TRAITS) model.on(`change:${trait}`, this.#traitChanged);
-    model.on("change:status", this.#statusChanged);
+    for (const trait of FIGURES) model.on(`change:${trait}`, this.#figuresChanged);
     this.#heart = setInterval(this.#beat, LIMITS.heartbeat_ms);
     if (model.comm_live === false) this.#disconnected();
     this.#replay();
@@ -109,7 +71,7 @@ export class Link {
     this.#model.off("msg:custom", this.#receive);
     this.#model.off("comm_live_update", this.#disconnected);
     for (const trait of TRAITS) this.#model.off(`change:${trait}`, this.#traitChanged);
-    this.#model.off("change:status", this.#statusChanged);
+    for (const trait of FIGURES) this.#model.off(`change:${trait}`, this.#figuresChanged);
     this.#listeners.clear();
   }
 
@@ -123,7 +85,16 @@ export class Link {
   }
 
   get panels(): readonly string[] {
-    return (this.#model.get("panels") as string[] | undefined) ?? ["status", "controls", "stream", "logits", "strip"];
+    return (
+      (this.#model.get("panels") as string[] | undefined) ?? [
+        "status",
+        "tools",
+        "controls",
+        "stream",
+        "logits",
+        "strip",
+      ]
+    );
   }
 
   get prompt(): string {
@@ -136,6 +107,14 @@ export class Link {
 
   get status(): Status {
     return { ...IDLE, ...(this.#model.get("status") as Partial<Status> | undefined) };
+  }
+
+  get look(): Look {
+    return { ...LOOK, ...(this.#model.get("look") as Partial<Look> | undefined) };
+  }
+
+  get library(): Library {
+    return { ...LIBRARY, ...(this.#model.get("library") as Partial<Library> | undefined) };
   }
 
   get reachable(): boolean {
@@ -157,15 +136,22 @@ export class Link {
     this.#changed();
   }
 
-  /** Gives the kernel a command; what comes back is why it was refused, or null. */
-  command(command: Command): Promise<Failure | null> {
+  /** Asks the kernel for something: its value, or why it was refused. Changes nothing that is shown. */
+  ask<T>(command: Command): Promise<Answer<T>> {
     const id = ++this.#id;
-    this.failure = null;
     return new Promise((settle) => {
-      this.#waiting.set(id, { sent: performance.now(), settle });
+      this.#waiting.set(id, { sent: performance.now(), settle: settle as (answer: Answer<unknown>) => void });
       this.#post({ ...command, id } as ToKernel);
-      this.#changed();
     });
+  }
+
+  /** Gives the kernel a command; what comes back is why it was refused, or null. */
+  async command(command: Command): Promise<Failure | null> {
+    this.failure = null;
+    const answer = this.ask(command);
+    this.#changed();
+    const settled = await answer;
+    return settled.ok ? null : settled.error;
   }
 
   /** A command whose refusal is shown in the banner. */
@@ -204,7 +190,11 @@ export class Link {
     else if (content.kind === "reply") {
       this.#waiting
         .get(content.id)
-        ?.settle(content.ok ? null : (content.error ?? { type: "Error", message: "refused" }));
+        ?.settle(
+          content.ok
+            ? { ok: true, value: content.value, buffers }
+            : { ok: false, error: content.error ?? { type: "Error", message: "refused" } },
+        );
       this.#waiting.delete(content.id);
     }
     this.#changed(content.kind === "rows" && STREAMING.includes(this.#state));
@@ -227,7 +217,7 @@ export class Link {
     for (const [id, { sent, settle }] of this.#waiting) {
       if (performance.now() - sent < PATIENCE_MS) continue;
       this.#waiting.delete(id);
-      settle(NO_ANSWER);
+      settle({ ok: false, error: NO_ANSWER });
     }
   };
 
@@ -242,7 +232,7 @@ export class Link {
     this.#changed();
   };
 
-  readonly #statusChanged = (): void => {
+  readonly #figuresChanged = (): void => {
     const before = this.#state;
     this.#state = this.status.state;
     this.silence = "";

@@ -11,7 +11,7 @@ export class FakeModel {
 
   constructor(traits: Record<string, unknown> = {}) {
     this.traits = {
-      panels: ["status", "controls", "stream", "logits", "strip"],
+      panels: ["status", "tools", "controls", "stream", "logits", "strip"],
       prompt: "",
       settings: { temperature: 0.8, top_k: 40, top_p: 0.95, min_p: 0.05, seed: null, max_tokens: 200 },
       status: { state: "empty" },
@@ -58,6 +58,11 @@ export class FakeModel {
 
   rows(frame: DataView): void {
     this.emit("msg:custom", { kind: "rows" }, [frame]);
+  }
+
+  /** The kernel's value for a command. */
+  answer(id: number, value: unknown, buffers: DataView[] = []): void {
+    this.emit("msg:custom", { kind: "reply", id, ok: true, value }, buffers);
   }
 
   reply(id: number, error?: { type: string; message: string }): void {

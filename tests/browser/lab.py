@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, sync_playwright
+from playwright.sync_api import TimeoutError as PageTimeoutError
 
 from tests.browser import chromium
 
@@ -187,9 +188,26 @@ class LabPage:
         expressed: dict[str, Any] = content["user_expressions"]
         return expressed
 
-    def _wait_for_kernel(self) -> None:
+    def _visit(self, url: str) -> None:
+        """Open a notebook and wait for its kernel.
+
+        On a busy machine it was seen, rarely, that a kernel which had run nothing yet was not idle after a minute.
+        A person would reload the page, and so it is done here: no code of ours has run by then.
+        """
+        for attempt in range(3):
+            self.page.goto(url)
+            try:
+                self._wait_for_kernel(READY / 2)
+            except PageTimeoutError:
+                if attempt == 2:
+                    raise
+                self.page.evaluate(f"() => {NOTEBOOK}?.sessionContext.shutdown()")
+            else:
+                return
+
+    def _wait_for_kernel(self, timeout: float = READY) -> None:
         idle = f"() => globalThis.jupyterapp && {NOTEBOOK}?.sessionContext.session?.kernel?.status === 'idle'"
-        self.page.wait_for_function(idle)
+        self.page.wait_for_function(idle, timeout=timeout)
 
     def _fit(self, width: int, height: int) -> None:
         """Size the window so that a cell's output is `width` wide, as a widget in it would be."""
@@ -257,8 +275,7 @@ class Lab:
         )
         context.set_default_timeout(READY)
         opened = LabPage(context.new_page())
-        opened.page.goto(f"{self.url}/lab/tree/{name}?reset")
-        opened._wait_for_kernel()
+        opened._visit(f"{self.url}/lab/tree/{name}?reset")
         opened.page.wait_for_selector(f"body[data-jp-theme-name='{look['theme']}']", state="attached")
         opened._fit(width, height)
         return opened

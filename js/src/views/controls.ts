@@ -1,6 +1,6 @@
 /** One row of actions, one row of settings. */
 import { h, setAttribute, setText, type View } from "../dom.js";
-import type { Link, Settings } from "../link.js";
+import type { Link } from "../link.js";
 import type { State } from "../protocol.js";
 
 type Action = "run" | "pause" | "resume" | "step" | "stop";
@@ -29,7 +29,10 @@ interface Field {
   help: string;
 }
 
-const FIELDS: Record<keyof Settings, Field> = {
+/** The settings that are always at hand; the others are in the sampler drawer. */
+type Quick = "temperature" | "top_k" | "top_p" | "min_p" | "seed" | "max_tokens";
+
+const FIELDS: Record<Quick, Field> = {
   temperature: {
     label: "temperature",
     usual: 0.8,
@@ -56,7 +59,7 @@ const FIELDS: Record<keyof Settings, Field> = {
 export function controls(link: Link): View {
   const prompt = promptBox(link);
   const actions = buttons(link, () => prompt.value());
-  const fields = Object.keys(FIELDS).map((name) => settingField(link, name as keyof Settings));
+  const fields = Object.keys(FIELDS).map((name) => settingField(link, name as Quick));
   const settings = h("div", { class: "settings", role: "group", "aria-label": "Sampler" });
   settings.append(...fields.map(({ element }) => element));
   const row = h("div", { class: "actions" }, prompt.element, actions.element);
@@ -170,7 +173,7 @@ function buttons(link: Link, prompt: () => string) {
   };
 }
 
-function settingField(link: Link, name: keyof Settings) {
+function settingField(link: Link, name: Quick) {
   const { label, usual, step, help } = FIELDS[name];
   const input = h("input", {
     type: "text",

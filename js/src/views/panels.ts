@@ -12,6 +12,7 @@ import { logits } from "./logits.js";
 import { status } from "./status.js";
 import { stream } from "./stream.js";
 import { strip } from "./strip.js";
+import { tools } from "./tools.js";
 
 /** Milliseconds between two drawings while tokens stream in: text still flows, and the model keeps its cores. */
 const STREAM_MS = 100;
@@ -28,6 +29,7 @@ export function mount(link: Link, host: HTMLElement): () => void {
 
   const make: Record<string, () => View> = {
     status: () => status(link),
+    tools: () => tools(link),
     controls: () => controls(link),
     stream: () => stream(link),
     logits: () => logits(link),

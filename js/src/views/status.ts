@@ -2,7 +2,8 @@
 
 import { h, setAttribute, setShare, setText, type View } from "../dom.js";
 import { bytes, count, speed, whole } from "../draw/format.js";
-import type { Link, Status } from "../link.js";
+import type { Link } from "../link.js";
+import type { Status } from "../state.js";
 
 const FINISH = {
   length: "at max tokens",
