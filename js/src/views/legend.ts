@@ -3,15 +3,12 @@
 import { h, setAttribute, setText, type View } from "../dom.js";
 import { css, FULL, flame, STEPS, type Theme } from "../draw/colour.js";
 import type { Link } from "../link.js";
+import { copyButton } from "./parts/copy.js";
 
 export function legend(link: Link, theme: () => Theme): View {
   const scale = h("span", { class: "legend-scale", "aria-hidden": "true" });
   const code = h("code", { class: "legend-code", "data-testid": "code" });
-  const copy = h(
-    "button",
-    { type: "button", class: "quiet", "data-action": "copy", title: "Copy this line of Python" },
-    "copy",
-  );
+  const copy = copyButton(() => link.status.code, "Copy this line of Python");
   const python = h("span", { class: "legend-python" }, code, copy);
   const element = h(
     "footer",
@@ -29,12 +26,6 @@ export function legend(link: Link, theme: () => Theme): View {
   );
   let painted: Theme | null = null;
 
-  copy.addEventListener("click", async () => {
-    const done = await copyText(link.status.code);
-    copy.textContent = done ? "copied" : "select it to copy";
-    setTimeout(() => setText(copy, "copy"), 1_500);
-  });
-
   return {
     element,
     draw() {
@@ -49,13 +40,4 @@ export function legend(link: Link, theme: () => Theme): View {
       setAttribute(code, "title", line);
     },
   };
-}
-
-async function copyText(text: string): Promise<boolean> {
-  try {
-    await navigator.clipboard.writeText(text); // there only where the page is trusted
-    return true;
-  } catch {
-    return false;
-  }
 }
