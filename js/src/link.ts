@@ -21,6 +21,18 @@ export type Command = WithoutId<ToKernel>;
 
 /** How long a command may stay unanswered before the page says so. */
 const PATIENCE_MS = 10_000;
+/** The same for what reads, writes or computes as much as there is of it. */
+const LONG_PATIENCE_MS = 120_000;
+const LONG: readonly ToKernel["kind"][] = [
+  "verify",
+  "export",
+  "save",
+  "open",
+  "load",
+  "unload",
+  "metadata",
+  "download",
+];
 /** How long the page's own selection holds against a kernel that has not heard of it yet. */
 const SELECTION_MS = 1_500;
 /** One replay is asked for at a time; this long after the last one it counts as lost. */
@@ -47,7 +59,7 @@ export class Link {
 
   readonly #model: Model;
   readonly #listeners = new Set<(streaming: boolean) => void>();
-  readonly #waiting = new Map<number, { sent: number; settle: (answer: Answer<unknown>) => void }>();
+  readonly #waiting = new Map<number, { until: number; settle: (answer: Answer<unknown>) => void }>();
   readonly #heart: ReturnType<typeof setInterval>;
   #id = 0;
   #asked = Number.NEGATIVE_INFINITY;
@@ -117,6 +129,11 @@ export class Link {
     return { ...LIBRARY, ...(this.#model.get("library") as Partial<Library> | undefined) };
   }
 
+  /** Whether a model is on its way. */
+  get #loading(): boolean {
+    return this.status.state === "loading" || this.library.tasks.some(({ error }) => !error);
+  }
+
   get reachable(): boolean {
     return this.silence === "";
   }
@@ -140,7 +157,8 @@ export class Link {
   ask<T>(command: Command): Promise<Answer<T>> {
     const id = ++this.#id;
     return new Promise((settle) => {
-      this.#waiting.set(id, { sent: performance.now(), settle: settle as (answer: Answer<unknown>) => void });
+      const until = performance.now() + (LONG.includes(command.kind) ? LONG_PATIENCE_MS : PATIENCE_MS);
+      this.#waiting.set(id, { until, settle: settle as (answer: Answer<unknown>) => void });
       this.#post({ ...command, id } as ToKernel);
     });
   }
@@ -213,9 +231,9 @@ export class Link {
     if (!this.reachable) return; // a new kernel knows nothing of this widget
     if (this.store.incomplete) this.#replay();
     this.#post({ kind: "alive", seq: this.store.seq, views: this.views });
-    if (this.status.state === "loading") return; // the answer may take as long as that
-    for (const [id, { sent, settle }] of this.#waiting) {
-      if (performance.now() - sent < PATIENCE_MS) continue;
+    if (this.#loading) return; // the answer may take as long as that
+    for (const [id, { until, settle }] of this.#waiting) {
+      if (performance.now() < until) continue;
       this.#waiting.delete(id);
       settle({ ok: false, error: NO_ANSWER });
     }

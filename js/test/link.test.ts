@@ -83,6 +83,27 @@ describe("commands", () => {
     expect(link.failure).toBeNull();
   });
 
+  it("may take as long as a download, but not as one that failed", async () => {
+    const task = { id: 1, kind: "download", name: "a/b", stage: "downloading", progress: null, error: null };
+    model.put("library", { tasks: [task] });
+    const order = link.order({ kind: "pause" });
+    vi.advanceTimersByTime(300_000);
+    expect(link.failure).toBeNull();
+    model.put("library", { tasks: [{ ...task, error: { type: "OSError", message: "no" } }] });
+    vi.advanceTimersByTime(2_000);
+    await order;
+    expect(link.failure?.type).toBe("No answer");
+  });
+
+  it("that read, write or compute a lot get two minutes", async () => {
+    const order = link.order({ kind: "verify" });
+    vi.advanceTimersByTime(118_000);
+    expect(link.failure).toBeNull();
+    vi.advanceTimersByTime(4_000);
+    await order;
+    expect(link.failure?.type).toBe("No answer");
+  });
+
   it("that cannot be sent say that the kernel is gone", () => {
     model.onSend = () => {
       throw new Error("Comm is closed");
