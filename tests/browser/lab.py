@@ -1,4 +1,4 @@
-"""A private JupyterLab and a Chromium to look at it with.
+"""A private JupyterLab (or Notebook 7) and a Chromium to look at it with.
 
     with Lab.running() as lab:
         page = lab.open(["from inferno_widget import Inferno", "Inferno()"], theme="dark")
@@ -226,9 +226,29 @@ class LabPage:
             self.errors.append(f"{message.text} ({message.location.get('url', '')})")
 
 
+@dataclass(frozen=True)
+class Interface:
+    """One of Jupyter's faces.
+
+    Attributes
+    ----------
+    module : what `python -m` starts
+    app : the class that the command line calls by name
+    route : where it opens a notebook
+    """
+
+    module: str
+    app: str
+    route: str
+
+
+JUPYTERLAB = Interface("jupyterlab", "LabApp", "lab/tree")
+NOTEBOOK_7 = Interface("notebook", "JupyterNotebookApp", "notebooks")
+
+
 @dataclass
 class Lab:
-    """A JupyterLab server, and the browser that looks at it."""
+    """A Jupyter server, and the browser that looks at it."""
 
     url: str
     root: Path
@@ -237,7 +257,7 @@ class Lab:
 
     @classmethod
     @contextmanager
-    def running(cls) -> Iterator[Lab]:
+    def running(cls, interface: Interface = JUPYTERLAB) -> Iterator[Lab]:
         """Start both; end both."""
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, _browser() as browser:
             home = Path(folder)
@@ -245,8 +265,8 @@ class Lab:
             root.mkdir()
             _write_settings(settings, SETTINGS)
             _write_kernels(home / "data" / "kernels")
-            with _server(home, root, settings) as url:
-                yield cls(url, root, settings, browser)
+            with _server(interface, home, root, settings) as url:
+                yield cls(f"{url}/{interface.route}", root, settings, browser)
 
     def open(
         self,
@@ -275,7 +295,7 @@ class Lab:
         )
         context.set_default_timeout(READY)
         opened = LabPage(context.new_page())
-        opened._visit(f"{self.url}/lab/tree/{name}?reset")
+        opened._visit(f"{self.url}/{name}?reset")
         opened.page.wait_for_selector(f"body[data-jp-theme-name='{look['theme']}']", state="attached")
         opened._fit(width, height)
         return opened
@@ -295,18 +315,18 @@ def _browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def _server(home: Path, root: Path, settings: Path) -> Iterator[str]:
+def _server(interface: Interface, home: Path, root: Path, settings: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     command = [
-        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+        *(sys.executable, "-m", interface.module, "--no-browser", "--allow-root"),
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
         *(f"--ServerApp.root_dir={root}", "--IdentityProvider.token="),
-        "--LabApp.expose_app_in_browser=True",
-        f"--LabApp.user_settings_dir={settings}",
-        f"--LabApp.workspaces_dir={home / 'workspaces'}",
+        f"--{interface.app}.expose_app_in_browser=True",
+        f"--{interface.app}.user_settings_dir={settings}",
+        f"--{interface.app}.workspaces_dir={home / 'workspaces'}",
     ]
     environment = {
         **os.environ,
@@ -337,7 +357,7 @@ def _wait_until_it_answers(url: str, server: subprocess.Popen[bytes], log: Path)
                 return
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.1)
-    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text(errors='replace')[-4000:]}")
+    raise RuntimeError(f"Jupyter did not start:\n{log.read_text(errors='replace')[-4000:]}")
 
 
 def _write_settings(folder: Path, settings: dict[str, dict[str, Any]]) -> None:
