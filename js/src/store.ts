@@ -48,7 +48,12 @@ export class Store {
   depth = new Int32Array(256);
   /** Node at each position, from the root to the head. */
   path = new Int32Array(256);
+  /** Tokens from the root to the head. */
+  total = 0;
+  /** Tokens of them that are shown: all, or those up to the limit. */
   length = 0;
+  /** Tokens shown at most: how far a player has come. */
+  limit = Number.POSITIVE_INFINITY;
 
   /**
    * A unit is what is drawn as one: a token, or the tokens that share a character.
@@ -87,6 +92,12 @@ export class Store {
     this.head = frame.head;
     if (!this.incomplete) this.#follow();
     return "applied";
+  }
+
+  /** Shows no more than the first tokens of the path, until another trace comes. */
+  show(limit: number): void {
+    this.limit = Math.max(0, limit);
+    this.#cut(this.length);
   }
 
   /** Node at a position of the path, -1 where there is none. */
@@ -149,7 +160,9 @@ export class Store {
     this.size = 0;
     this.k = 0;
     this.head = -1;
+    this.total = 0;
     this.length = 0;
+    this.limit = Number.POSITIVE_INFINITY;
     this.#unite(0);
   }
 
@@ -180,13 +193,21 @@ export class Store {
     const end = node < 0 ? 0 : this.depth[node] + 1;
     this.path = grown(this.path, end);
     let keep = end;
-    while (node >= 0 && !(keep <= this.length && this.path[keep - 1] === node)) {
+    while (node >= 0 && !(keep <= this.total && this.path[keep - 1] === node)) {
       this.path[--keep] = node;
       node = this.columns.parent[node];
     }
-    if (keep === end && end === this.length) return;
-    this.length = end;
-    this.#unite(keep);
+    if (keep === end && end === this.total) return;
+    this.total = end;
+    this.#cut(keep);
+  }
+
+  /** Shows of the path what the limit allows; `keep` of its tokens are those that it had. */
+  #cut(keep: number): void {
+    const before = this.length;
+    this.length = Math.min(this.total, this.limit);
+    const same = Math.min(keep, before);
+    if (this.length !== before || same < before) this.#unite(same);
   }
 
   /** Joins the tokens from a position on into units. */

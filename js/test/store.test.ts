@@ -201,3 +201,51 @@ describe("the distribution", () => {
     expect(alternatives.filter(({ kept }) => kept).map(({ id }) => id)).toEqual([31]);
   });
 });
+
+describe("a limit", () => {
+  const text = (store: Store) => units(store).flat().join("");
+
+  it("shows the first tokens of the path, and more as it rises", () => {
+    const store = filled("a", "b", "c", "d");
+    const changed: number[] = [];
+    store.onUnits((unit) => changed.push(unit));
+    const seen = [2, 3, 3, 0, 9].map((n) => {
+      store.show(n);
+      return [text(store), store.length, store.total, store.at(3)];
+    });
+    expect(seen).toEqual([
+      ["ab", 2, 4, -1],
+      ["abc", 3, 4, -1],
+      ["abc", 3, 4, -1],
+      ["", 0, 4, -1],
+      ["abcd", 4, 4, 3],
+    ]);
+    expect(changed).toEqual([2, 2, 0, 0]);
+    expect(store.limit).toBe(9);
+  });
+
+  it("within a character leaves it unfinished, and finishes it later", () => {
+    const dragon = utf8("🐉");
+    const store = filled("a", dragon.subarray(0, 2), dragon.subarray(2), "b");
+    store.show(2);
+    expect(spans(store)).toEqual([
+      [0, 1],
+      [1, 2],
+    ]);
+    store.show(3);
+    expect(units(store)).toEqual([["a"], ["🐉"]]);
+    store.show(4);
+    expect(text(store)).toBe("a🐉b");
+  });
+
+  it("holds while the path grows or changes behind it, and ends with the trace", () => {
+    const store = filled("a", "b", "c");
+    store.show(2);
+    apply(store, { ...chain(["d", "e"], 3), seq: 2 });
+    expect([text(store), store.total]).toEqual(["ab", 5]);
+    apply(store, { ...chain(["x"], 5, 0), seq: 3 });
+    expect([text(store), store.total]).toEqual(["ax", 2]);
+    apply(store, { ...chain(["p", "q", "r"]), epoch: 2 });
+    expect(text(store)).toBe("pqr");
+  });
+});
