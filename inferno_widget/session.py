@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import operator
+import platform
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from threading import Condition, Thread
@@ -28,6 +29,7 @@ from .trace import Trace
 
 if TYPE_CHECKING:
     from .model import Model
+    from .plot import Plot
 
 State = Literal["ready", "prefill", "generating", "paused", "error", "closed"]
 
@@ -127,6 +129,11 @@ class Session(Shown):
     def text(self) -> str:
         """Prompt and what followed, as far as characters are whole."""
         return self.trace.text
+
+    @property
+    def plot(self) -> Plot:
+        """Figures of the trace: ``session.plot.surprisal()``."""
+        return self.trace.plot
 
     # --- running --------------------------------------------------------------------------------------
 
@@ -442,8 +449,8 @@ class Session(Shown):
             "sampler": self.sampler.to_dict(),
             "started": time.time(),
             "versions": _versions(),
-            "n_ctx": self.model.engine.n_ctx,
-            "n_threads": self.model.options.n_threads,
+            **asdict(self.model.options),
+            "n_ctx": self.model.engine.n_ctx,  # as llama.cpp rounded it
         }
 
     def observe(self, listener: Callable[[], None]) -> Callable[[], None]:
@@ -529,7 +536,13 @@ class Session(Shown):
 
 @cache
 def _versions() -> dict[str, str]:
-    return {"inferno_widget": __version__, "llama-cpp-python": version("llama-cpp-python")}
+    installed = {name: version(name) for name in ("llama-cpp-python", "numpy")}
+    return {
+        "inferno_widget": __version__,
+        **installed,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
 
 
 def _as_forced(record: StepRecord, token: int, logprob: float, rank: int) -> StepRecord:

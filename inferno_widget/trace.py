@@ -16,6 +16,8 @@ from .shown import Shown
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .plot import Plot
+
 
 class Alternative(NamedTuple):
     """A token that might have come.
@@ -218,7 +220,7 @@ class Trace(Shown):
         columns["piece"] = [self.pieces[int(token)] for token in rows["token_id"]]
         columns["text"] = self.texts(nodes)
         columns["kind"] = pd.Categorical.from_codes(rows["kind"], [kind.name.lower() for kind in Kind])
-        for name in ("logprob", "entropy", "rank", "sampled_prob", "kept", "draw", "ms", "tail"):
+        for name in ("logprob", "entropy", "rank", "sampled_prob", "kept", "draw", "ms", "tail", "left_out"):
             columns[name] = rows[name]
         for name in ("top_ids", "top_logprobs", "top_kept"):
             columns[name] = list(rows[name])
@@ -239,6 +241,44 @@ class Trace(Shown):
 
         return load(path)
 
+    # --- exports: the text when no path is given ------------------------------------------------------
+
+    def to_html(self, path: str | Path | None = None, **options: Any) -> str | None:
+        """A self-contained page that needs neither kernel nor network; see `export.html.page`."""
+        return self._exported("html", path, options)
+
+    def to_json(self, path: str | Path | None = None) -> str | None:
+        """Everything recorded, as ``docs/trace.schema.json`` describes it."""
+        return self._exported("json", path, {})
+
+    def to_markdown(self, path: str | Path | None = None) -> str | None:
+        """The transcript, with what is needed to make it again."""
+        return self._exported("markdown", path, {})
+
+    def to_svg(self, path: str | Path | None = None, what: str = "stream", **options: Any) -> str | None:
+        """A picture of the text or, with ``what="distribution"``, of a token's; see `export.picture`."""
+        return self._exported(_picture("svg", what), path, options)
+
+    def to_png(self, path: str | Path | None = None, what: str = "stream", **options: Any) -> bytes | None:
+        """`to_svg`, drawn. Needs ``pip install "inferno_widget[png]"``."""
+        from .export import write
+
+        data = write(self, _picture("png", what), path, **options)
+        return data if path is None else None
+
+    def _exported(self, name: str, path: str | Path | None, options: dict[str, Any]) -> str | None:
+        from .export import write
+
+        data = write(self, name, path, **options)
+        return data.decode() if path is None else None
+
+    @property
+    def plot(self) -> Plot:
+        """Figures, drawn by plotly: ``trace.plot.surprisal()``."""
+        from .plot import Plot
+
+        return Plot(self)
+
 
 def node_dtype(k: int) -> np.dtype[np.void]:
     """`record_dtype(k)` with the node's `parent` (-1 for the root) and its `run`."""
@@ -254,6 +294,15 @@ def _check_rows(rows: NDArray[np.void], pieces: Mapping[int, bytes], n_runs: int
         raise ValueError("a position does not follow its parent's")
     if np.any(rows["kind"] >= len(Kind)) or np.any((rows["run"] < -1) | (rows["run"] >= n_runs)):
         raise ValueError("a node is of an unknown kind or run")
+    if np.any((rows["left_out"] < 0) | (rows["left_out"] > rows["position"])):
+        raise ValueError("a node leaves out more than there is before it")
     tokens = {*rows["token_id"].tolist(), *rows["top_ids"].ravel().tolist()} - {-1}
     if np.any(rows["token_id"] < 0) or tokens - pieces.keys():
         raise ValueError("the bytes of some tokens are missing")
+
+
+def _picture(form: str, what: str) -> str:
+    """Name of the export that draws `what`."""
+    if what not in ("stream", "distribution"):
+        raise ValueError(f'what must be "stream" or "distribution", not {what!r}')
+    return form if what == "stream" else f"{form}_{what}"
