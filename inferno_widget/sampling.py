@@ -83,7 +83,7 @@ def _draws(seed: int, block: int) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 @hint_unknown_keywords
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Sampler:
     """How the next token is chosen. Names, defaults and order are llama.cpp's.
 
@@ -135,6 +135,17 @@ class Sampler:
 
     def __getstate__(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}  # not the cached stages
+
+    def __repr__(self) -> str:
+        """The line of Python that makes it."""
+        settings = (f"{name}={_written(value)}" for name, value in self.changed().items())
+        return f"Sampler({', '.join(settings)})"
+
+    def changed(self) -> dict[str, Any]:
+        """The settings that differ from the defaults, by name."""
+        default = type(self)()
+        mine = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return {name: value for name, value in mine if value != getattr(default, name)}
 
     def seeded(self) -> Sampler:
         """This sampler with a seed: its own, else a new one."""
@@ -211,6 +222,15 @@ def _check(name: str, value: object, low: float, high: float, *, whole: bool = F
         raise ValueError(f"{name} must be finite, not {value!r}")
     if not low <= number <= high:
         raise ValueError(f"{name} must be between {low:g} and {high:g}, not {value!r}")
+
+
+def _written(value: Any) -> str:
+    """`value` as Python; infinity has no literal."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{int(token)}: {_written(bias)}" for token, bias in value.items()) + "}"
+    if value is None or isinstance(value, Integral):
+        return str(value)
+    return str(float(value)) if math.isfinite(value) else f'float("{value}")'
 
 
 def _stages(s: Sampler) -> list[tuple[str, bool, Stage]]:

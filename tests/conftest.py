@@ -1,16 +1,36 @@
-"""What all tests share: their order."""
+"""What all tests share: their order, and a settings file that is not the person's own."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from inferno_widget.preferences import VARIABLE
 
 LAST = ("notebooks", "test_packaging.py", "browser")
 """Under tests/: what is slow comes after what is quick, and browsers after everything.
 
 Playwright's own event loop also stays in this thread once it is started, where others could not start theirs.
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder that kernels and their children keep settings in, for the whole run."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("config")
+        patch.setenv(VARIABLE, str(folder))
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def config(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A test's own folder of settings, so that none sees what another liked."""
+    folder = tmp_path_factory.mktemp("config")
+    monkeypatch.setenv(VARIABLE, str(folder))
+    return folder
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -132,6 +132,26 @@ def test_settings_survive_json_and_pickle() -> None:
     assert pickle.loads(pickle.dumps(sampler)) == sampler
 
 
+@pytest.mark.parametrize(
+    ("sampler", "line"),
+    [
+        (Sampler(), "Sampler()"),
+        (Sampler(top_k=40, temperature=0.5, seed=7), "Sampler(temperature=0.5, seed=7)"),
+        (Sampler(logit_bias={7: -1.5, 2: -math.inf}), 'Sampler(logit_bias={7: -1.5, 2: float("-inf")})'),
+        (Sampler(temperature=np.float32(0.5), top_k=np.int64(3)), "Sampler(temperature=0.5, top_k=3)"),
+        (Sampler(logit_bias={np.int32(3): 1}, top_n_sigma=-math.inf), None),
+    ],
+)
+def test_it_shows_the_line_that_makes_it(sampler: Sampler, line: str | None) -> None:
+    assert line in (None, repr(sampler))
+    assert eval(repr(sampler)) == sampler
+
+
+def test_changed_is_what_differs_from_the_defaults() -> None:
+    assert Sampler().changed() == {}
+    assert Sampler(top_k=40, min_p=0.1).changed() == {"min_p": 0.1}
+
+
 def test_a_seed_is_taken_once_and_kept() -> None:
     with pytest.raises(ValueError, match="seed is None"):
         Sampler().choose(ROW, [], 0)
