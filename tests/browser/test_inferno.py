@@ -18,11 +18,13 @@ LONG = 8_000
 PATIENT = f'from inferno_widget import Inferno, Model\nw = Inferno(Model(n_ctx=16_384), prompt="{PROMPT}")\nw'
 
 
-def opened(lab: Tabs, *, cells: tuple[str, ...] = (WORKBENCH,), **options: object) -> tuple[LabPage, Locator]:
+def opened(
+    lab: Tabs, *, cells: tuple[str, ...] = (WORKBENCH,), reach: str = "empty", **options: object
+) -> tuple[LabPage, Locator]:
     page = lab.open(list(cells), **options)
     page.run_all()
     widget = page.widget()
-    state(widget, "empty")
+    state(widget, reach)
     return page, widget
 
 
