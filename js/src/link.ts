@@ -1,5 +1,6 @@
 /** The page's end of the line to the kernel, one per model: frames in, commands out, what is known about both. */
 import { type Failure, LIMITS, type State, type ToKernel, type ToPage } from "./protocol.js";
+import { unpack } from "./snapshot.js";
 import { IDLE, LIBRARY, type Library, LOOK, type Look, type Settings, type Status } from "./state.js";
 import { Store } from "./store.js";
 import { decode } from "./wire.js";
@@ -11,6 +12,8 @@ export interface Model {
   off(event: string, callback: (...args: never[]) => void): void;
   send(content: unknown, callbacks?: unknown, buffers?: ArrayBuffer[]): void;
   comm_live?: boolean;
+  /** There is no kernel and never was one: this is a page made of a trace. */
+  readonly recorded?: boolean;
 }
 
 /** What came back for a command: the kernel's value and its bytes, or why it was refused. */
@@ -37,6 +40,12 @@ const LONG: readonly ToKernel["kind"][] = [
 const SELECTION_MS = 1_500;
 /** One replay is asked for at a time; this long after the last one it counts as lost. */
 const REPLAY_MS = 1_000;
+
+const GONE = "The kernel was restarted or has ended. Run the cell again for a live widget.";
+const SAVED = "This is the run as it was saved with the notebook. Run the cell again for a live widget.";
+
+/** Frames of a snapshot are older than any that a kernel sends. */
+const SNAPSHOT_EPOCH = 0;
 
 const NO_ANSWER: Failure = {
   type: "No answer",
@@ -76,6 +85,7 @@ export class Link {
     this.#heart = setInterval(this.#beat, LIMITS.heartbeat_ms);
     if (model.comm_live === false) this.#disconnected();
     this.#replay();
+    void this.#restore();
   }
 
   close(): void {
@@ -138,6 +148,16 @@ export class Link {
     return this.silence === "";
   }
 
+  /** Whether this is a page made of a trace: there is no kernel to ask, and nothing wrong with that. */
+  get recorded(): boolean {
+    return this.#model.recorded ?? false;
+  }
+
+  /** Whether the kernel is gone, and what is shown was saved with the notebook. */
+  get saved(): boolean {
+    return !this.reachable && this.store.epoch === SNAPSHOT_EPOCH && this.store.size > 0;
+  }
+
   /** The node the reader chose, on the path that is shown; -1: none, so that the newest is looked at. */
   get selection(): number {
     const trait = (this.#model.get("selection") as number | undefined) ?? -1;
@@ -148,9 +168,15 @@ export class Link {
   }
 
   select(node: number): void {
-    this.#chosen = { node, until: performance.now() + SELECTION_MS };
+    this.#chosen = { node, until: this.reachable ? performance.now() + SELECTION_MS : Number.POSITIVE_INFINITY };
     this.#post({ kind: "select", node });
     this.#changed();
+  }
+
+  /** Shows the first tokens of the path alone. `playing`: the next ones follow soon. */
+  show(length: number, playing: boolean): void {
+    this.store.show(length);
+    this.#changed(playing);
   }
 
   /** Asks the kernel for something: its value, or why it was refused. Changes nothing that is shown. */
@@ -201,6 +227,22 @@ export class Link {
     this.#post({ kind: "replay", epoch, have: size, seq });
   }
 
+  /** Shows what was kept with the notebook or the page. Whatever the kernel sends takes its place. */
+  async #restore(): Promise<void> {
+    const snapshot = this.#model.get("snapshot") as DataView | undefined;
+    if (!snapshot?.byteLength) return;
+    try {
+      const frames = await unpack(snapshot);
+      if (this.store.epoch > SNAPSHOT_EPOCH) return;
+      for (const frame of frames) this.store.apply(frame);
+      if (!this.reachable) this.#disconnected();
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.failure = { type: "SnapshotError", message: `The saved run cannot be read: ${why}` };
+    }
+    this.#changed();
+  }
+
   readonly #receive = (content: ToPage, buffers: readonly DataView[] = []): void => {
     this.silence = "";
     if (this.failure === NO_ANSWER) this.failure = null;
@@ -240,7 +282,8 @@ export class Link {
   };
 
   readonly #disconnected = (): void => {
-    this.silence = "The kernel was restarted or has ended. Run the cell again for a live widget.";
+    this.silence = GONE;
+    if (this.saved) this.silence = SAVED;
     this.#changed();
   };
 

@@ -1,0 +1,104 @@
+import { deflateSync } from "node:zlib";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { Link, type Model } from "../src/link.js";
+import { unpack } from "../src/snapshot.js";
+import { encode, type Message } from "./encode.js";
+import { FakeModel } from "./fake.js";
+
+/** What Python's `export.snapshot.pack` makes, at an odd address. */
+function pack(...messages: Message[]): DataView {
+  const frames = messages.map((message) => encode({ epoch: 0, ...message }));
+  const parts = frames.flatMap((frame) => {
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(frame.byteLength);
+    return [length, Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength)];
+  });
+  const packed = Buffer.concat([Buffer.from([0]), deflateSync(Buffer.concat(parts))]);
+  return new DataView(new Uint8Array(packed).buffer, 1);
+}
+
+const chain = (text: string, start = 0, more: Message = {}): Message => ({
+  start,
+  rows: [...text].map((_, i) => ({ parent: start + i - 1, token_id: start + i })),
+  pieces: [...text].map((letter, i) => [start + i, letter] as const),
+  ...more,
+});
+const text = (link: Link): string =>
+  Array.from({ length: link.store.units }, (_, unit) => link.store.unitText(unit))
+    .flat()
+    .join("");
+
+const links: Link[] = [];
+function opened(model: FakeModel, more: Partial<Model> = {}): Link {
+  const link = new Link(Object.assign(model, more) as unknown as Model);
+  links.push(link);
+  return link;
+}
+afterEach(() => {
+  for (const link of links.splice(0)) link.close();
+});
+
+describe("a snapshot", () => {
+  it("is unpacked into the frames that it was made of", async () => {
+    const frames = await unpack(pack(chain("ab", 0, { head: 3 }), chain("cd", 2)));
+    expect(frames.map(({ start, rows, head }) => [start, rows, head])).toEqual([
+      [0, 2, 3],
+      [2, 2, 3],
+    ]);
+  });
+
+  it("that was cut short is refused", async () => {
+    const whole = pack(chain("abc"));
+    await expect(unpack(new DataView(whole.buffer, 1, whole.byteLength - 6))).rejects.toThrow();
+  });
+
+  it("is shown without a kernel, and says that it was saved", async () => {
+    const link = opened(new FakeModel({ snapshot: pack(chain("ab"), chain("c", 2)) }), { comm_live: false });
+    await vi.waitFor(() => expect(text(link)).toBe("abc"));
+    expect(link.saved).toBe(true);
+    expect(link.silence).toContain("saved with the notebook");
+  });
+
+  it("keeps what is selected in it, for there is no kernel to keep it", async () => {
+    const link = opened(new FakeModel({ snapshot: pack(chain("abc")) }), { comm_live: false });
+    await vi.waitFor(() => expect(link.saved).toBe(true));
+    link.select(1);
+    vi.spyOn(performance, "now").mockReturnValue(1e9);
+    expect(link.selection).toBe(1);
+    vi.restoreAllMocks();
+  });
+
+  it("gives way to what the kernel sends, whichever comes first", async () => {
+    for (const early of [true, false]) {
+      const model = new FakeModel({ snapshot: pack(chain("old")) });
+      const link = opened(model);
+      if (!early) await vi.waitFor(() => expect(text(link)).toBe("old"));
+      model.rows(encode(chain("new!", 0, { epoch: 1 })));
+      await new Promise((done) => setTimeout(done, 50));
+      expect(text(link)).toBe("new!");
+      expect([link.saved, link.reachable]).toEqual([false, true]);
+    }
+  });
+
+  it("of a page is no saved view: there is nothing wrong there", async () => {
+    const link = opened(new FakeModel({ snapshot: pack(chain("ab")) }), { recorded: true });
+    await vi.waitFor(() => expect(text(link)).toBe("ab"));
+    expect([link.recorded, link.saved, link.reachable]).toEqual([true, false, true]);
+  });
+
+  it("that cannot be read says so in place", async () => {
+    const link = opened(new FakeModel({ snapshot: new DataView(new ArrayBuffer(9)) }));
+    await vi.waitFor(() => expect(link.failure?.type).toBe("SnapshotError"));
+  });
+});
+
+it("shows the first tokens of the path, and says whether more will follow", async () => {
+  const link = opened(new FakeModel({ snapshot: pack(chain("abcd")) }), { recorded: true });
+  await vi.waitFor(() => expect(text(link)).toBe("abcd"));
+  const heard: boolean[] = [];
+  link.onChange((streaming) => heard.push(streaming));
+  link.show(2, true);
+  link.show(3, false);
+  expect(text(link)).toBe("abc");
+  expect(heard).toEqual([true, false]);
+});
