@@ -1,4 +1,4 @@
-"""Take pictures of the real widget: ``make pictures`` the README's, ``make pictures ARGS=states`` one of every state."""
+"""Pictures of the real widget: ``make pictures`` for the README, ``make pictures ARGS=states`` one of every state."""
 
 from __future__ import annotations
 
