@@ -18,7 +18,7 @@ export function banner(link: Link): View {
     draw() {
       const failure = link.reachable
         ? (link.status.error ?? link.failure)
-        : { type: "No kernel", message: link.silence };
+        : { type: link.saved ? "Saved view" : "No kernel", message: link.silence };
       element.hidden = !failure;
       setText(type, failure?.type ?? "");
       setText(message, failure?.message ?? "");

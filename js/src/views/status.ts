@@ -70,7 +70,8 @@ export function status(link: Link): View {
       }
       const shown = link.reachable ? now.state : "closed";
       setAttribute(element, "data-state", shown);
-      setText(state, link.reachable ? words(now, link.store.length > 0) : "no kernel");
+      const gone = link.saved ? "saved view, no kernel" : "no kernel";
+      setText(state, link.reachable ? words(now, link.store.length > 0) : gone);
       const rated =
         link.reachable && now.tokens_per_second && ["prefill", "generating", "paused", "ready"].includes(now.state);
       setText(rate, rated ? ` · ${speed(now.tokens_per_second as number)} tok/s` : "");
