@@ -3,14 +3,15 @@
 The format is a ZIP archive with exactly
 
 ``trace.json``
-    ``{"format": "inferno", "version": 1, "k": int, "nodes": int, "path": [node, ...], "model": {...},
+    ``{"format": "inferno", "version": 2, "k": int, "nodes": int, "path": [node, ...], "model": {...},
     "control": [token id, ...], "runs": [{...}, ...]}``
 ``pieces.json``
     ``{"token id": "bytes in hexadecimal", ...}``
 ``columns/NAME.npy``
     one array of ``nodes`` rows for each column of `trace.node_dtype`, little-endian, without pickles
 
-A reader refuses a version newer than its own, and believes nothing: what does not fit together is no trace.
+Version 1 had no column ``left_out``: its models saw the whole text. A reader refuses a version newer than its own,
+and believes nothing: what does not fit together is no trace.
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ from numpy.typing import NDArray
 from .errors import TraceFileError
 from .trace import Trace, node_dtype
 
-VERSION = 1
+VERSION = 2
 MAX_BYTES = 1 << 30
 """Most that a file may unpack to: some four million tokens."""
 MAX_K = 32
+SINCE_2 = {"left_out"}
+"""Columns that version 1 did not have; 0 stands for what they would say."""
 
 
 def save(trace: Trace, path: str | Path) -> None:
@@ -98,10 +101,11 @@ def _read(archive: zipfile.ZipFile) -> Trace:
     if not 1 <= manifest["k"] <= MAX_K:
         raise TraceFileError(f"k is {manifest['k']}, where 1 to {MAX_K} was expected")
     dtype = node_dtype(manifest["k"])
-    names = dtype.names or ()
+    absent = SINCE_2 if manifest["version"] < 2 else set()
+    names = [name for name in dtype.names or () if name not in absent]
     _check_members(archive, {"trace.json", "pieces.json", *map(_member, names)})
     columns = {name: _column(archive, name, manifest["nodes"], dtype[name]) for name in names}
-    rows = np.empty(manifest["nodes"], dtype)  # only now: as many rows are really there
+    rows = np.zeros(manifest["nodes"], dtype)  # only now: as many rows are really there
     for name, column in columns.items():
         rows[name] = column
     pieces = {int(token): bytes.fromhex(piece) for token, piece in json.loads(archive.read("pieces.json")).items()}

@@ -43,6 +43,8 @@ class StepRecord(NamedTuple):
     draw : uniform number in [0, 1) of the final draw; NaN where nothing was drawn
     ms : wall time of the step, milliseconds
     tail : probability of all tokens outside `top_ids`
+    left_out : tokens after the first `keep` of the text that the model did not see when it predicted this one,
+        because the context had been full; 0 where it saw all. `keep` stands in the node's run
     top_ids : int32 [k], most likely first, ties by id
     top_logprobs : float32 [k], nats
     top_kept : bool [k], whether the sampler's last stage left the candidate
@@ -59,6 +61,7 @@ class StepRecord(NamedTuple):
     draw: float = math.nan
     ms: float = 0.0
     tail: float = math.nan
+    left_out: int = 0
     top_ids: Ids = np.empty(0, np.int32)
     top_logprobs: Floats = np.empty(0, np.float32)
     top_kept: Bools = np.empty(0, np.bool_)
@@ -95,6 +98,7 @@ def record_dtype(k: int) -> np.dtype[np.void]:
             ("draw", np.float64),
             ("ms", np.float32),
             ("tail", np.float32),
+            ("left_out", np.int32),
             ("top_ids", np.int32, (k,)),
             ("top_logprobs", np.float32, (k,)),
             ("top_kept", np.bool_, (k,)),

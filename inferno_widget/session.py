@@ -6,6 +6,7 @@ import asyncio
 import math
 import operator
 import platform
+import textwrap
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
@@ -77,6 +78,8 @@ class Session(Shown):
     Attributes
     ----------
     prompt, prompt_ids : what it began with, as text (without control tokens) and as ids
+    name : for lists of sessions; the beginning of the prompt until it is set
+    started : when it was made, in seconds since 1970
     trace : everything recorded so far
     state : "ready", "prefill", "generating", "paused", "error" or "closed"
     finish : why the last run ended: "length", "eog", "stop", "context", "cancelled", or None
@@ -104,6 +107,8 @@ class Session(Shown):
         self.sampler = (sampler or Sampler()).seeded()
         self.k = k
         self.logits_processor = logits_processor
+        self.name = textwrap.shorten(self.prompt, 40, placeholder="…") or "no prompt"
+        self.started = time.time()
         self.trace = Trace(k, model=model.card, control=model.control)
         self.state: State = "ready"
         self.finish: Finish | None = None

@@ -42,6 +42,7 @@ def record(position: int, token: int, k: int = 3, kind: Kind = Kind.GENERATED, s
         1 + int(k * dice.random()),
         dice.random(),
         *np.float32([dice.random(), dice.random()]).tolist(),
+        position // 2,
         np.argsort(dice.random(len(PIECES)))[:k].astype(np.int32),
         logprobs,
         dice.random(k) < 0.5,

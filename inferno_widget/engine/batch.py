@@ -11,7 +11,7 @@ from inferno_widget.record import StepRecord, from_row, record_dtype
 
 # The scalar columns of `record_dtype`. Packing by hand takes 3 us a record, assigning fields 14: the
 # child does this between two tokens.
-_SCALARS = struct.Struct("=iiBffifidff")
+_SCALARS = struct.Struct("=iiBffifidffi")
 _NAN = np.float32(np.nan).tobytes()
 
 

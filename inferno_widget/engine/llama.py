@@ -405,7 +405,7 @@ class LlamaEngine:
             probability, kept, u = choice.probability, len(choice.kept), choice.draw
             top_kept = _members(d.top_ids, choice.kept, self.n_vocab)
         before_sampling = (position, token, kind, d.logprob, d.entropy, d.rank)
-        return StepRecord(*before_sampling, probability, kept, u, ms, d.tail, d.top_ids, d.top_logprobs, top_kept)
+        return StepRecord(*before_sampling, probability, kept, u, ms, d.tail, 0, d.top_ids, d.top_logprobs, top_kept)
 
     def _finish(self, token: int, text: _Tail) -> Finish | None:
         if C.llama_vocab_is_eog(self.vocabulary, token):

@@ -14,6 +14,7 @@ export interface Row {
   draw?: number;
   ms?: number;
   tail?: number;
+  left_out?: number;
   top_ids?: number[];
   top_logprobs?: number[];
   top_kept?: number;
@@ -40,6 +41,7 @@ const BLANK: Required<Omit<Row, "parent" | "token_id">> = {
   draw: Number.NaN,
   ms: 0,
   tail: Number.NaN,
+  left_out: 0,
   top_ids: [],
   top_logprobs: [],
   top_kept: 0,

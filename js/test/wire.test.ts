@@ -16,6 +16,7 @@ const ROW = {
   draw: 0.125,
   ms: 8.5,
   tail: 0.0625,
+  left_out: 2048,
   top_ids: [5, 17],
   top_logprobs: [-0.25, -0.5],
   top_kept: 0x80000001,

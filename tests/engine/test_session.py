@@ -852,6 +852,16 @@ def test_no_thread_is_left_when_a_run_has_ended(model: Model) -> None:
     until(lambda: not [t for t in threading.enumerate() if t.name == "inferno-session"])
 
 
+def test_a_session_is_named_after_its_prompt_until_it_is_renamed(model: Model) -> None:
+    before = time.time()
+    session = model.session("once upon\n  a time there was a king who had many words")
+    assert session.name == "once upon a time there was a king who…"
+    assert before <= session.started <= time.time()
+    session.name = "the king"
+    assert session.name == "the king"
+    assert model.session([1]).name == "no prompt"
+
+
 def test_repr_tells_where_it_is(model: Model) -> None:
     session = model.session(PROMPT, dice())
     assert repr(session) == "<Session 'tiny llama', 0 tokens, ready>"

@@ -12,13 +12,13 @@ from inferno_widget.record import Kind, StepRecord, from_row, record_dtype, writ
 
 FIRST = StepRecord(0, 1, Kind.PROMPT, ms=0.25)
 PROMPT = StepRecord(
-    1, 300, Kind.PROMPT, -2.5, 3.25, 17, ms=1.5, tail=0.125,
+    1, 300, Kind.PROMPT, -2.5, 3.25, 17, ms=1.5, tail=0.125, left_out=70_000,
     top_ids=np.array([7, 3, 0], np.int32),
     top_logprobs=np.array([-0.5, -1.5, -8.0], np.float32),
     top_kept=np.zeros(3, np.bool_),
 )  # fmt: skip
 GENERATED = StepRecord(
-    2, 151_935, Kind.GENERATED, -math.inf, 0.0, 151_936, 0.5, 40, 0.1234567890123456, 2.5, 0.0,
+    2, 151_935, Kind.GENERATED, -math.inf, 0.0, 151_936, 0.5, 40, 0.1234567890123456, 2.5, 0.0, 2048,
     np.array([2, 151_935], np.int32),
     np.array([0.0, -math.inf], np.float32),
     np.array([True, False]),

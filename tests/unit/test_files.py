@@ -104,11 +104,33 @@ def test_the_format_is_as_documented(file: Path) -> None:
         *(f"columns/{name}.npy" for name in forked_trace().nodes.dtype.names or ()),
     }
     manifest = json.loads(parts["trace.json"])
-    assert manifest.items() >= {"format": "inferno", "version": 1, "k": 3, "nodes": 7, "path": [0, 1, 4, 6]}.items()
+    assert manifest.items() >= {"format": "inferno", "version": 2, "k": 3, "nodes": 7, "path": [0, 1, 4, 6]}.items()
     assert json.loads(parts["pieces.json"])["4"] == "f0"
     for name, data in parts.items():
         if name.endswith(".npy"):
             assert len(np.load(io.BytesIO(data), allow_pickle=False)) == 7
+
+
+def test_a_file_of_version_1_is_read_as_one_where_nothing_was_left_out(file: Path) -> None:
+    parts = members(file)
+    del parts["columns/left_out.npy"]
+    manifest = json.loads(parts["trace.json"]) | {"version": 1}
+    assert [run.pop("keep", None) for run in manifest["runs"]] == [None, None]
+    trace = Trace.load(write(file, {**parts, "trace.json": json.dumps(manifest).encode()}))
+    expected = forked_trace().nodes.copy()
+    expected["left_out"] = 0
+    assert trace.nodes.tobytes() == expected.tobytes()
+    assert trace.path().tolist() == forked_trace().path().tolist()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_has_the_columns_of_its_version(version: int, file: Path) -> None:
+    if version == 1:
+        assert_refused(edited(file, version=1), "do not belong: columns/left_out.npy")
+    else:
+        parts = members(file)
+        del parts["columns/left_out.npy"]
+        assert_refused(write(file, parts), "members are missing .*columns/left_out.npy")
 
 
 def test_saving_while_another_thread_appends_writes_what_was_there(tmp_path: Path) -> None:
@@ -192,7 +214,7 @@ def test_another_manifest_is_refused(manifest: bytes, file: Path) -> None:
 
 
 def test_a_newer_version_is_refused_with_what_to_do(file: Path) -> None:
-    assert_refused(edited(file, version=2), "written by a newer version .*format 2.*update inferno_widget")
+    assert_refused(edited(file, version=3), "written by a newer version .*format 3.*update inferno_widget")
 
 
 @pytest.mark.parametrize(
@@ -233,6 +255,8 @@ def test_a_manifest_that_does_not_fit_is_refused(changes: dict[str, object], mat
         ("parent", lambda a: np.where(a == 4, 3, a).astype(np.int32), "does not follow its parent"),
         ("position", lambda a: a + np.int32(1), "does not follow its parent"),
         ("kind", lambda a: a + np.uint8(3), "unknown kind"),
+        ("left_out", lambda a: a - np.int32(1), "leaves out more than there is"),
+        ("left_out", lambda a: a + np.int32(2), "leaves out more than there is"),
         ("run", lambda a: a - np.int32(2), "unknown kind or run"),
         ("token_id", lambda a: a + np.int32(50), "bytes of some tokens are missing"),
         ("token_id", lambda a: a * 0 - np.int32(1), "bytes of some tokens are missing"),

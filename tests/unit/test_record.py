@@ -50,6 +50,7 @@ def test_columns_are_as_documented() -> None:
         "draw": "f8",
         "ms": "f4",
         "tail": "f4",
+        "left_out": "i4",
         "top_ids": "i4(5,)",
         "top_logprobs": "f4(5,)",
         "top_kept": "b1(5,)",

@@ -206,6 +206,7 @@ COLUMNS = {
     "draw": "float64",
     "ms": "float32",
     "tail": "float32",
+    "left_out": "int32",
     "top_ids": "object",
     "top_logprobs": "object",
     "top_kept": "object",
@@ -224,7 +225,7 @@ def test_a_frame_has_a_row_a_token(tree: bool) -> None:
     assert frame["text"].tolist() == trace.texts(nodes)
     assert frame["kind"].tolist() == [trace.record(node).kind.name.lower() for node in nodes]
     assert list(frame["kind"].cat.categories) == ["prompt", "generated", "forced"]
-    for name in ("logprob", "entropy", "rank", "sampled_prob", "kept", "draw", "ms", "tail", "run"):
+    for name in ("logprob", "entropy", "rank", "sampled_prob", "kept", "draw", "ms", "tail", "left_out", "run"):
         np.testing.assert_array_equal(frame[name], trace.nodes[name][nodes], err_msg=name)
     dtypes = {name: str(dtype) for name, dtype in frame.dtypes.items()}
     assert dtypes | {"text": "str"} == COLUMNS
