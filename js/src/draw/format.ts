@@ -10,6 +10,7 @@ export function count(value: number): string {
 }
 
 export function bytes(value: number): string {
+  if (value < 1e6) return `${Math.ceil(value / 1e3)} kB`;
   if (value < 1e9) return `${Math.round(value / 1e6)} MB`;
   return `${(value / 1e9).toFixed(1)} GB`;
 }
