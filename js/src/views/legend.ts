@@ -1,7 +1,7 @@
 /** The scale of the colours, and the line of Python that the last gesture was. */
 
 import { h, setAttribute, setText, type View } from "../dom.js";
-import { css, FULL, flame, STEPS, type Theme } from "../draw/colour.js";
+import { css, flame, SCALES, STEPS, type Theme } from "../draw/colour.js";
 import type { Link } from "../link.js";
 import { copyButton } from "./parts/copy.js";
 
@@ -18,7 +18,7 @@ export function legend(link: Link, theme: () => Theme): View {
       { class: "legend-colours", title: "Surprisal is -ln p: how little the model expected the token" },
       "surprisal ",
       scale,
-      ` 0 – ${FULL} nats`,
+      ` 0 – ${SCALES.surprisal.end} nats`,
     ),
     h("span", { class: "legend-prompt" }, "grey: prompt"),
     h("span", { class: "legend-forced" }, h("u", {}, "dotted"), ": your choice"),

@@ -129,7 +129,7 @@ export function stream(link: Link): View {
     // A character of several tokens is as surprising as all of them together.
     let surprisal = 0;
     for (let at = from; at < to; at++) surprisal -= logprob[store.path[at]];
-    span.className = name === "prompt" ? "t prompt" : `t ${name} s${stepOf(surprisal)}`;
+    span.className = name === "prompt" ? "t prompt" : `t ${name} s${stepOf("surprisal", surprisal)}`;
     span.dataset.token = "";
     span.dataset.node = String(node);
     span.setAttribute("role", "option");

@@ -1,10 +1,11 @@
 /** The whole run as bars of surprisal: click or drag to look at any token. */
 
 import { h, setAttribute, type View } from "../dom.js";
-import { css, FULL, flame, STEPS, stepOf, type Theme } from "../draw/colour.js";
+import { css, flame, SCALES, STEPS, stepOf, type Theme } from "../draw/colour.js";
 import type { Link } from "../link.js";
 
 const HEIGHT = 64;
+const FULL = SCALES.surprisal.end;
 /** Widest a bar gets, and the gap it keeps to the next where there is room for one. */
 const WIDEST = 8;
 /** Room that a growing run is given beyond its length, so that most of its tokens only add a bar. */
@@ -107,7 +108,7 @@ export function strip(link: Link, theme: () => Theme): View {
       }
       const surprisal = surprisalAt(tallest);
       const high = 3 + (Math.min(FULL, surprisal || 0) / FULL) * (HEIGHT - 9);
-      context.fillStyle = store.columns.kind[store.path[tallest]] === 0 ? grey : steps[stepOf(surprisal)];
+      context.fillStyle = store.columns.kind[store.path[tallest]] === 0 ? grey : steps[stepOf("surprisal", surprisal)];
       context.fillRect(x, HEIGHT - high, bar - gap, high);
       from = next;
     }
