@@ -15,7 +15,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-BUILT = ("widget.js", "widget.css")
+BUILT = ("widget.js", "widget.css", "page.js", "page.css")
 NOT_SOURCES = {"build", "node_modules", "test"}
 
 

@@ -40,7 +40,7 @@ async function preview() {
 async function build(watch) {
   const context = await esbuild.context({
     ...common,
-    entryPoints: [at("../src/widget.ts"), at("../src/widget.css")],
+    entryPoints: ["widget.ts", "widget.css", "page.ts", "page.css"].map((name) => at(`../src/${name}`)),
     outdir: at("../../inferno_widget/static"),
     minify: true,
   });

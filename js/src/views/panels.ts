@@ -9,6 +9,7 @@ import { banner } from "./banner.js";
 import { controls } from "./controls.js";
 import { legend } from "./legend.js";
 import { logits } from "./logits.js";
+import { player } from "./player.js";
 import { status } from "./status.js";
 import { stream } from "./stream.js";
 import { strip } from "./strip.js";
@@ -34,6 +35,7 @@ export function mount(link: Link, host: HTMLElement): () => void {
     stream: () => stream(link),
     logits: () => logits(link),
     strip: () => strip(link, () => theme),
+    player: () => player(link),
   };
 
   function build(): void {
