@@ -1,6 +1,6 @@
 /** Snapshot + deltas -> state. Pure: no model, no page, no clock. */
 import { COLUMNS, type Columns } from "./protocol.js";
-import { type Decoded, decodeText, isContinuation, type Part } from "./text.js";
+import { type Decoded, decodeText, hex, isContinuation, LEAD, oneGrapheme, type Part } from "./text.js";
 import { ARRAYS, type Frame } from "./wire.js";
 
 type Column = Columns[keyof Columns];
@@ -24,6 +24,10 @@ export interface Distribution {
 }
 
 const NO_BYTES = new Uint8Array(0);
+/** Tokens that one grapheme joins at most: a pile of accents has no end. */
+const LONGEST_GRAPHEME = 64;
+/** Last byte of the zero-width joiner. */
+const JOINER_END = 0x8d;
 
 /** `array` with room for `size` elements, doubled so that appending costs the same however long it is. */
 function grown<T extends Column>(array: T, size: number): T {
@@ -43,6 +47,8 @@ export class Store {
   head = -1;
   columns = emptyColumns();
   readonly pieces = new Map<number, Uint8Array>();
+  /** Text of the tokens that are whole characters, null for the others: asked for again and again. */
+  readonly #texts = new Map<number, string | null>();
 
   /** Position of each node in its sequence. */
   depth = new Int32Array(256);
@@ -56,7 +62,8 @@ export class Store {
   limit = Number.POSITIVE_INFINITY;
 
   /**
-   * A unit is what is drawn as one: a token, or the tokens that share a character.
+   * A unit is what is drawn as one: a token, or the tokens that share a character, as a reader sees it: the bytes of
+   * a letter, a letter and its accents, a family of emoji.
    * First position of each unit, and unit of each position.
    */
   unitStart = new Int32Array(256);
@@ -86,7 +93,10 @@ export class Store {
       this.#reset(frame.epoch);
     }
     if (frame.start > this.size) return "gap";
-    for (const [id, bytes] of frame.pieces) this.pieces.set(id, bytes);
+    for (const [id, bytes] of frame.pieces) {
+      this.pieces.set(id, bytes);
+      this.#texts.delete(id);
+    }
     this.#append(frame);
     this.seq = frame.seq;
     this.head = frame.head;
@@ -126,6 +136,13 @@ export class Store {
   unitText(unit: number): Part[] {
     const [from, to] = this.unitSpan(unit);
     return this.#text(from, to).parts;
+  }
+
+  /** The text of a unit as it is copied and searched: bytes that are no text as <F0>. */
+  unitString(unit: number): string {
+    const [from, to] = this.unitSpan(unit);
+    const whole = to === from + 1 ? this.#whole(this.columns.token_id[this.path[from]]) : null;
+    return whole ?? textOf(this.#text(from, to).parts);
   }
 
   distribution(node: number): Distribution {
@@ -215,13 +232,16 @@ export class Store {
     let from = Math.min(position, this.length);
     let unit = from > 0 ? this.unitOf[from - 1] + 1 : 0;
     if (from > 0 && this.#undecided(unit - 1, from)) from = this.unitStart[--unit];
-    const first = unit;
+    let first = unit;
     this.unitStart = grown(this.unitStart, this.length + 1);
     this.unitOf = grown(this.unitOf, this.length);
     for (let at = from; at < this.length; unit++) {
-      this.unitStart[unit] = at;
-      do this.unitOf[at++] = unit;
-      while (at < this.length && this.#continues(this.unitStart[unit], at));
+      const start = at;
+      do at++;
+      while (at < this.length && this.#continues(start, at));
+      if (unit > 0 && this.#joins(this.unitStart[unit - 1], start, at)) first = Math.min(first, --unit);
+      else this.unitStart[unit] = start;
+      this.unitOf.fill(unit, start, at);
     }
     this.units = unit;
     this.#united = this.length;
@@ -246,6 +266,32 @@ export class Store {
     return typeof joined.parts[0] === "string" || joined.open === bytes.length;
   }
 
+  /** Whether the tokens from `start` to `end` go on with the grapheme of the unit before them, which starts at `from`. */
+  #joins(from: number, start: number, end: number): boolean {
+    const before = this.#tokenAt(start - 1);
+    const after = this.#tokenAt(start);
+    // Nearly every token is told apart by one byte.
+    if (!(after[0] >= LEAD) && before[before.length - 1] !== JOINER_END) return false;
+    if (start - from >= LONGEST_GRAPHEME) return false;
+    const next = this.#text(start, end).parts[0];
+    const last = typeof next === "string" ? this.#text(from, start).parts.at(-1) : undefined;
+    return typeof last === "string" && oneGrapheme(last, next as string);
+  }
+
+  #tokenAt(position: number): Uint8Array {
+    return this.bytes(this.columns.token_id[this.path[position]]);
+  }
+
+  #whole(id: number): string | null {
+    let text = this.#texts.get(id);
+    if (text === undefined) {
+      const { parts } = decodeText(this.bytes(id));
+      text = parts.every((part) => typeof part === "string") ? parts.join("") : null;
+      this.#texts.set(id, text);
+    }
+    return text;
+  }
+
   #bytes(from: number, to: number): Uint8Array {
     const tokens = Array.from(this.path.subarray(from, to), (node) => this.bytes(this.columns.token_id[node]));
     return tokens.length === 1 ? tokens[0] : concat(tokens);
@@ -255,6 +301,9 @@ export class Store {
     return decodeText(this.#bytes(from, to));
   }
 }
+
+const textOf = (parts: readonly Part[]): string =>
+  parts.map((part) => (typeof part === "string" ? part : `<${hex(part)}>`)).join("");
 
 function concat(arrays: readonly Uint8Array[]): Uint8Array {
   return Uint8Array.from(arrays.flatMap((array) => [...array]));

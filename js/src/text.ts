@@ -50,6 +50,22 @@ export function decodeText(bytes: Uint8Array): Decoded {
   return { parts, open };
 }
 
+// What goes on with the character before it: marks, joiners, skin tones, flags, tags, the inner letters of Hangul syllables.
+const EXTENDS =
+  /^(?:\u200d|[\p{M}\p{Emoji_Modifier}\p{Regional_Indicator}\u200c\u{e0020}-\u{e007f}\u1160-\u11ff\ud7b0-\ud7ff])/u;
+/** The lowest first byte of those, in UTF-8. */
+export const LEAD = 0xcc;
+const JOINER = "\u200d";
+const segmenter = globalThis.Intl?.Segmenter && new Intl.Segmenter(undefined, { granularity: "grapheme" });
+
+/** Whether what a reader takes for one character reaches over the end of one text into the next. */
+export function oneGrapheme(before: string, after: string): boolean {
+  if (!before || !(EXTENDS.test(after) || before.endsWith(JOINER))) return false;
+  if (!segmenter) return true;
+  const around = segmenter.segment(before + after).containing(before.length);
+  return around !== undefined && around.index < before.length;
+}
+
 export const isContinuation = (byte: number): boolean => (byte & 0xc0) === 0x80;
 
 export const hex = (byte: number): string => byte.toString(16).toUpperCase().padStart(2, "0");

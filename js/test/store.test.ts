@@ -155,6 +155,54 @@ describe("units", () => {
   });
 });
 
+describe("graphemes", () => {
+  const bytesOf = (text: string) => [...utf8(text)].map((byte) => Uint8Array.of(byte));
+  const texts = (store: Store) => Array.from({ length: store.units }, (_, unit) => store.unitString(unit));
+
+  it("join a letter and the accents that follow it", () => {
+    const store = filled("e", "\u0301", "\u0323", "x");
+    expect(texts(store)).toEqual(["e\u0301\u0323", "x"]);
+    expect(spans(store)).toEqual([
+      [0, 3],
+      [3, 4],
+    ]);
+    expect([...store.unitOf.subarray(0, 4)]).toEqual([0, 0, 0, 1]);
+  });
+
+  it("join a family of emoji that came byte by byte, however the frames are cut", () => {
+    const family = "👩‍👩‍👧";
+    const pieces = bytesOf(`a${family}b`);
+    for (let cut = 1; cut < pieces.length; cut++) {
+      const store = filled(...pieces.slice(0, cut));
+      const seen: number[] = [];
+      store.onUnits((unit) => seen.push(unit));
+      apply(store, { ...chain(pieces.slice(cut), cut), seq: 2 });
+      expect(texts(store), `cut at ${cut}`).toEqual(["a", family, "b"]);
+      if (cut > 5) expect(seen[0], `cut at ${cut}`).toBeLessThanOrEqual(cut === pieces.length - 1 ? 2 : 1);
+    }
+  });
+
+  it("join flags two by two, and no accent to a line break", () => {
+    expect(texts(filled("🇫", "🇷", "🇩", "🇪", "!"))).toEqual(["🇫🇷", "🇩🇪", "!"]);
+    expect(texts(filled("\n", "\u0301"))).toEqual(["\n", "\u0301"]);
+    expect(texts(filled("你", "好", "世"))).toEqual(["你", "好", "世"]);
+  });
+
+  it("come apart where a fork cuts them, and have an end", () => {
+    const store = filled("e", "\u0301", "x");
+    apply(store, chain(["y"], 3, 0));
+    expect(texts(store)).toEqual(["e", "y"]);
+    const pile = filled("e", ...Array.from({ length: 200 }, () => "\u0301"));
+    expect(pile.units).toBeGreaterThan(1);
+    expect(texts(pile).join("")).toHaveLength(201);
+  });
+});
+
+it("a unit as a string: bytes that are no text are named", () => {
+  const store = filled("a", Uint8Array.of(0xff, 0x62), "c");
+  expect([0, 1, 2].map((unit) => store.unitString(unit))).toEqual(["a", "<FF>b", "c"]);
+});
+
 describe("the distribution", () => {
   const row: Row = {
     parent: -1,
