@@ -36,6 +36,8 @@ export function keyedList<T>(label: string, key: (item: T) => string | number, m
     draw(items: readonly T[]): void {
       const next = new Map<string | number, Row<T>>();
       for (const item of items) next.set(key(item), rows.get(key(item)) ?? make(item));
+      const at = [...rows.values()].findIndex((row) => row.element.contains(document.activeElement));
+      const lost = at >= 0 && !next.has([...rows.keys()][at]);
       for (const [name, row] of rows) if (!next.has(name)) row.element.remove();
       rows = next;
       let place = element.firstElementChild;
@@ -47,6 +49,9 @@ export function keyedList<T>(label: string, key: (item: T) => string | number, m
         else element.insertBefore(row.element, place);
       }
       settle(null);
+      if (!lost) return;
+      const all = stops();
+      all[Math.min(at, all.length - 1)]?.focus();
     },
   };
 }

@@ -66,7 +66,7 @@ export function chat(link: Link): View {
     system.hidden = talk.has("system");
     const last = talk.last();
     const answered = last?.role === "user" && last.content !== "";
-    answer.hidden = !able || !answered || !generated(link);
+    answer.hidden = !able || !answered || !hasGenerated(link);
   }
 
   return {
@@ -88,6 +88,10 @@ export function chat(link: Link): View {
     },
     close: prompt.close,
   };
+}
+
+function hasGenerated({ store }: Link): boolean {
+  return store.length > 0 && store.columns.kind[store.path[store.length - 1]] !== PROMPT;
 }
 
 /** What was generated after the prompt, without the token that ended it. */

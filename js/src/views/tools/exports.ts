@@ -1,8 +1,185 @@
-/** */
-import { h, type View } from "../../dom.js";
+/** Keep the result, and hand it on. */
+import { h, setAttribute, setText, type View } from "../../dom.js";
+import { whole } from "../../draw/format.js";
 import type { Link } from "../../link.js";
+import type { Exported, Verified } from "../../state.js";
+import { button } from "../parts/button.js";
+import { copyButton } from "../parts/copy.js";
+import { fileName, wrote } from "../parts/download.js";
+import { failureBox } from "../parts/failure.js";
 
-export function exports(_link: Link): View {
-  const element = h("div", { class: "tool-exports" });
-  return { element, draw() {} };
+interface Format {
+  text: string;
+  suffix: string;
+  help: string;
+  /** Method of a trace, and what it takes beside the path. */
+  python: string;
+  at?: boolean;
 }
+
+const FORMATS: Record<string, Format> = {
+  html: {
+    text: "HTML page",
+    suffix: "html",
+    help: "one file that plays the run anywhere: no kernel, no network",
+    python: "to_html",
+  },
+  png: { text: "PNG of the text", suffix: "png", help: "a picture for slides and messages", python: "to_png" },
+  svg: { text: "SVG of the text", suffix: "svg", help: "a picture that stays sharp in print", python: "to_svg" },
+  png_distribution: {
+    text: "PNG of the distribution",
+    suffix: "png",
+    help: "the alternatives at the selected token",
+    python: "to_png",
+    at: true,
+  },
+  svg_distribution: {
+    text: "SVG of the distribution",
+    suffix: "svg",
+    help: "the same, sharp in print",
+    python: "to_svg",
+    at: true,
+  },
+  json: {
+    text: "JSON",
+    suffix: "json",
+    help: "every number, for another program; the schema is documented",
+    python: "to_json",
+  },
+  markdown: {
+    text: "Markdown",
+    suffix: "md",
+    help: "the transcript, with the card that says how to make it again",
+    python: "to_markdown",
+  },
+  inferno: {
+    text: ".inferno",
+    suffix: "inferno",
+    help: "the whole run, to open here again and to go on",
+    python: "save",
+  },
+};
+
+export function exports(link: Link): View {
+  const group = `format-${crypto.getRandomValues(new Uint32Array(1))[0]}`; // two views may be in one page
+  const radios = Object.keys(FORMATS).map((name) => h("input", { type: "radio", name: group, value: name }));
+  radios[0].checked = true;
+  const rows = radios.map((radio) => {
+    const { text, help } = FORMATS[radio.value];
+    return h("label", { class: "format" }, radio, h("b", {}, text), h("span", { class: "note" }, help));
+  });
+  const formats = h("div", { class: "formats", role: "radiogroup", "aria-label": "Format" }, ...rows);
+  const path = h("input", { class: "entry", "aria-label": "File to write", "data-field": "export" });
+  const take = button("Download", () => void write(""), { class: "small primary", "data-action": "download" });
+  const save = h("button", { type: "submit", class: "small" }, "Write to this path");
+  const said = h("p", { class: "note", role: "status" });
+  const failure = failureBox();
+  const code = h("code");
+  const python = h(
+    "div",
+    { class: "export-code" },
+    code,
+    copyButton(() => code.textContent, "Copy this line of Python"),
+  );
+  const form = h("form", { class: "line", "aria-label": "Export" }, take, path, save);
+  const check = verifier(link);
+  const doing = h("div", { class: "export-do" }, form, python, said, failure.element, check.element);
+  const element = h("div", { class: "tool-exports" }, formats, doing);
+  let busy = false;
+
+  const format = (): string => radios.find(({ checked }) => checked)?.value ?? "html";
+  const target = (): string => path.value.trim() || path.placeholder;
+
+  async function write(to: string): Promise<void> {
+    busy = true;
+    draw();
+    failure.show(null);
+    setText(said, `Making ${FORMATS[format()].text}…`);
+    const answer = await link.ask<Exported>({ kind: "export", format: format(), path: to });
+    busy = false;
+    failure.show(answer.ok ? null : answer.error);
+    setText(said, answer.ok ? wrote(answer.value, answer.buffers[0]) : "");
+    draw();
+  }
+
+  function draw(): void {
+    const { suffix } = FORMATS[format()];
+    const name = link.library.sessions.find(({ current }) => current)?.name ?? "session";
+    path.placeholder = `${fileName(name)}.${suffix}`;
+    const nothing = !link.store.length;
+    take.disabled = save.disabled = busy || nothing || !link.reachable;
+    if (nothing) setText(said, "Nothing has been generated yet.");
+    else if (said.textContent === "Nothing has been generated yet.") setText(said, "");
+    setText(code, preview(link, FORMATS[format()], target()));
+    check.draw(nothing);
+  }
+
+  formats.addEventListener("change", draw);
+  path.addEventListener("input", draw);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (!save.disabled) void write(target());
+  });
+  return { element, draw };
+}
+
+/** The line of Python that does the same. */
+function preview({ store, selection }: Link, { python, at }: Format, path: string): string {
+  const position = selection < 0 ? store.length - 1 : store.depth[selection];
+  const more = at ? `, what="distribution", at=${Math.max(0, position)}` : "";
+  return `session.trace.${python}(${JSON.stringify(path)}${more})`;
+}
+
+/** Scores the run again with the loaded model, and says how far the numbers agree. */
+function verifier(link: Link) {
+  const go = button("Verify", () => void verify(), { "data-action": "verify" });
+  const help = "scores every token again with the loaded model and compares the numbers";
+  const result = h("p", { class: "verified", role: "status", hidden: true });
+  const failure = failureBox();
+  const code = h("code", {}, "verify(session.trace, model)");
+  const line = h("div", { class: "line" }, go, h("span", { class: "note" }, help));
+  const element = h(
+    "section",
+    { class: "export-verify" },
+    h("h3", {}, "Does it hold?"),
+    line,
+    result,
+    failure.element,
+    code,
+  );
+  let busy = false;
+  let epoch = 0; // of the trace that was verified
+
+  async function verify(): Promise<void> {
+    busy = true;
+    go.disabled = true;
+    failure.show(null);
+    result.hidden = true;
+    setText(go, "Verifying…");
+    epoch = link.store.epoch;
+    const answer = await link.ask<Verified>({ kind: "verify" });
+    busy = false;
+    go.disabled = false;
+    setText(go, "Verify");
+    failure.show(answer.ok ? null : answer.error);
+    if (answer.ok) show(answer.value);
+  }
+
+  function show({ same, compared, largest, tolerance, message }: Verified): void {
+    result.hidden = false;
+    setAttribute(result, "data-same", String(same));
+    const figures = `${whole(compared)} tokens compared, largest difference ${precise(largest)} nats, tolerance ${precise(tolerance)}`;
+    result.replaceChildren(h("b", {}, same ? "✓ The same" : "✗ Not the same"), ` · ${figures}`);
+    if (message) result.append(h("span", { class: "verified-message" }, message));
+  }
+
+  return {
+    element,
+    draw(nothing: boolean): void {
+      go.disabled = busy || nothing || !link.reachable;
+      if (link.store.epoch !== epoch) result.hidden = true; // it was said of another trace
+    },
+  };
+}
+
+const precise = (value: number): string => (value === 0 ? "0" : value.toPrecision(2));

@@ -49,9 +49,12 @@ export function rendered(link: Link) {
   return {
     element,
     show(messages: Message[]): void {
-      if (messages.length) return askSoon(messages);
+      turn++; // what is still on its way is of other messages
+      if (messages.length) {
+        askSoon(messages);
+        return;
+      }
       askSoon.cancel();
-      turn++;
       failure.show(null);
       draw({ text: "", tokens: [] });
       setText(size, "nothing yet");
