@@ -119,11 +119,7 @@ export function logits(link: Link): View {
     setAttribute(element, "aria-current", chosen ? "true" : null);
     setAttribute(element, "aria-disabled", String(chosen || !forkable));
     row.describe = () => {
-      const role = chosen
-        ? "the token that came"
-        : kept
-          ? "fork here with this token"
-          : "the sampler left it out; fork here with it";
+      const role = roleOf(alternative, forkable);
       setAttribute(element, "title", `${name}  token ${id}: ${role}`);
       setAttribute(element, "aria-label", `${rank}: ${name}, ${percent(probability)}, ${role}`);
     };
@@ -180,6 +176,13 @@ export function logits(link: Link): View {
         );
     },
   };
+}
+
+/** What an alternative was, and what a click on it does where it does anything. */
+function roleOf({ chosen, kept }: Alternative, forkable: boolean): string {
+  if (chosen) return "the token that came";
+  if (!forkable) return kept ? "did not come" : "the sampler left it out";
+  return kept ? "fork here with this token" : "the sampler left it out; fork here with it";
 }
 
 function fact(name: string, value: HTMLElement, title: string, unit = ""): HTMLElement {

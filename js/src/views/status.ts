@@ -68,7 +68,7 @@ export function status(link: Link): View {
         const trained = `vocabulary of ${whole(model.n_vocab)}, trained for a context of ${whole(model.n_ctx_train)}`;
         setAttribute(chip, "title", `${whole(model.parameters)} parameters, ${trained}`);
       }
-      const shown = link.reachable ? now.state : "closed";
+      const shown = link.recorded ? "recorded" : link.reachable ? now.state : "closed";
       setAttribute(element, "data-state", shown);
       const gone = link.saved ? "saved view, no kernel" : "no kernel";
       setText(state, link.reachable ? words(now, link.store.length > 0) : gone);

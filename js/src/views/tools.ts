@@ -21,7 +21,8 @@ const TOOLS: Record<string, { text: string; title: string; make: (link: Link) =>
 export function tools(link: Link): View {
   const id = `inferno-tools-${crypto.getRandomValues(new Uint32Array(1))[0]}`; // two views may be in one page
   const drawer = h("div", { class: "drawer", id: `${id}-drawer`, role: "tabpanel", hidden: true });
-  const tabs = Object.entries(TOOLS).map(([name, { text, title }]) => {
+  const offered = Object.entries(TOOLS).filter(([name]) => !link.recorded || name === "look"); // needs no kernel
+  const tabs = offered.map(([name, { text, title }]) => {
     const attributes = { type: "button", role: "tab", id: `${id}-${name}`, title, "data-tool": name };
     return h("button", { ...attributes, "aria-controls": drawer.id, "aria-selected": "false", tabindex: -1 }, text);
   });
