@@ -6,7 +6,7 @@ in a child process (`worker`), and `client.EngineClient` is the same engine seen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NewType, Protocol
 
@@ -64,6 +64,8 @@ class Request:
     k : alternatives to record
     stop : strings that end the run when the generated text holds one
     begun : the end of what an earlier run generated, where a stop string may have begun
+    left_out : tokens of the text that the branch does not hold; they count in the positions of the records, and so
+        for the dice
     """
 
     sampler: Sampler
@@ -71,6 +73,37 @@ class Request:
     k: int = 20
     stop: tuple[str, ...] = ()
     begun: bytes = b""
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """Who holds what of the KV cache. A cell holds a token's keys and values; branches may share it.
+
+    Attributes
+    ----------
+    n_ctx : cells there are
+    reserved : bytes of the whole cache
+    branches : for each branch with cells, its stretches (number, first position, behind the last): equal numbers
+        are the same cells, as far as both reach
+    """
+
+    n_ctx: int
+    reserved: int
+    branches: Mapping[Branch, Sequence[tuple[int, int, int]]]
+
+    def cells(self, branches: Iterable[Branch] | None = None) -> int:
+        """Cells that these branches hold (all branches when None); what they share counts once."""
+        longest: dict[int, int] = {}
+        for branch in self.branches if branches is None else branches:
+            for number, start, stop in self.branches.get(branch, ()):
+                longest[number] = max(longest.get(number, 0), stop - start)
+        return sum(longest.values())
+
+    @property
+    def used(self) -> int:
+        """Bytes of the cells that somebody holds."""
+        return self.reserved * self.cells() // self.n_ctx
 
 
 class Engine(Protocol):
@@ -107,6 +140,9 @@ class Engine(Protocol):
 
     def drop(self, branch: Branch) -> None:
         """Forget a branch; what others share of it stays."""
+
+    def holdings(self) -> Holdings:
+        """Who holds what of the KV cache now; answered at once, whatever is being decoded."""
 
     def close(self) -> None:
         """Free everything."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 import ctypes
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import llama_cpp.llama_cpp as C
 import numpy as np
 
-from inferno_widget.engine import Branch, Finish, Options, Processor, Progress, Request
+from inferno_widget.engine import Branch, Finish, Holdings, Options, Processor, Progress, Request
+from inferno_widget.engine.log import Log
+from inferno_widget.engine.pool import Entry, Pool
+from inferno_widget.engine.text import Tail
 from inferno_widget.errors import Cancelled, ContextFullError, InfernoError, ModelLoadError
 from inferno_widget.record import Floats, Ids, Kind, StepRecord
 from inferno_widget.sampling import Choice
@@ -43,26 +44,6 @@ class Flag(Protocol):
 # cost a tenth of the speed. strlen has its signature and answers 0 or 1 for the two states of a flag.
 _libc = ctypes.CDLL("msvcrt" if os.name == "nt" else None)
 _abort_when_set = ctypes.cast(_libc.strlen, C.ggml_abort_callback)
-
-
-@dataclass
-class _Sequence:
-    """A branch, and how much of it stands in the KV cache.
-
-    Attributes
-    ----------
-    tokens : all of them, decoded or not
-    decoded : how many are in the cache
-    row : float32 [n_vocab], the raw logits after the last token, or None where they are not at hand
-    row_ms : what decoding that row took
-    seq : llama.cpp's id of the sequence, or None while nothing is in the cache
-    """
-
-    tokens: list[int] = field(default_factory=list)
-    decoded: int = 0
-    row: Floats | None = None
-    row_ms: float = 0.0
-    seq: int | None = None
 
 
 class _Batch:
@@ -95,6 +76,29 @@ class _Batch:
         self.native.n_tokens = n
 
 
+class _Cells:
+    """llama.cpp's KV cache, as the pool needs it."""
+
+    def __init__(self, memory: object) -> None:
+        self._memory = memory
+
+    def copy(self, source: int, target: int, n: int) -> None:
+        C.llama_memory_seq_cp(self._memory, source, target, 0, n)
+
+    def cut(self, seq: int, start: int) -> None:
+        C.llama_memory_seq_rm(self._memory, seq, start, -1)
+
+
+_listeners: list[object] = []
+
+
+def _listen(log: Log) -> None:
+    """Make llama.cpp tell `log`. It keeps the pointer, also when the engine is gone."""
+    callback = C.llama_log_callback(log.note)
+    C.llama_log_set(callback, ctypes.c_void_p(0))
+    _listeners[:] = [callback]
+
+
 class LlamaEngine:
     """One model in this process; see `Engine` for what its methods promise.
 
@@ -115,7 +119,8 @@ class LlamaEngine:
     """
 
     def __init__(self, path: str, options: Options, *, first: int = 0, cancel: Flag, progress: Progress) -> None:
-        self.log = _Log()
+        self.log = Log()
+        _listen(self.log)
         self.options = options
         self.model = self._load(path, options, cancel, progress)
         self.vocabulary = C.llama_model_get_vocab(self.model)
@@ -123,11 +128,9 @@ class LlamaEngine:
         self._rows = max(1, min(options.n_batch, ROWS_BYTES // (4 * self.n_vocab)))
         self.context = self._open(options)
         self.n_ctx: int = C.llama_n_ctx(self.context)
-        self.memory = C.llama_get_memory(self.context)
         self._batch = _Batch(options.n_batch)
-        self._sequences: dict[Branch, _Sequence] = {}  # the least recently used first
-        self._free = list(range(N_SEQ_MAX))
-        self._next = Branch(first)
+        self.cells = _Cells(C.llama_get_memory(self.context))
+        self.pool = Pool(self.cells, N_SEQ_MAX, first)
         self._sums = ThreadPoolExecutor(1, "sums") if self.n_vocab >= LARGE_VOCABULARY else None
 
     def _load(self, path: str, options: Options, cancel: Flag, progress: Progress) -> int:
@@ -205,58 +208,26 @@ class LlamaEngine:
     # --- branches -------------------------------------------------------------------------------------
 
     def branch(self, parent: Branch | None, keep: int) -> Branch:
-        branch, self._next = self._next, Branch(self._next + 1)
-        s = self._sequences[branch] = _Sequence()
-        if parent is not None:
-            source = self._sequences[parent]
-            s.tokens = source.tokens[:keep]
-            s.decoded = min(keep, source.decoded)
-            if s.decoded:
-                s.seq = self._take_seq(besides={parent, branch})
-                C.llama_memory_seq_cp(self.memory, source.seq, s.seq, 0, s.decoded)
-            if s.tokens == source.tokens:
-                s.row, s.row_ms = source.row, source.row_ms
-        return branch
+        return self.pool.branch(parent, keep)
 
     def append(self, branch: Branch, ids: Sequence[int]) -> None:
-        s = self._sequences[branch]
-        self._check_fit(s, ids)
-        s.tokens += ids
-        s.row = None
+        entry = self.pool[branch]
+        self._check_fit(entry, ids)
+        entry.tokens += ids
+        entry.row = None
 
     def drop(self, branch: Branch) -> None:
-        self._evict(self._sequences.pop(branch))
+        self.pool.drop(branch)
 
-    def _use(self, branch: Branch) -> _Sequence:
-        s = self._sequences.pop(branch)
-        self._sequences[branch] = s
-        return s
+    def holdings(self) -> Holdings:
+        return Holdings(self.n_ctx, self.log.cache_bytes, self.pool.held())
 
-    def _evict(self, s: _Sequence) -> None:
-        """Take a sequence out of the cache; its tokens stay, and are decoded again when it is used."""
-        if s.seq is not None:
-            C.llama_memory_seq_rm(self.memory, s.seq, -1, -1)
-            self._free.append(s.seq)
-        s.seq, s.decoded, s.row = None, 0, None
-
-    def _evict_oldest(self, besides: set[Branch]) -> bool:
-        for branch, s in self._sequences.items():
-            if branch not in besides and s.seq is not None:
-                self._evict(s)
-                return True
-        return False
-
-    def _take_seq(self, besides: set[Branch]) -> int:
-        if not self._free:
-            self._evict_oldest(besides)
-        return self._free.pop()
-
-    def _check_fit(self, s: _Sequence, ids: Sequence[int]) -> None:
+    def _check_fit(self, entry: Entry, ids: Sequence[int]) -> None:
         for token in ids:
             self._check_id(token)
-        if len(s.tokens) + len(ids) > self.n_ctx:
+        if len(entry.tokens) + len(ids) > self.n_ctx:
             raise ContextFullError(
-                f"{len(s.tokens) + len(ids):,} tokens do not fit into a context of {self.n_ctx:,}; "
+                f"{len(entry.tokens) + len(ids):,} tokens do not fit into a context of {self.n_ctx:,}; "
                 "shorten the text or load the model with a larger n_ctx"
             )
 
@@ -265,12 +236,12 @@ class LlamaEngine:
     def prefill(
         self, branch: Branch, ids: Sequence[int], *, k: int, cancel: Flag, progress: Progress
     ) -> Generator[StepRecord, None, Finish]:
-        s = self._use(branch)
-        self._check_fit(s, ids)
+        entry = self.pool.use(branch)
+        self._check_fit(entry, ids)
         try:
             for start in range(0, len(ids), self._rows):
                 chunk = list(ids[start : start + self._rows])
-                records = self._score(branch, s, chunk, k, cancel, progress)
+                records = self._score(entry, chunk, k, cancel, progress)
                 progress((start + len(chunk)) / len(ids))
                 yield from records
         except Cancelled:
@@ -280,29 +251,31 @@ class LlamaEngine:
     def generate(
         self, branch: Branch, request: Request, *, cancel: Flag, progress: Progress, processor: Processor | None = None
     ) -> Generator[StepRecord, None, Finish]:
-        s = self._use(branch)
-        text = _Tail(request.stop, request.begun)
+        entry = self.pool.use(branch)
+        text = Tail(request.stop, request.begun)
         for left in range(request.n - 1, -1, -1):
             if cancel.is_set():
                 return "cancelled"
-            if len(s.tokens) >= self.n_ctx:
+            if len(entry.tokens) >= self.n_ctx:
                 return "context"
             try:
-                row = self._row(branch, s, cancel, progress)
+                row = self._row(entry, cancel, progress)
             except Cancelled:
                 return "cancelled"
             started = time.perf_counter()
-            logits = processor(np.array(s.tokens, np.int32), row.copy()) if processor else row
-            with _naming(len(s.tokens)):
-                choice = request.sampler.choose(logits, s.tokens, len(s.tokens))
-            s.tokens.append(choice.token)
-            s.row = None
+            logits = processor(np.array(entry.tokens, np.int32), row.copy()) if processor else row
+            position = len(entry.tokens) + request.left_out
+            with _naming(position):
+                choice = request.sampler.choose(logits, entry.tokens, position)
+            entry.tokens.append(choice.token)
+            entry.row = None
             finish = self._finish(choice.token, text)
-            spent = s.row_ms + 1e3 * (time.perf_counter() - started)
-            record = self._later(row, len(s.tokens) - 1, choice.token, Kind.GENERATED, request.k, spent, choice)
+            spent = entry.row_ms + 1e3 * (time.perf_counter() - started)
+            made = (row, position, choice.token, Kind.GENERATED, request.k, spent, choice, request.left_out)
+            record = self._later(*made)
             if self._sums and not finish and 0 < left < request.n - 1:
                 with suppress(InfernoError):  # met again at the top of the loop, when this record is safe
-                    self._row(branch, s, cancel, progress)
+                    self._row(entry, cancel, progress)
             yield record()
             if finish:
                 return finish
@@ -310,71 +283,70 @@ class LlamaEngine:
 
     def logits(self, branch: Branch, at: int, *, cancel: Flag) -> Floats:
         """The raw row that predicts position `at`."""
-        if not 0 < at <= len(self._sequences[branch].tokens):
-            raise InfernoError(f"nothing predicts position {at} of {len(self._sequences[branch].tokens)} tokens")
-        if at == len(self._sequences[branch].tokens):
-            return self._row(branch, self._use(branch), cancel, _ignore)
+        entry = self.pool.use(branch)
+        if not 0 < at <= len(entry.tokens):
+            raise InfernoError(f"nothing predicts position {at} of {len(entry.tokens)} tokens")
+        if at == len(entry.tokens):
+            return self._row(entry, cancel, _ignore)
         scratch = self.branch(branch, at)
         try:
-            return self._row(scratch, self._sequences[scratch], cancel, _ignore)
+            return self._row(self.pool[scratch], cancel, _ignore)
         finally:
             self.drop(scratch)
 
-    def _row(self, branch: Branch, s: _Sequence, cancel: Flag, progress: Progress) -> Floats:
+    def _row(self, entry: Entry, cancel: Flag, progress: Progress) -> Floats:
         """The logits after the last token; decodes whatever is not in the cache yet."""
-        if s.row is not None:
-            return s.row
-        if not s.tokens:
+        if entry.row is not None:
+            return entry.row
+        if not entry.tokens:
             raise InfernoError("a branch without a token predicts nothing; prefill it first")
-        if s.decoded == len(s.tokens):  # in the cache, but its row is gone: decode the last token once more
-            C.llama_memory_seq_rm(self.memory, s.seq, s.decoded - 1, -1)
-            s.decoded -= 1
+        if entry.seq is None:
+            self.pool.enter(entry)
+        elif entry.decoded == len(entry.tokens):  # in the cache, but its row is gone: decode the last token once more
+            self.pool.shorten(entry, entry.decoded - 1)
         started = time.perf_counter()
-        total = len(s.tokens) - s.decoded
-        while s.decoded < len(s.tokens):
-            chunk = s.tokens[s.decoded : s.decoded + self.options.n_batch]
-            self._decode(branch, s, chunk, cancel, score=False)
+        total = len(entry.tokens) - entry.decoded
+        while entry.decoded < len(entry.tokens):
+            chunk = entry.tokens[entry.decoded : entry.decoded + self.options.n_batch]
+            self._decode(entry, chunk, cancel, score=False)
             if total > self.options.n_batch:
-                progress(1 - (len(s.tokens) - s.decoded) / total)
-        s.row = self._output(len(chunk) - 1).copy()
-        s.row_ms = 1e3 * (time.perf_counter() - started)
-        return s.row
+                progress(1 - (len(entry.tokens) - entry.decoded) / total)
+        entry.row = self._output(len(chunk) - 1).copy()
+        entry.row_ms = 1e3 * (time.perf_counter() - started)
+        return entry.row
 
-    def _score(
-        self, branch: Branch, s: _Sequence, chunk: list[int], k: int, cancel: Flag, progress: Progress
-    ) -> list[StepRecord]:
+    def _score(self, entry: Entry, chunk: list[int], k: int, cancel: Flag, progress: Progress) -> list[StepRecord]:
         """Add `chunk` and describe each of its tokens, all at once: the next decode, whoever's, overwrites the rows."""
-        before = self._row(branch, s, cancel, progress) if s.tokens else None
+        before = self._row(entry, cancel, progress) if entry.tokens else None
         started = time.perf_counter()
-        self._decode(branch, s, chunk, cancel, score=True)
-        s.row_ms = 1e3 * (time.perf_counter() - started)
+        self._decode(entry, chunk, cancel, score=True)
+        entry.row_ms = 1e3 * (time.perf_counter() - started)
         rows = [before, *(self._output(i) for i in range(len(chunk)))]
-        s.row = self._output(len(chunk) - 1).copy()
-        first = len(s.tokens)
-        s.tokens += chunk
+        entry.row = self._output(len(chunk) - 1).copy()
+        first = len(entry.tokens)
+        entry.tokens += chunk
         return [
-            self._record(row, first + i, token, Kind.PROMPT, k, s.row_ms / len(chunk))
+            self._record(row, first + i, token, Kind.PROMPT, k, entry.row_ms / len(chunk))
             for i, (row, token) in enumerate(zip(rows, chunk, strict=False))
         ]
 
-    def _decode(self, branch: Branch, s: _Sequence, tokens: Sequence[int], cancel: Flag, *, score: bool) -> None:
+    def _decode(self, entry: Entry, tokens: Sequence[int], cancel: Flag, *, score: bool) -> None:
         if cancel.is_set():  # the abort callback works on the CPU only
             raise Cancelled("decoding was cancelled")
-        if s.seq is None:
-            s.seq = self._take_seq(besides={branch})
-        self._batch.fill(tokens, s.decoded, s.seq, score=score)
+        seq = entry.seq if entry.seq is not None else self.pool.enter(entry)
+        self._batch.fill(tokens, entry.decoded, seq, score=score)
         C.llama_set_abort_callback(self.context, _abort_when_set, cancel.address)
         while True:
             code = C.llama_decode(self.context, self._batch.native)
             if code == 0:
-                s.decoded += len(tokens)
+                self.pool.grown(entry, len(tokens))
                 return
-            C.llama_memory_seq_rm(self.memory, s.seq, s.decoded, -1)
+            self.cells.cut(seq, entry.decoded)
             if code == 2:
                 raise Cancelled("decoding was cancelled")
             if code != 1:
                 raise InfernoError(f"llama.cpp failed to decode (code {code}): {self.log.reason()}")
-            if not self._evict_oldest(besides={branch}):
+            if not self.pool.give_way(besides=entry):
                 raise ContextFullError(
                     f"the context of {self.n_ctx:,} tokens is full; load the model with a larger n_ctx"
                 )
@@ -394,7 +366,15 @@ class LlamaEngine:
         return lambda: record
 
     def _record(
-        self, row: Floats | None, position: int, token: int, kind: Kind, k: int, ms: float, choice: Choice | None = None
+        self,
+        row: Floats | None,
+        position: int,
+        token: int,
+        kind: Kind,
+        k: int,
+        ms: float,
+        choice: Choice | None = None,
+        left_out: int = 0,
     ) -> StepRecord:
         if row is None:
             return StepRecord(position, token, kind, ms=ms)
@@ -404,10 +384,11 @@ class LlamaEngine:
         if choice:
             probability, kept, u = choice.probability, len(choice.kept), choice.draw
             top_kept = _members(d.top_ids, choice.kept, self.n_vocab)
-        before_sampling = (position, token, kind, d.logprob, d.entropy, d.rank)
-        return StepRecord(*before_sampling, probability, kept, u, ms, d.tail, 0, d.top_ids, d.top_logprobs, top_kept)
+        raw = (position, token, kind, d.logprob, d.entropy, d.rank)
+        sampled = (probability, kept, u)
+        return StepRecord(*raw, *sampled, ms, d.tail, left_out, d.top_ids, d.top_logprobs, top_kept)
 
-    def _finish(self, token: int, text: _Tail) -> Finish | None:
+    def _finish(self, token: int, text: Tail) -> Finish | None:
         if C.llama_vocab_is_eog(self.vocabulary, token):
             return "eog"
         return "stop" if text.stops(self._piece, token) else None
@@ -428,50 +409,3 @@ def _members(ids: Ids, of: Ids, n_vocab: int) -> np.ndarray[Any, np.dtype[np.boo
     mask = np.zeros(n_vocab, np.bool_)
     mask[of] = True
     return mask[ids]
-
-
-class _Tail:
-    """The end of a generated text, as far as a stop string can reach back."""
-
-    def __init__(self, stop: Sequence[str], begun: bytes) -> None:
-        self._stop = [text.encode() for text in stop if text]
-        self._reach = max(map(len, self._stop), default=1) - 1
-        self._bytes = self._end(begun)
-
-    def stops(self, piece: Callable[[int], bytes], token: int) -> bool:
-        """Whether the text holds a stop string once `token` has come, also one across tokens."""
-        if not self._stop:
-            return False
-        text = self._bytes + piece(token)
-        self._bytes = self._end(text)
-        return any(stop in text for stop in self._stop)
-
-    def _end(self, text: bytes) -> bytes:
-        return text[max(0, len(text) - self._reach) :]
-
-
-class _Log:
-    """llama.cpp's log: the only place where it says why a load failed."""
-
-    WARN, ERROR, CONTINUED = 3, 4, 5
-    latest: _Log
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[int, str]] = []
-        self._callback = C.llama_log_callback(self._note)
-        C.llama_log_set(self._callback, ctypes.c_void_p(0))
-        _Log.latest = self  # llama.cpp keeps the pointer, also when the engine is gone
-
-    def _note(self, level: int, text: bytes, _: object) -> None:
-        line = text.decode(errors="replace")
-        if level == self.ERROR:
-            sys.stderr.write(line)  # all that is left of it if the process ends here
-        if level == self.CONTINUED and self.lines:
-            level, begun = self.lines.pop()
-            line = begun + line
-        self.lines = [*self.lines[-199:], (level, line)]
-
-    def reason(self) -> str:
-        """The last things it complained about."""
-        worst = [line.strip() for level, line in self.lines if level >= self.WARN]
-        return "; ".join(worst[-3:]) or "no reason was given"

@@ -1,7 +1,7 @@
 """The child process that hosts the native engine; ends when its pipe does.
 
-One thread reads the pipe, the main one works: it answers calls at once and runs all generations that are
-under way in turn, a token each, so that two sessions of one model share it fairly.
+One thread reads the pipe, the main one works: it answers calls between two tokens and runs all generations
+that are under way in turn, a token each, so that two sessions of one model share it fairly.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ import numpy as np
 from inferno_widget.errors import InfernoError
 from inferno_widget.record import Floats, Ids, StepRecord
 
-from . import Branch, Finish, Options, Request
+from . import Branch, Finish, Holdings, Options, Request
 from .batch import pack
 from .channel import Channel, Flag, SharedMemory
 from .llama import LlamaEngine
 
 FLUSH_SECONDS = 0.01
 FLUSH_RECORDS = 256
+AT_ONCE = {"holdings"}
+"""Calls that the thread that reads the pipe answers: they only look, and would else wait for a long prefill."""
 
 
 @dataclass
@@ -67,7 +69,11 @@ class Worker:
     def _read(self) -> None:
         with contextlib.suppress(EOFError, OSError):
             while True:
-                self._inbox.put(self._channel.receive())
+                message = self._channel.receive()
+                if message[2] in AT_ONCE:
+                    self._answer(*message)
+                else:
+                    self._inbox.put(message)
         os._exit(0)  # whatever the main thread is doing: nobody is left to hear of it
 
     def _answer(self, request: int, slot: int, name: str, arguments: tuple[Any, ...]) -> None:
@@ -143,6 +149,9 @@ class Worker:
 
     def _do_drop(self, _: int, __: Flag, branch: Branch) -> None:
         self._engine.drop(branch)
+
+    def _do_holdings(self, _: int, __: Flag) -> Holdings:
+        return self._engine.holdings()
 
     def _do_logits(self, _: int, flag: Flag, branch: Branch, at: int) -> None:
         self._memory.answer[:] = self._engine.logits(branch, at, cancel=flag)
