@@ -74,6 +74,8 @@ export class Link {
   #asked = Number.NEGATIVE_INFINITY;
   #chosen: { node: number; until: number } | null = null;
   #state: State = "empty";
+  /** What the reader has chosen of the look and the kernel has not said yet. */
+  #liked: Partial<Look> = {};
 
   constructor(model: Model) {
     this.#model = model;
@@ -132,7 +134,20 @@ export class Link {
   }
 
   get look(): Look {
-    return { ...LOOK, ...(this.#model.get("look") as Partial<Look> | undefined) };
+    return { ...LOOK, ...(this.#model.get("look") as Partial<Look> | undefined), ...this.#liked };
+  }
+
+  /** Changes one setting of the look: at once in this page, and for good when the kernel has agreed. */
+  async prefer<K extends keyof Look>(name: K, value: Look[K]): Promise<Failure | null> {
+    this.#liked = { ...this.#liked, [name]: value };
+    if (!this.reachable) {
+      this.#changed(); // for as long as the page stands
+      return null;
+    }
+    const failure = await this.command({ kind: "look", name, value });
+    if (this.#liked[name] === value) delete this.#liked[name];
+    this.#changed();
+    return failure;
   }
 
   get library(): Library {
