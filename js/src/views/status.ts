@@ -1,9 +1,11 @@
 /** One row of facts: which model, what it does, what it takes. */
 
 import { h, setAttribute, setShare, setText, type View } from "../dom.js";
-import { bytes, count, speed, whole } from "../draw/format.js";
+import { count, speed, whole } from "../draw/format.js";
 import type { Link } from "../link.js";
 import type { Status } from "../state.js";
+import { button, openTool } from "./parts/button.js";
+import { resources } from "./resources.js";
 
 const FINISH = {
   length: "at max tokens",
@@ -31,28 +33,56 @@ function words({ state, finish, progress }: Status, recorded: boolean): string {
   }
 }
 
-export function status(link: Link): View {
+/** Which model is used: its name, the choice where there are several, the way to one where there is none. */
+function modelName(link: Link) {
   const name = h("strong", { class: "model-name" });
+  const pick = h("select", { class: "model-pick", "aria-label": "Model in use", title: "Model in use", hidden: true });
+  const find = button("", () => openTool(find, "model"), { class: "small", "data-action": "choose" });
+  let listed = "";
+  pick.addEventListener("change", () => void link.order({ kind: "use", model: Number(pick.value) }));
+
+  return {
+    elements: [name, pick, find],
+    draw(): void {
+      const { models, tasks } = link.library;
+      const { model, state } = link.status;
+      const several = models.length > 1;
+      const ids = JSON.stringify(models.map(({ id, name: called }) => [id, called]));
+      if (several && ids !== listed) {
+        pick.replaceChildren(...models.map(({ id, name: called }) => h("option", { value: id }, called)));
+        listed = ids;
+      }
+      const current = String(models.find((one) => one.current)?.id ?? "");
+      if (several && document.activeElement !== pick) pick.value = current;
+      pick.hidden = !several;
+      pick.disabled = !link.reachable;
+      name.hidden = several;
+      setText(name, model?.name ?? "no model");
+      setAttribute(name, "title", model?.name ?? null);
+      const offers = link.reachable && link.panels.includes("tools");
+      find.hidden = several || model !== null || !offers || state === "loading" || tasks.length > 0;
+      setText(find, find.hidden ? "" : "choose one");
+    },
+  };
+}
+
+export function status(link: Link): View {
+  const name = modelName(link);
   const chip = h("span", { class: "model-chip" });
   const dot = h("span", { class: "dot", "aria-hidden": "true" });
   const state = h("span", { class: "status-state", role: "status", "data-testid": "state" });
   const rate = h("span", { class: "status-speed" });
-  const meter = h(
-    "span",
-    { class: "meter", role: "meter", "aria-label": "Context used", "aria-valuemin": 0 },
-    h("span"),
-  );
-  const used = h("b", { class: "status-context" });
-  const context = h("span", { class: "fact" }, "context ", meter, used);
-  const memory = h("b", { class: "status-memory" });
-  const engine = h("span", { class: "fact", title: "Memory of the engine's process" }, "engine ", memory);
+  const use = resources(link);
+  const warning = h("p", { class: "status-warning", role: "alert", hidden: true });
   const bar = h("div", { class: "progress", role: "progressbar", "aria-label": "Progress" }, h("span"));
   const element = h(
     "header",
     { class: "status", "data-testid": "status" },
-    h("span", { class: "status-model" }, name, chip),
+    h("span", { class: "status-model" }, ...name.elements, chip),
     h("span", { class: "status-now" }, dot, state, rate),
-    h("span", { class: "status-use" }, context, engine),
+    use.element,
+    warning,
+    use.more,
     bar,
   );
 
@@ -60,8 +90,8 @@ export function status(link: Link): View {
     element,
     draw() {
       const now = link.status;
-      const { model, n_ctx, progress } = now;
-      setText(name, model?.name ?? "no model");
+      const { model, progress } = now;
+      name.draw();
       chip.hidden = !model;
       if (model) {
         setText(chip, [model.architecture, count(model.parameters), model.quantisation].filter(Boolean).join(" · "));
@@ -75,13 +105,9 @@ export function status(link: Link): View {
       const rated =
         link.reachable && now.tokens_per_second && ["prefill", "generating", "paused", "ready"].includes(now.state);
       setText(rate, rated ? ` · ${speed(now.tokens_per_second as number)} tok/s` : "");
-      context.hidden = !n_ctx;
-      setShare(meter, n_ctx ? Math.min(1, now.used / n_ctx) : 0);
-      setAttribute(meter, "aria-valuemax", String(n_ctx));
-      setAttribute(meter, "aria-valuenow", String(now.used));
-      setText(used, `${whole(now.used)} / ${whole(n_ctx)}`);
-      engine.hidden = !now.rss;
-      setText(memory, bytes(now.rss));
+      use.draw();
+      warning.hidden = !link.library.memory?.warning;
+      setText(warning, link.library.memory?.warning ?? "");
       bar.hidden = !link.reachable || !(now.state === "loading" || now.state === "prefill");
       bar.classList.toggle("unknown", progress === null);
       setShare(bar, progress ?? 0);

@@ -18,7 +18,7 @@ export interface Part {
   name: string;
   value: number;
   /** For the style sheet: how its stretch is painted. */
-  paint: "strong" | "middle" | "weak" | "held" | "free" | "over";
+  paint: "strong" | "middle" | "weak" | "held" | "free" | "over" | "other";
 }
 
 /** Stretches of one bar, and below it what each stands for. */
