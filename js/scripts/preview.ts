@@ -1,11 +1,13 @@
 /**
  * The widget with a pretended kernel, to look at while it is being made. The address says what to show:
  * ?theme=dark&state=generating&select=12&text=mixed&n=150&panels=stream,logits&kernel=none&error=1
+ * and for the drawers ?tool=model&library=many (or empty, loading, failed)&chat=1&use=1
  */
 import { LIMITS } from "../src/protocol.js";
 import widget from "../src/widget.js";
 import { encode, type Row } from "../test/encode.js";
 import { FakeModel } from "../test/fake.js";
+import { library, outcome } from "./pretend.js";
 
 const STORY =
   " sons; and when they had finished their title, they were so angry that they were so glad, for all the three" +
@@ -105,11 +107,12 @@ const model = new FakeModel({
   prompt: wanted.get("prompt") ?? "Once upon a time there was a king who had three",
   settings: { temperature: 0.75, top_k: 40, top_p: 0.95, min_p: 0.05, seed: 12, max_tokens: 150 },
   selection: Number(wanted.get("select") ?? -1),
+  library: library(wanted.get("library") ?? (empty ? "empty" : "usual")),
   ...(wanted.has("panels") && { panels: wanted.get("panels")?.split(",") }),
   status: {
     state,
     model:
-      state === "loading"
+      state === "loading" || wanted.get("library") === "empty"
         ? null
         : {
             name: "demo",
@@ -132,6 +135,7 @@ const model = new FakeModel({
         }
       : null,
     finish: state === "ready" ? "length" : null,
+    chat: wanted.has("chat"),
     code: empty ? "" : 'session.fork(at=12, token=" daughters")',
   },
 });
@@ -150,7 +154,10 @@ model.onSend = (message) => {
   if (!("id" in message) || wanted.get("kernel") === "none") return;
   const { id } = message;
   setTimeout(() => {
-    if (message.kind === "set" && Number(message.value) < 0)
+    const known = outcome(message, model);
+    if (known?.error) model.reply(id, known.error);
+    else if (known) model.answer(id, known.value, known.buffers);
+    else if (message.kind === "set" && Number(message.value) < 0)
       model.reply(id, { type: "ValueError", message: `${message.name} = ${message.value}: must not be negative` });
     else {
       if (message.kind === "set")
@@ -177,5 +184,7 @@ if (rows.length) {
       if (held % 10 === 0) model.status({ used: held });
     }, 1000 / LIMITS.frames_per_second);
 }
+if (wanted.has("use")) document.querySelector<HTMLElement>("[data-action=pool]")?.click();
+document.querySelector<HTMLElement>(`[data-tool="${wanted.get("tool")}"]`)?.click();
 if (wanted.get("kernel") === "gone") model.emit("comm_live_update");
 Object.assign(globalThis, { model });

@@ -29,7 +29,6 @@ export function resources(link: Link) {
   const more = h("div", { class: "status-more", id, hidden: true });
   const list = keyedList<Use>("What is used up", ({ key }) => key, useRow);
   const none = h("p", { class: "note" }, "No model is loaded.");
-  more.append(list.element, none);
 
   function toggle(): void {
     more.hidden = !more.hidden;
@@ -46,6 +45,7 @@ export function resources(link: Link) {
 
   function drawMore(): void {
     if (more.hidden) return;
+    if (!more.firstChild) more.append(list.element, none);
     const { models, memory: now } = link.library;
     const all = [...models.map(poolOf), ...(now ? [memoryOf(now)] : [])];
     list.draw(all);
