@@ -2,6 +2,9 @@
 import { h, setAttribute, setText, type View } from "../dom.js";
 import type { Link } from "../link.js";
 import type { State } from "../protocol.js";
+import { button, openTool } from "./parts/button.js";
+import { changed, fieldOf, isChanged, type NumberName } from "./parts/sampling.js";
+import { settingInput } from "./parts/setting.js";
 
 type Action = "run" | "pause" | "resume" | "step" | "stop";
 
@@ -21,47 +24,16 @@ const BUTTONS: Record<Action, { glyph: string; text: string; title: string }> = 
   stop: { glyph: "■", text: "", title: "Stop" },
 };
 
-interface Field {
-  label: string;
-  /** llama-cpp-python's default; undefined where there is none to differ from. */
-  usual?: number | null;
-  step: number;
-  help: string;
-}
-
 /** The settings that are always at hand; the others are in the sampler drawer. */
-type Quick = "temperature" | "top_k" | "top_p" | "min_p" | "seed" | "max_tokens";
-
-const FIELDS: Record<Quick, Field> = {
-  temperature: {
-    label: "temperature",
-    usual: 0.8,
-    step: 0.05,
-    help: "0 always takes the most likely token; higher is more adventurous",
-  },
-  top_k: { label: "top-k", usual: 40, step: 1, help: "Keep the k most likely tokens; 0 keeps all" },
-  top_p: {
-    label: "top-p",
-    usual: 0.95,
-    step: 0.01,
-    help: "Keep the most likely tokens that have this much probability together; 1 keeps all",
-  },
-  min_p: {
-    label: "min-p",
-    usual: 0.05,
-    step: 0.01,
-    help: "Drop tokens less likely than this share of the most likely one; 0 drops none",
-  },
-  seed: { label: "seed", usual: null, step: 1, help: "The same seed throws the same dice; empty: chance" },
-  max_tokens: { label: "max tokens", step: 10, help: "How many tokens Run generates" },
-};
+const QUICK: readonly NumberName[] = ["temperature", "top_k", "top_p", "min_p", "seed", "max_tokens"];
 
 export function controls(link: Link): View {
   const prompt = promptBox(link);
   const actions = buttons(link, () => prompt.value());
-  const fields = Object.keys(FIELDS).map((name) => settingField(link, name as Quick));
+  const fields = QUICK.map((name) => settingField(link, name));
+  const more = moreSettings(link);
   const settings = h("div", { class: "settings", role: "group", "aria-label": "Sampler" });
-  settings.append(...fields.map(({ element }) => element));
+  settings.append(...fields.map(({ element }) => element), more.element);
   const row = h("div", { class: "actions" }, prompt.element, actions.element);
   const element = h("div", { class: "controls" }, row, settings);
 
@@ -77,6 +49,7 @@ export function controls(link: Link): View {
       prompt.draw();
       actions.draw();
       for (const field of fields) field.draw();
+      more.draw();
     },
     close: prompt.close,
   };
@@ -173,85 +146,42 @@ function buttons(link: Link, prompt: () => string) {
   };
 }
 
-function settingField(link: Link, name: Quick) {
-  const { label, usual, step, help } = FIELDS[name];
-  const input = h("input", {
-    type: "text",
-    inputmode: "decimal",
-    autocomplete: "off",
-    "data-field": name,
-    "aria-label": label,
-    placeholder: name === "seed" ? "any" : "",
-  });
-  const error = h("span", { class: "field-error", role: "alert" });
+function settingField(link: Link, name: NumberName) {
+  const field = fieldOf(name);
+  const number = settingInput(link, field);
   const element = h(
     "label",
-    { class: "setting", title: help },
-    h("span", { class: "setting-name" }, label),
-    input,
-    error,
+    { class: "setting", title: field.help },
+    h("span", { class: "setting-name" }, field.label),
+    number.input,
+    number.error,
   );
-  let sent: string | null = null; // on its way to the kernel, or refused by it
-
-  const show = (value: unknown): string => (value === null || value === undefined ? "" : String(value));
-  const trait = (): string => show(link.settings[name]);
-  const say = (message: string): void => {
-    setText(error, message);
-    setAttribute(input, "aria-invalid", message ? "true" : null);
-  };
-  const resize = (): void =>
-    input.style.setProperty("--width", `${Math.max(input.value.length || input.placeholder.length, 2) + 0.5}ch`);
-
-  function revert(): void {
-    sent = null;
-    input.value = trait();
-    say("");
-    resize();
-  }
-
-  async function commit(): Promise<void> {
-    const text = input.value.trim();
-    if (text === (sent ?? trait())) return;
-    const value = text === "" && name === "seed" ? null : Number(text);
-    if (value !== null && (text === "" || Number.isNaN(value))) return say(`${label} is a number`);
-    if (Math.abs(value ?? 0) > Number.MAX_SAFE_INTEGER) return say(`${label} is too large to be exact here`);
-    sent = text;
-    const failure = await link.command({ kind: "set", name, value });
-    if (sent !== text) return; // another value was given meanwhile
-    say(failure?.message ?? "");
-    if (!failure) sent = null;
-  }
-
-  function nudge(direction: number): void {
-    const value = Number(input.value || 0) + direction * step;
-    input.value = String(Number(Math.max(0, value).toFixed(4)));
-    resize();
-  }
-
-  input.addEventListener("input", resize);
-  input.addEventListener("blur", () => void commit());
-  input.addEventListener("focus", () => input.select());
-  input.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") void commit();
-    else if (event.key === "Escape") revert();
-    else if (event.key === "ArrowUp") nudge(1);
-    else if (event.key === "ArrowDown") nudge(-1);
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
-  });
-
   return {
     element,
     draw() {
-      input.disabled = !link.reachable;
-      const editing = document.activeElement === input || sent !== null || error.textContent !== "";
-      if (!editing && input.value !== trait()) {
-        input.value = trait();
-        resize();
-      }
-      const value = link.settings[name];
-      element.classList.toggle("changed", usual !== undefined && value !== undefined && value !== usual);
+      number.draw();
+      element.classList.toggle("changed", isChanged(link.settings, name));
+    },
+  };
+}
+
+/** The way to all settings; it tells how many of those that are not at hand differ from their defaults. */
+function moreSettings(link: Link) {
+  const element = button("", () => openTool(element, "sampler"), {
+    class: "quiet more-settings",
+    "data-action": "more",
+  });
+  return {
+    element,
+    draw() {
+      const others = changed(link.settings).filter((name) => !QUICK.includes(name as NumberName));
+      const openable = link.panels.includes("tools") && !link.recorded;
+      element.hidden = !openable && !others.length;
+      element.disabled = !openable;
+      element.classList.toggle("changed", others.length > 0);
+      setText(element, others.length ? `+${others.length} more` : "all settings");
+      const names = others.map((name) => name.replaceAll("_", " ")).join(", ");
+      setAttribute(element, "title", names ? `Also changed: ${names}` : "Every setting of the sampler, with presets");
     },
   };
 }

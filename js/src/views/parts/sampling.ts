@@ -1,0 +1,218 @@
+/** Every setting of the next tokens: names, defaults and help are those of Python's `Sampler` and `Controls`. */
+import type { Settings } from "../../state.js";
+
+/** The settings that are one number. */
+export type NumberName = Exclude<keyof Settings, "logit_bias" | "stop" | "on_full">;
+
+export interface Field {
+  name: NumberName;
+  label: string;
+  usual: number | null;
+  /** One line. */
+  help: string;
+  /** What an arrow key adds. */
+  step: number;
+  unit?: string;
+  /** Where the slider may stand, from left to right. A number that is typed may be any other. */
+  stops: readonly number[];
+  /** What a value means where the number alone does not say it. */
+  means?: (value: number) => string;
+}
+
+const even = (from: number, to: number, step: number): number[] =>
+  Array.from({ length: Math.round((to - from) / step) + 1 }, (_, i) => Number((from + i * step).toFixed(6)));
+
+const off =
+  (at: (value: number) => boolean, word = "off") =>
+  (value: number): string =>
+    at(value) ? word : "";
+
+export const FIELDS: readonly Field[] = [
+  {
+    name: "repeat_penalty",
+    label: "repeat penalty",
+    usual: 1,
+    step: 0.05,
+    help: "Divides the logits of recent tokens: above 1 they come again less often",
+    stops: even(0.8, 2, 0.01),
+    means: off((value) => value === 1),
+  },
+  {
+    name: "frequency_penalty",
+    label: "frequency penalty",
+    usual: 0,
+    step: 0.1,
+    help: "Taken from the logit for each time the token has come",
+    stops: even(-2, 2, 0.05),
+    means: off((value) => value === 0),
+  },
+  {
+    name: "presence_penalty",
+    label: "presence penalty",
+    usual: 0,
+    step: 0.1,
+    help: "Taken from the logit once, if the token has come at all",
+    stops: even(-2, 2, 0.05),
+    means: off((value) => value === 0),
+  },
+  {
+    name: "penalty_last_n",
+    label: "penalised tokens",
+    usual: 64,
+    step: 8,
+    unit: "tokens",
+    help: "How far back the penalties look; 0 is not at all, -1 the whole text",
+    stops: [0, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, -1],
+    means: (value) => (value === 0 ? "off" : value < 0 ? "all" : ""),
+  },
+  {
+    name: "top_n_sigma",
+    label: "top-n-sigma",
+    usual: -1,
+    step: 0.1,
+    unit: "σ",
+    help: "Keep logits within n standard deviations of the largest; 0 or less keeps all",
+    stops: [-1, ...even(0.1, 5, 0.1)],
+    means: off((value) => value <= 0),
+  },
+  {
+    name: "top_k",
+    label: "top-k",
+    usual: 40,
+    step: 1,
+    unit: "tokens",
+    help: "Keep the k most likely tokens; 0 keeps all",
+    stops: [1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, 200, 300, 500, 1000, 0],
+    means: off((value) => value <= 0, "all"),
+  },
+  {
+    name: "typical_p",
+    label: "typical-p",
+    usual: 1,
+    step: 0.01,
+    help: "Keep the tokens whose surprisal is nearest the entropy, up to this probability; 1 keeps all",
+    stops: even(0.05, 1, 0.01),
+    means: off((value) => value >= 1),
+  },
+  {
+    name: "top_p",
+    label: "top-p",
+    usual: 0.95,
+    step: 0.01,
+    help: "Keep the most likely tokens that have this much probability together; 1 keeps all",
+    stops: even(0, 1, 0.01),
+    means: off((value) => value >= 1),
+  },
+  {
+    name: "min_p",
+    label: "min-p",
+    usual: 0.05,
+    step: 0.01,
+    help: "Drop tokens less likely than this share of the most likely one; 0 drops none",
+    stops: [0, 0.001, 0.002, 0.005, ...even(0.01, 0.2, 0.01), ...even(0.25, 1, 0.05)],
+    means: off((value) => value === 0),
+  },
+  {
+    name: "temperature",
+    label: "temperature",
+    usual: 0.8,
+    step: 0.05,
+    help: "0 always takes the most likely token; higher is more adventurous",
+    stops: even(0, 2, 0.05),
+    means: off((value) => value === 0, "greedy"),
+  },
+  {
+    name: "seed",
+    label: "seed",
+    usual: null,
+    step: 1,
+    help: "The same seed throws the same dice; empty: new dice for every run",
+    stops: [],
+  },
+  {
+    name: "max_tokens",
+    label: "max tokens",
+    usual: 128,
+    step: 10,
+    unit: "tokens",
+    help: "How many tokens Run generates at most",
+    stops: [1, 2, 5, 10, 20, 50, 100, 128, 150, 200, 256, 300, 400, 512, 750, 1000, 2000, 5000, 10_000, 20_000, 50_000],
+  },
+  {
+    name: "keep",
+    label: "keep",
+    usual: 0,
+    step: 8,
+    unit: "tokens",
+    help: "Tokens at the beginning that stay when the window slides",
+    stops: [0, 1, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048],
+  },
+];
+
+const BY_NAME = new Map(FIELDS.map((field) => [field.name, field]));
+
+export const fieldOf = (name: NumberName): Field => BY_NAME.get(name) as Field;
+
+/** What every setting is where nobody changed it. */
+export const USUAL: Settings = {
+  ...(Object.fromEntries(FIELDS.map(({ name, usual }) => [name, usual])) as Pick<Settings, NumberName>),
+  logit_bias: {},
+  stop: [],
+  on_full: "stop",
+};
+
+/** Names in Python's order. */
+export const SETTINGS = [
+  "temperature",
+  "top_k",
+  "top_p",
+  "min_p",
+  "typical_p",
+  "top_n_sigma",
+  "repeat_penalty",
+  "frequency_penalty",
+  "presence_penalty",
+  "penalty_last_n",
+  "logit_bias",
+  "seed",
+  "max_tokens",
+  "stop",
+  "on_full",
+  "keep",
+] as const satisfies readonly (keyof Settings)[];
+
+/** Those that are no part of a `Sampler`: they say how a run ends. */
+const OF_A_RUN: readonly (keyof Settings)[] = ["max_tokens", "stop", "on_full", "keep"];
+/** Those that are no part of a preset: the dice belong to a run, and token ids to a model. */
+const APART: readonly (keyof Settings)[] = ["seed", "logit_bias", ...OF_A_RUN];
+
+/** Whether a setting differs from the default; one that the kernel has not named does not. */
+export function isChanged(settings: Partial<Settings>, name: keyof Settings): boolean {
+  const value = settings[name];
+  return value !== undefined && JSON.stringify(value) !== JSON.stringify(USUAL[name]);
+}
+
+/** The settings that differ from the defaults, in Python's order. */
+export const changed = (settings: Partial<Settings>): (keyof Settings)[] =>
+  SETTINGS.filter((name) => isChanged(settings, name));
+
+/** Whether the sampler is what a preset makes of the defaults. */
+export function isPreset(settings: Partial<Settings>, preset: Partial<Settings>): boolean {
+  const wanted = { ...USUAL, ...preset };
+  return SETTINGS.filter((name) => !APART.includes(name)).every(
+    (name) => settings[name] === undefined || settings[name] === wanted[name],
+  );
+}
+
+/** The line of Python that makes this sampler: only what differs from the defaults. */
+export function samplerCode(settings: Partial<Settings>): string {
+  const named = changed(settings).filter((name) => !OF_A_RUN.includes(name));
+  return `Sampler(${named.map((name) => `${name}=${python(settings[name])}`).join(", ")})`;
+}
+
+function python(value: unknown): string {
+  if (value === null) return "None";
+  if (typeof value !== "object") return String(value);
+  const biases = Object.entries(value).map(([id, bias]) => `${id}: ${bias === null ? 'float("-inf")' : bias}`);
+  return `{${biases.join(", ")}}`;
+}
