@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .sampling import Sampler
     from .session import Session
     from .trace import Trace
+    from .verification import Verification, verify
     from .widget import Inferno
 
 __version__ = "0.1.0"
@@ -45,7 +46,9 @@ __all__ = [
     "StepRecord",
     "Trace",
     "TraceFileError",
+    "Verification",
     "read_info",
+    "verify",
 ]
 
 _HOME = {
@@ -64,7 +67,9 @@ _HOME = {
     "StepRecord": "record",
     "Trace": "trace",
     "TraceFileError": "errors",
+    "Verification": "verification",
     "read_info": "gguf",
+    "verify": "verification",
 }
 """Public name -> the module it lives in."""
 
