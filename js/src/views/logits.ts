@@ -1,9 +1,11 @@
 /** The distribution behind one token, as a list one can click: the road not taken. */
 
 import { h, setAttribute, setShare, setText, type View } from "../dom.js";
-import { nats, percent, whole } from "../draw/format.js";
+import { endOf, SCALES, stepOf, tokenValue } from "../draw/colour.js";
+import { percent, whole } from "../draw/format.js";
 import type { Link } from "../link.js";
-import type { Alternative } from "../store.js";
+import { METRICS, type Metric } from "../state.js";
+import type { Alternative, Distribution } from "../store.js";
 import { label } from "../text.js";
 
 interface Row {
@@ -16,6 +18,9 @@ interface Row {
   describe: () => void;
 }
 
+/** Numbers that are shown whatever the text is coloured by. */
+const ALWAYS: readonly Metric[] = ["probability", "entropy", "rank"];
+const SHORT: Partial<Record<Metric, string>> = { probability: "p" };
 /** States in which a fork can be asked for. */
 const FORKABLE = ["generating", "paused", "ready", "error"];
 
@@ -24,20 +29,11 @@ export function logits(link: Link): View {
   const position = h("b");
   const piece = h("code", { class: "fact-piece" });
   const part = h("span", { class: "fact", title: "A character made of several tokens" });
-  const entropy = h("b");
-  const place = h("b");
-  const probability = h("b");
   const kept = h("b");
   const keptFact = fact("kept", kept, "");
   const which = h("div", { class: "facts" }, fact("token", position, "Position in the sequence, from 0"), piece, part);
-  const facts = h(
-    "div",
-    { class: "facts" },
-    fact("entropy", entropy, "How undecided the model was, over its whole vocabulary", " nats"),
-    fact("rank", place, "Place of the token that came among all tokens"),
-    fact("p", probability, "The model's own probability of the token that came"),
-    keptFact,
-  );
+  const measures = METRICS.map((metric) => measure(metric));
+  const facts = h("div", { class: "facts" }, ...measures.map(({ element }) => element), keptFact);
   const latest = h(
     "button",
     {
@@ -95,18 +91,34 @@ export function logits(link: Link): View {
   }
 
   function drawNumbers(node: number): void {
-    const columns = store.columns;
-    const first = columns.rank[node] === 0;
-    for (const one of facts.children) (one as HTMLElement).hidden = first;
-    if (first) return;
-    setText(entropy, nats(columns.entropy[node]));
-    setText(place, whole(columns.rank[node]));
-    setText(probability, percent(Math.exp(columns.logprob[node])));
-    const left = whole(columns.kept[node]);
-    const among = `among them the token that came had ${percent(columns.sampled_prob[node])}`;
-    keptFact.hidden = columns.kept[node] <= 0;
-    setText(kept, left);
-    setAttribute(keptFact, "title", `The sampler left ${left} candidates; ${among}`);
+    const { kept: left, sampled_prob, rank } = store.columns;
+    const first = rank[node] === 0;
+    for (const { draw } of measures) draw(node, first);
+    keptFact.hidden = first || left[node] <= 0;
+    if (keptFact.hidden) return;
+    const among = `among them the token that came had ${percent(sampled_prob[node])}`;
+    setText(kept, whole(left[node]));
+    setAttribute(keptFact, "title", `The sampler left ${whole(left[node])} candidates; ${among}`);
+  }
+
+  /** One number of the token; the one that the text is coloured by has its colour beside it. */
+  function measure(metric: Metric) {
+    const value = h("b");
+    const swatch = h("i", { "aria-hidden": "true" });
+    const { title, help } = SCALES[metric];
+    const element = h("span", { class: "fact", title: help }, swatch, `${SHORT[metric] ?? title} `, value);
+    return {
+      element,
+      draw(node: number, first: boolean): void {
+        const chosen = link.look.metric === metric;
+        element.hidden = first || !(chosen || ALWAYS.includes(metric));
+        if (element.hidden) return;
+        const number = tokenValue(store, node, metric);
+        setText(value, SCALES[metric].format(number));
+        swatch.hidden = !chosen;
+        setAttribute(swatch, "class", `metric-swatch s${stepOf(metric, number, endOf(store, metric))}`);
+      },
+    };
   }
 
   function drawRow(row: Row, alternative: Alternative, scale: number, forkable: boolean, streaming: boolean): void {
@@ -133,7 +145,7 @@ export function logits(link: Link): View {
   }
 
   function drawRows(node: number, streaming: boolean): void {
-    const { alternatives, rest: mass } = store.distribution(node);
+    const { alternatives, rest: mass } = listed(store.distribution(node), link.look.top_k);
     while (rows.length < alternatives.length) {
       const row = makeRow("button");
       rows.push(row);
@@ -185,8 +197,18 @@ function roleOf({ chosen, kept }: Alternative, forkable: boolean): string {
   return kept ? "fork here with this token" : "the sampler left it out; fork here with it";
 }
 
-function fact(name: string, value: HTMLElement, title: string, unit = ""): HTMLElement {
-  return h("span", { class: "fact", title }, `${name} `, value, unit);
+/** As many alternatives as a person wants to see, and the token that came; the others are part of the rest. */
+function listed({ alternatives, rest }: Distribution, most: number): Distribution {
+  const isListed = ({ rank, chosen }: Alternative): boolean => rank <= most || chosen;
+  const others = alternatives.filter((alternative) => !isListed(alternative));
+  return {
+    alternatives: alternatives.filter(isListed),
+    rest: others.reduce((sum, { probability }) => sum + probability, rest),
+  };
+}
+
+function fact(name: string, value: HTMLElement, title: string): HTMLElement {
+  return h("span", { class: "fact", title }, `${name} `, value);
 }
 
 function makeRow(tag: "button" | "div"): Row {
