@@ -16,11 +16,12 @@ from .engine import Options, Processor
 from .engine.client import EngineClient, Stop
 from .errors import Cancelled, hint_unknown_keywords
 from .gguf import ModelInfo, read_info
-from .session import Session
+from .session import OnFull, Session
 from .shown import Shown
 
 if TYPE_CHECKING:
     from .sampling import Sampler
+    from .trace import Trace
 
 DEFAULT_N_CTX = 4096
 KV_TYPES = ("f32", "f16", "bf16", "q8_0")
@@ -143,14 +144,16 @@ class Model(Shown):
     @hint_unknown_keywords
     def session(
         self,
-        prompt: str | Sequence[int] = "",
+        prompt: str | Sequence[int] | Trace = "",
         sampler: Sampler | None = None,
         *,
         k: int = 20,
         logits_processor: Processor | None = None,
+        on_full: OnFull = "stop",
+        keep: int = 0,
     ) -> Session:
-        """A new text; see `Session`."""
-        return Session(self, prompt, sampler, k=k, logits_processor=logits_processor)
+        """A new text, or one that goes on from a `Trace`; see `Session`."""
+        return Session(self, prompt, sampler, k=k, logits_processor=logits_processor, on_full=on_full, keep=keep)
 
     def tokenize(self, text: str, *, special: bool = True) -> list[int]:
         """Token ids of `text`: as a prompt (BOS added, special tokens read), or as it stands."""

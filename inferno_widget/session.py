@@ -9,16 +9,17 @@ import platform
 import textwrap
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from threading import Condition, Thread
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
 
 from . import __version__
+from .branches import Branches
 from .engine import Branch, Finish, Processor, Request
 from .engine.client import Stop
 from .errors import Cancelled, ContextFullError, InfernoError, hint_unknown_keywords
@@ -27,15 +28,16 @@ from .sampling import Sampler
 from .shown import Shown
 from .stats import describe
 from .trace import Trace
+from .window import Window
 
 if TYPE_CHECKING:
     from .model import Model
     from .plot import Plot
 
 State = Literal["ready", "prefill", "generating", "paused", "error", "closed"]
+OnFull = Literal["stop", "slide", "error"]
 
-HELD_BRANCHES = 16
-"""Branches of one session that keep their KV cache."""
+ON_FULL: tuple[OnFull, ...] = get_args(OnFull)
 HEAR_SECONDS = 0.1
 """How long a wait lasts at most before Ctrl-C is heard, where a lock cannot be interrupted (Windows)."""
 
@@ -69,14 +71,26 @@ class Session(Shown):
     Parameters
     ----------
     model : a loaded `Model`
-    prompt : text, or token ids
-    sampler : how tokens are chosen; a seed is taken here if it has none, and recorded
-    k : alternatives to record for each token
+    prompt : text, or token ids; or a `Trace` that this model made, to go on with a copy of it
+    sampler : how tokens are chosen; a seed is taken here if it has none, and recorded. A trace's last one when None
+    k : alternatives to record for each token; a trace has its own
     logits_processor : ``fn(ids, logits) -> logits``, one more stage before the sampler's; int32 [n] and
         float32 [n_vocab]
+    on_full : what to do when the context is full: "stop" ends the run with ``finish == "context"``, "error" raises
+        `ContextFullError`, "slide" leaves out the older half of what comes after the first `keep` tokens and goes on
+    keep : tokens at the beginning that a slide keeps, at most n_ctx - 2. Many models write badly without their very
+        first token; ``keep=1`` keeps that
+
+    Notes
+    -----
+    After a slide the model has read what is left as if nothing else had been there: it is a new branch with a cache
+    of its own, made by a prefill. The trace goes on counting the whole text, and the dice with it; `left_out` of each
+    record says how much the model did not see. Penalties and a logits processor look at what the model sees. A prompt
+    is read whole: one that is longer than the context raises `ContextFullError` in any case.
 
     Attributes
     ----------
+    sampler, logits_processor, on_full, keep : as above; they may be changed between two runs
     prompt, prompt_ids : what it began with, as text (without control tokens) and as ids
     name : for lists of sessions; the beginning of the prompt until it is set
     started : when it was made, in seconds since 1970
@@ -90,26 +104,34 @@ class Session(Shown):
     def __init__(
         self,
         model: Model,
-        prompt: str | Sequence[int] = "",
+        prompt: str | Sequence[int] | Trace = "",
         sampler: Sampler | None = None,
         *,
         k: int = 20,
         logits_processor: Processor | None = None,
+        on_full: OnFull = "stop",
+        keep: int = 0,
     ) -> None:
         if not 1 <= k <= 32:  # the wire's bit mask
             raise ValueError(f"k must be between 1 and 32, not {k!r}")
         self.model = model
+        if isinstance(prompt, Trace):
+            self.trace, sampler = _continued(prompt, model), sampler or _last_sampler(prompt)
+            prompt = _prompt_of(self.trace)
+        else:
+            self.trace = Trace(k, model=model.card, control=model.control)
         self.prompt_ids = model.tokenize(prompt) if isinstance(prompt, str) else _checked(prompt, model.info.n_vocab)
         if not self.prompt_ids:
             raise ValueError("the prompt is empty, and this model has no token to begin with: give it some text")
         self.prompt = prompt if isinstance(prompt, str) else _text(model, self.prompt_ids)
-        self._unscored = list(self.prompt_ids)
+        self._unscored = [] if self.trace.length else list(self.prompt_ids)
         self.sampler = (sampler or Sampler()).seeded()
-        self.k = k
+        self.k = self.trace.k
         self.logits_processor = logits_processor
+        self.on_full = on_full
+        self.keep = keep
         self.name = textwrap.shorten(self.prompt, 40, placeholder="…") or "no prompt"
         self.started = time.time()
-        self.trace = Trace(k, model=model.card, control=model.control)
         self.state: State = "ready"
         self.finish: Finish | None = None
         self.error: BaseException | None = None
@@ -118,8 +140,7 @@ class Session(Shown):
         self._listeners: list[Callable[[], None]] = []
         self._run: _Run | None = None
         self._paused: _Run | None = None
-        self._held: dict[Branch, int] = {}  # engine branches and the node each ends with, oldest first
-        self._generation = -1
+        self._branches = Branches(model.engine, self.trace)
 
     def __repr__(self) -> str:
         return f"<Session {self.model.info.name!r}, {self.trace.length} tokens, {self.state}>"
@@ -134,6 +155,34 @@ class Session(Shown):
     def text(self) -> str:
         """Prompt and what followed, as far as characters are whole."""
         return self.trace.text
+
+    @property
+    def on_full(self) -> OnFull:
+        """What to do when the context is full: "stop", "slide" or "error"."""
+        return self._on_full
+
+    @on_full.setter
+    def on_full(self, value: OnFull) -> None:
+        if value not in ON_FULL:
+            raise ValueError(f"on_full must be one of {', '.join(ON_FULL)}, not {value!r}")
+        self._on_full = value
+
+    @property
+    def keep(self) -> int:
+        """Tokens at the beginning that a slide keeps."""
+        return self._keep
+
+    @keep.setter
+    def keep(self, value: int) -> None:
+        most = self.model.n_ctx - 2  # a slide needs two others: one to leave out and one to go on from
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value <= most:
+            raise ValueError(f"keep must be a whole number between 0 and n_ctx - 2, which is {most:,}, not {value!r}")
+        self._keep = int(value)
+
+    @property
+    def held_tokens(self) -> int:
+        """Tokens that this session has in the KV cache now; what its branches share counts once."""
+        return self._branches.cells()
 
     @property
     def plot(self) -> Plot:
@@ -245,7 +294,7 @@ class Session(Shown):
         self._join(self._run)
         if self.state != "closed":
             self._set("closed", self.finish)
-            self._release()
+            self._branches.release()
 
     # --- the road not taken ---------------------------------------------------------------------------
 
@@ -266,15 +315,15 @@ class Session(Shown):
         path = self.trace.path().tolist()
         if not 1 <= at <= len(path):
             raise IndexError(f"at must be between 1 and {len(path)}, not {at}: nothing predicts the first token")
-        if at + len(ids) > self.model.n_ctx:
+        window = self.trace.window(path[min(at, len(path) - 1)])
+        if self.on_full != "slide" and window.size(at) + len(ids) > self.model.n_ctx:
             raise self._full()
-        stored = self._alternative(path[at], ids[0]) if at < len(path) else None
         self.trace.goto(path[at - 1])
         try:
-            for record in [stored] if stored else []:
-                self._add(record)
-            for token_id in ids[1:] if stored else ids:
-                self._add(self._forced(token_id))
+            if at < len(path):
+                self._force(ids.pop(0), window, instead_of=path[at])
+            for token_id in ids:
+                self._force(token_id, self._window() or window)
         except BaseException:
             self.trace.goto(path[-1])
             raise
@@ -300,6 +349,17 @@ class Session(Shown):
             return ids
         return _checked([token], self.model.info.n_vocab)
 
+    def _force(self, token: int, window: Window, instead_of: int = -1) -> None:
+        """Put `token` at the end of the path, as what `window` shows of it predicts it.
+
+        That is known already if the token is among the stored alternatives to the node `instead_of`.
+        """
+        record = self._alternative(instead_of, token) if instead_of >= 0 else None
+        record = record or self._forced(token, window)
+        if window.left_out:
+            self._note_settings(window)
+        self._add(record)
+
     def _alternative(self, node: int, token: int) -> StepRecord | None:
         """The record that `token` would have had instead of `node`, if it is among the stored alternatives."""
         record = self.trace.record(node)
@@ -309,14 +369,14 @@ class Session(Shown):
         at = int(found[0])
         return _as_forced(record, token, float(record.top_logprobs[at]), at + 1)
 
-    def _forced(self, token: int) -> StepRecord:
+    def _forced(self, token: int, window: Window) -> StepRecord:
         """The record of `token` at the end of the current path, from the whole row."""
         position = self.trace.length
-        branch = self._branch(Stop())
-        d = describe(self.model.engine.logits(branch, position), token, self.k)
-        kept = np.zeros(len(d.top_ids), np.bool_)
+        branch = self._branch(window, Stop())
+        d = describe(self.model.engine.logits(branch, window.size(position)), token, self.k)
         record = StepRecord(position, token, Kind.FORCED, d.logprob, d.entropy, d.rank, tail=d.tail)
-        return record._replace(top_ids=d.top_ids, top_logprobs=d.top_logprobs, top_kept=kept)
+        kept = np.zeros(len(d.top_ids), np.bool_)
+        return record._replace(left_out=window.left_out, top_ids=d.top_ids, top_logprobs=d.top_logprobs, top_kept=kept)
 
     # --- the worker thread ----------------------------------------------------------------------------
 
@@ -346,7 +406,7 @@ class Session(Shown):
             finish = "cancelled"
         except BaseException as problem:  # noqa: BLE001  raised again where the session is waited for
             error = problem
-            self._release()  # the engine may have gone further than the trace
+            self._branches.release()  # the engine may have gone further than the trace
         with self._changed:
             self._run = None
             if error:
@@ -358,28 +418,68 @@ class Session(Shown):
                 self._set("ready", finish)
 
     def _advance(self, run: _Run) -> Finish:
-        self._note_settings()
-        branch = self._branch(run.cancel)
         if self._unscored:
-            scoring = self.model.engine.prefill(
-                branch, self._unscored, k=self.k, cancel=run.cancel, progress=self._report
-            )
-            finish = self._record(branch, scoring)
-            self._unscored = self.prompt_ids[self.trace.length :]
+            finish = self._read_prompt(run)
             if finish == "cancelled" or not run.left:
                 return finish
             self._set("generating", None)
+        while True:
+            window = self._window()
+            if not window:
+                return "context"
+            finish = self._generate(run, window)
+            if finish != "context":
+                return finish
+
+    def _read_prompt(self, run: _Run) -> Finish:
+        """Score the prompt, or what is left of it."""
+        window, engine = Window(), self.model.engine
+        branch = self._branch(window, run.cancel)
+        if len(self.prompt_ids) > engine.n_ctx:
+            raise ContextFullError(
+                f"the prompt's {len(self.prompt_ids):,} tokens do not fit into a context of {engine.n_ctx:,}, and a "
+                'prompt is read whole, also with on_full="slide"; shorten it or load the model with a larger n_ctx'
+            )
+        self._note_settings(window)
+        scoring = engine.prefill(branch, self._unscored, k=self.k, cancel=run.cancel, progress=self._report)
+        try:
+            return self._record(branch, window, scoring)
+        finally:
+            self._unscored = self.prompt_ids[self.trace.length :]
+
+    def _window(self) -> Window | None:
+        """What the model may see of the path and predict a token behind it; None where `on_full` says to stop."""
+        now, length, n_ctx = self.trace.window(), self.trace.length, self.model.engine.n_ctx
+        if now.size(length) < n_ctx:
+            return now
+        if self.on_full == "error":
+            raise self._full()
+        return Window.slid(length, self.keep, n_ctx) if self.on_full == "slide" else None
+
+    def _branch(self, window: Window, cancel: Stop) -> Branch:
+        """An engine branch that holds what `window` shows of the path."""
+        branch = self._branches.at_head(window, cancel=cancel, progress=self._report)
+        if window != self.trace.window():
+            self._branches.forget(self.trace.window())  # it fills the pool, which others share
+        return branch
+
+    def _generate(self, run: _Run, window: Window) -> Finish:
+        """Generate as far as there is room in `window`."""
+        branch = self._branch(window, run.cancel)
+        self._note_settings(window)
         begun = b"".join(self.trace.pieces[int(token)] for token in self.trace.column("token_id")[run.first :])
         steps = self.model.engine.generate(
             branch,
-            Request(self.sampler, run.left, self.k, run.stop, begun),
+            Request(self.sampler, run.left, self.k, run.stop, begun, window.left_out),
             cancel=run.cancel,
             progress=self._report,
             processor=self.logits_processor,
         )
-        return self._record(branch, steps, run)
+        return self._record(branch, window, steps, run)
 
-    def _record(self, branch: Branch, steps: Generator[StepRecord, None, Finish], run: _Run | None = None) -> Finish:
+    def _record(
+        self, branch: Branch, window: Window, steps: Generator[StepRecord, None, Finish], run: _Run | None = None
+    ) -> Finish:
         with closing(steps):
             while True:
                 try:
@@ -387,7 +487,7 @@ class Session(Shown):
                 except StopIteration as end:
                     finish: Finish = end.value
                     return finish
-                self._held[branch] = self._add(record)
+                self._branches.grown(branch, self._add(record), window)
                 if run:
                     run.left -= 1
 
@@ -399,53 +499,10 @@ class Session(Shown):
             self._notify()
         return node
 
-    def _branch(self, cancel: Stop) -> Branch:
-        """An engine branch that holds the current path, sharing the cache of the nearest one there is."""
-        engine = self.model.engine
-        engine.start(cancel=cancel, progress=self._report)
-        if engine.generation != self._generation:  # a new process: its cache is empty
-            self._held.clear()
-            self._generation = engine.generation
-        path = self.trace.path().tolist()
-        parent, keep = self._nearest(path)
-        tip = path[keep - 1] if keep else -1
-        ends_there = parent is not None and self._held[parent] == tip
-        branch = parent if parent is not None and ends_there else engine.branch(parent, keep)
-        self._held.pop(branch, None)
-        self._held[branch] = tip  # the last is the latest
-        if keep < len(path):
-            engine.append(branch, self.trace.column("token_id")[keep:].tolist())
-            self._held[branch] = path[-1]
-        while len(self._held) > HELD_BRANCHES:
-            oldest = next(iter(self._held))
-            del self._held[oldest]
-            engine.drop(oldest)
-        return branch
-
-    def _nearest(self, path: list[int]) -> tuple[Branch | None, int]:
-        """The held branch that shares most of `path`, and how many tokens that is."""
-        parents = self.trace.column("parent", tree=True)
-        length = {node: position + 1 for position, node in enumerate(path)}
-        best, most = None, 0
-        for branch, node in reversed(self._held.items()):
-            while node >= 0 and node not in length:
-                node = int(parents[node])
-            if length.get(node, 0) > most:
-                best, most = branch, length[node]
-        return best, most
-
-    def _release(self) -> None:
-        """Let go of the KV cache."""
-        engine = self.model.engine
-        if engine.pid is not None and engine.generation == self._generation:
-            with suppress(InfernoError):  # the process ended just now, and the cache with it
-                for branch in self._held:
-                    engine.drop(branch)
-        self._held.clear()
-
-    def _note_settings(self) -> None:
+    def _note_settings(self, window: Window) -> None:
         """Begin a row of `trace.runs`, unless the latest has the same settings: a thousand steps are one run."""
-        card, runs = self._card(), self.trace.runs
+        keep = window.keep if window.left_out else self.keep
+        card, runs = {**self._card(), "on_full": self.on_full, "keep": keep}, self.trace.runs
         if not runs or runs[-1] | {"started": card["started"]} != card:
             runs.append(card)
 
@@ -535,7 +592,8 @@ class Session(Shown):
 
     def _full(self) -> ContextFullError:
         return ContextFullError(
-            f"the context of {self.model.engine.n_ctx:,} tokens is full; load the model with a larger n_ctx"
+            f"the context of {self.model.engine.n_ctx:,} tokens is full; load the model with a larger n_ctx, or go on "
+            'with on_full="slide"'
         )
 
 
@@ -550,11 +608,39 @@ def _versions() -> dict[str, str]:
     }
 
 
+def _continued(trace: Trace, model: Model) -> Trace:
+    """A copy of `trace` for `model` to go on with."""
+    made_by = trace.model.get("fingerprint")
+    if made_by != model.card["fingerprint"]:
+        raise InfernoError(
+            f"the trace was made by {trace.model.get('name', 'a model')} ({trace.model.get('file', 'no file')}), and "
+            f"{model.card['file']} holds another model: go on with the one that made it"
+        )
+    return trace.copy()
+
+
+def _last_sampler(trace: Trace) -> Sampler | None:
+    settings = trace.runs[-1].get("sampler") if trace.runs else None
+    return Sampler.from_dict(settings) if settings else None
+
+
+def _prompt_of(trace: Trace) -> list[int]:
+    """Token ids of the prompt, as far as it was scored."""
+    nodes = np.flatnonzero(trace.column("kind", tree=True) == Kind.PROMPT)
+    if not len(nodes):
+        raise InfernoError("the trace is empty: there is nothing to go on with")
+    last = nodes[trace.column("position", tree=True)[nodes].argmax()]
+    ids: list[int] = trace.column("token_id", tree=True)[trace.path(int(last))].tolist()
+    return ids
+
+
 def _as_forced(record: StepRecord, token: int, logprob: float, rank: int) -> StepRecord:
     """What `record` would say had `token` been put in its place."""
     forced = StepRecord(record.position, token, Kind.FORCED, logprob, record.entropy, rank, tail=record.tail)
     kept = np.zeros(len(record.top_ids), np.bool_)
-    return forced._replace(top_ids=record.top_ids, top_logprobs=record.top_logprobs, top_kept=kept)
+    return forced._replace(
+        left_out=record.left_out, top_ids=record.top_ids, top_logprobs=record.top_logprobs, top_kept=kept
+    )
 
 
 def _text(model: Model, ids: Sequence[int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import copy
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from .record import Kind, StepRecord, from_row, record_dtype, write_row
 from .shown import Shown
+from .window import Window
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +53,7 @@ class Trace(Shown):
     Attributes
     ----------
     head : node at the end of the current path; -1 while there is none
-    runs : one dict a run: sampler settings, versions, start time
+    runs : one dict a run: sampler settings, versions, start time, tokens that a slide keeps
     pieces : token id -> its bytes, for every id that occurs here
     """
 
@@ -85,7 +87,7 @@ class Trace(Shown):
         """
         trace = cls(rows.dtype["top_ids"].shape[0], model=model, control=control)
         trace.runs, trace.pieces, trace._rows, trace._n = runs, pieces, rows, len(rows)
-        _check_rows(rows, pieces, len(runs))
+        _check_rows(rows, pieces, runs)
         trace.goto(path[-1] if path else -1)
         if path != trace._path:
             raise ValueError("the path is none in the tree")
@@ -101,6 +103,15 @@ class Trace(Shown):
     def __iter__(self) -> Iterator[StepRecord]:
         """The records of the current path."""
         return (self.record(node) for node in self.path())
+
+    def copy(self) -> Trace:
+        """A trace of its own that holds the same."""
+        other = Trace(self.k, model=self.model, control=self.control)
+        other._path = self._path.copy()  # first: the rows hold the path
+        other._rows = self.nodes.copy()
+        other._n = len(other._rows)
+        other.runs, other.pieces = copy.deepcopy(self.runs), self.pieces.copy()
+        return other
 
     # --- growing --------------------------------------------------------------------------------------
 
@@ -155,6 +166,18 @@ class Trace(Shown):
             found.append(node)
             node = int(parents[node])
         return np.array(found[::-1], np.int32)
+
+    def window(self, node: int | None = None) -> Window:
+        """What the model saw of the path before `node` (the head when None) when it predicted it.
+
+        ``trace.window(node).of(trace.path(node)[:-1])`` are the nodes that it saw.
+        """
+        node = self.head if node is None else node
+        row = self.nodes[node] if node >= 0 else None
+        if row is None or not row["left_out"]:
+            return Window()
+        run = self.runs[row["run"]] if row["run"] >= 0 else {}
+        return Window(run.get("keep", 0), int(row["left_out"]))
 
     def record(self, node: int) -> StepRecord:
         """The record of one node."""
@@ -285,16 +308,20 @@ def node_dtype(k: int) -> np.dtype[np.void]:
     return np.dtype([*record_dtype(k).descr, ("parent", np.int32), ("run", np.int32)])
 
 
-def _check_rows(rows: NDArray[np.void], pieces: Mapping[int, bytes], n_runs: int) -> None:
+def _check_rows(rows: NDArray[np.void], pieces: Mapping[int, bytes], runs: list[dict[str, Any]]) -> None:
     """Raise ValueError unless `rows` are a tree of records whose tokens and runs are known."""
     parent, nodes = rows["parent"], np.arange(len(rows))
     if np.any((parent >= nodes) | (parent < -1)):
         raise ValueError("a node stands before its parent")
     if np.any(rows["position"] != np.where(parent < 0, 0, rows["position"][parent] + 1)):
         raise ValueError("a position does not follow its parent's")
-    if np.any(rows["kind"] >= len(Kind)) or np.any((rows["run"] < -1) | (rows["run"] >= n_runs)):
+    if np.any(rows["kind"] >= len(Kind)) or np.any((rows["run"] < -1) | (rows["run"] >= len(runs))):
         raise ValueError("a node is of an unknown kind or run")
-    if np.any((rows["left_out"] < 0) | (rows["left_out"] > rows["position"])):
+    keep = np.array([*(run.get("keep", 0) for run in runs), 0])  # the last is that of no run, -1
+    if keep.dtype.kind != "i" or np.any(keep < 0):
+        raise ValueError("a run keeps no whole number of tokens")
+    seen = rows["position"] - rows["left_out"]
+    if np.any(rows["left_out"] < 0) or np.any((rows["left_out"] > 0) & (seen <= keep[rows["run"]])):
         raise ValueError("a node leaves out more than there is before it")
     tokens = {*rows["token_id"].tolist(), *rows["top_ids"].ravel().tolist()} - {-1}
     if np.any(rows["token_id"] < 0) or tokens - pieces.keys():

@@ -796,7 +796,7 @@ def test_each_run_is_recorded_with_its_settings(model: Model) -> None:
     runs = session.trace.runs
     assert [run["sampler"]["temperature"] for run in runs] == [1.0, 0.5]
     assert session.trace.column("run").tolist() == [*[0] * (len(session.prompt_ids) + 2), 1, 1]
-    assert set(runs[0]) == {"sampler", "started", "versions", *vars(model.options)}
+    assert set(runs[0]) == {"sampler", "started", "versions", "on_full", "keep", *vars(model.options)}
     assert abs(runs[0]["started"] - time.time()) < 100
     assert session.trace.model["fingerprint"] == model.card["fingerprint"]
 

@@ -1,0 +1,101 @@
+"""The engine's branches of one session: which part of which path each holds."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from .engine import Branch, Progress
+from .errors import InfernoError
+
+if TYPE_CHECKING:
+    from .engine.client import EngineClient, Stop
+    from .trace import Trace
+    from .window import Window
+
+HELD_BRANCHES = 16
+"""Branches of one session that keep their KV cache."""
+
+
+class Branches:
+    """Branches of an engine that hold paths of a trace, as seen through windows.
+
+    Parameters
+    ----------
+    engine : where they are; its process may be replaced by another
+    trace : whose paths they hold
+    """
+
+    def __init__(self, engine: EngineClient, trace: Trace) -> None:
+        self._engine, self._trace = engine, trace
+        self._held: dict[Branch, tuple[int, Window]] = {}  # each ends with a node; the latest used comes last
+        self._generation = -1
+
+    def at_head(self, window: Window, *, cancel: Stop, progress: Progress) -> Branch:
+        """A branch that holds what `window` shows of the current path, with the cache of the nearest one there is."""
+        self._engine.start(cancel=cancel, progress=progress)
+        if self._engine.generation != self._generation:  # a new process: its cache is empty
+            self._held.clear()
+            self._generation = self._engine.generation
+        parent, shared, whole = self._nearest(window)
+        branch = parent if parent is not None and whole else self._engine.branch(parent, shared)
+        self._held.pop(branch, None)  # if what follows fails, nobody knows what it holds
+        tokens = window.of(self._trace.column("token_id"))[shared:].tolist()
+        try:
+            if tokens:
+                self._engine.append(branch, tokens)
+        except InfernoError:
+            self._drop(branch)
+            raise
+        self.grown(branch, self._trace.head, window)
+        while len(self._held) > HELD_BRANCHES:
+            self._drop(next(iter(self._held)))
+        return branch
+
+    def grown(self, branch: Branch, node: int, window: Window) -> None:
+        """Take note that a branch ends with `node` now."""
+        self._held[branch] = (node, window)
+
+    def forget(self, window: Window) -> None:
+        """Drop what holds the current path as `window` shows it."""
+        at = (self._trace.head, window)
+        for branch in [branch for branch, held in self._held.items() if held == at]:
+            self._drop(branch)
+
+    def release(self) -> None:
+        """Drop all."""
+        for branch in list(self._held):
+            self._drop(branch)
+
+    def cells(self) -> int:
+        """Cells of the KV cache that these branches hold; what they share counts once. 0 without a process."""
+        if not self._held or not self._alive:
+            return 0
+        with suppress(InfernoError):
+            return self._engine.holdings().cells(tuple(self._held))
+        return 0
+
+    @property
+    def _alive(self) -> bool:
+        """Whether the process that made these branches is still there."""
+        return self._engine.pid is not None and self._engine.generation == self._generation
+
+    def _drop(self, branch: Branch) -> None:
+        self._held.pop(branch, None)
+        if self._alive:
+            with suppress(InfernoError):  # the process ended just now, and the cache with it
+                self._engine.drop(branch)
+
+    def _nearest(self, window: Window) -> tuple[Branch | None, int, bool]:
+        """The branch that shares most of the path, how many of its tokens that is, and whether it is all of them."""
+        path = self._trace.path()
+        parents, positions = (self._trace.column(name, tree=True) for name in ("parent", "position"))
+        best, most, whole = None, 0, False
+        for branch, (end, shown) in reversed(self._held.items()):
+            node = end
+            while node >= 0 and not (positions[node] < len(path) and path[positions[node]] == node):
+                node = int(parents[node])
+            shared = window.shared(shown, int(positions[node]) + 1) if node >= 0 else 0
+            if shared > most:
+                best, most, whole = branch, shared, shared == shown.size(int(positions[end]) + 1)
+        return best, most, whole
