@@ -260,7 +260,7 @@ def _verdict(
     return (
         f"Not the same: at position {at:,} ({token}) the trace has a logprob of {rows['logprob'][at]:.4g} and the "
         f"model {again[at]:.4g}, a difference of {difference[at]:.3g} nats where {allowed:g} are allowed. "
-        f"So do {len(beyond):,} of {compared:,} predictions; {largest}."
+        f"Beyond that: {len(beyond):,} of {compared:,} predictions; {largest}."
     )
 
 

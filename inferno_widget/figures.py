@@ -1,0 +1,303 @@
+"""Figures of a trace, drawn by plotly: each one function from a trace to a ``go.Figure``.
+
+They show the current path. Their ground is transparent and their ink a grey that is read on light and dark pages; with
+``theme="light"`` or ``"dark"`` they bring a page of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .export.colour import INK, PAGE, PALETTES, THEMES, Palette, Rgb, Theme, colour_at, contrast, css
+from .export.distribution import listed
+from .export.format import nats, percent, whole
+from .export.metric import values
+from .export.text import label
+from .record import Kind
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from .trace import Trace
+
+NEUTRAL: Rgb = (121, 121, 127)
+"""Ink for a page of unknown colour: a contrast of 4.3 on white and on the widget's dark page, the best there is."""
+MANY = 5_000
+"""Points from which on the browser's graphics card draws them."""
+_SEEN = 3.0
+"""Least contrast of points, lines and bars with their page, after WCAG 2."""
+_SYMBOLS = {Kind.PROMPT: "circle-open", Kind.GENERATED: "circle", Kind.FORCED: "diamond"}
+
+
+def surprisal(
+    trace: Trace,
+    *,
+    window: int = 16,
+    title: str = "Surprisal",
+    palette: Palette = "inferno",
+    theme: Theme | None = None,
+) -> go.Figure:
+    """Surprisal of every token over its position, and the mean of the latest `window` tokens.
+
+    Parameters
+    ----------
+    window : tokens in the running mean; fewer at the beginning
+    title : of the figure
+    palette : "inferno", "viridis", "cividis" or "contrast"
+    theme : "light" or "dark" for a page of its own; None for a transparent one
+    """
+    if isinstance(window, bool) or not isinstance(window, int) or window < 1:
+        raise ValueError(f"window must be a whole number of at least 1, not {window!r}")
+    figure = _figure(title, "position", "surprisal (nats)", palette, theme)
+    rows = _predicted(trace)
+    numbers = values(rows, "surprisal")
+    _add_tokens(figure, trace, rows, numbers, _colours(palette, theme))
+    _adder(figure, rows)(
+        x=rows["position"],
+        y=running_mean(numbers, window),
+        mode="lines",
+        name=f"mean of {window}",
+        line={"color": _colours(palette, theme).hot, "width": 2},
+        hovertemplate="mean of the latest " + str(window) + ": %{y:.2f} nats<extra></extra>",
+    )
+    return figure
+
+
+def entropy(
+    trace: Trace, *, title: str = "Entropy", palette: Palette = "inferno", theme: Theme | None = None
+) -> go.Figure:
+    """How undecided the model was before every token; the parameters are those of `surprisal`."""
+    figure = _figure(title, "position", "entropy (nats)", palette, theme)
+    rows = _predicted(trace)
+    _add_tokens(figure, trace, rows, values(rows, "entropy"), _colours(palette, theme), line=True)
+    return figure
+
+
+def entropy_histogram(
+    trace: Trace, *, bins: int = 30, title: str = "Entropy", palette: Palette = "inferno", theme: Theme | None = None
+) -> go.Figure:
+    """How many tokens the model was how undecided before, in `bins` equal bins from 0 to the most.
+
+    The other parameters are those of `surprisal`.
+    """
+    if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
+        raise ValueError(f"bins must be a whole number of at least 1, not {bins!r}")
+    figure = _figure(title, "entropy (nats)", "tokens", palette, theme)
+    numbers = values(_predicted(trace), "entropy")
+    counts, edges = np.histogram(numbers, bins, (0, max(float(numbers.max(initial=0)), 1e-6)))
+    figure.add_bar(
+        x=(edges[:-1] + edges[1:]) / 2,
+        y=counts,
+        width=np.diff(edges),
+        name="tokens",
+        marker={"color": _colours(palette, theme).middle, "line": {"width": 0}},
+        customdata=np.stack([edges[:-1], edges[1:]], axis=1),
+        hovertemplate="%{customdata[0]:.2f} to %{customdata[1]:.2f} nats: %{y} tokens<extra></extra>",
+    )
+    if len(numbers):
+        mean = float(numbers.mean())
+        figure.add_vline(
+            mean, line={"color": _colours(palette, theme).hot, "dash": "dash"}, annotation_text=f"mean {nats(mean)}"
+        )
+    return figure
+
+
+def distribution(
+    trace: Trace,
+    at: int | None = None,
+    *,
+    title: str | None = None,
+    palette: Palette = "inferno",
+    theme: Theme | None = None,
+) -> go.Figure:
+    """What might have come at a position of the current path, as bars; the last position when None.
+
+    The token that came is marked, what the sampler had left out is hollow, and all other tokens are one bar.
+    The other parameters are those of `surprisal`.
+    """
+    n = trace.length
+    at = n - 1 if at is None else at
+    if not 0 <= at < n:
+        raise IndexError(f"there is no token at position {at}: the text has {n}")
+    record = trace.record(int(trace.path()[at]))
+    came = escape(label(trace.pieces[record.token_id]))
+    figure = _figure(title or f"Token {at}: {came}", "probability (%)", "token", palette, theme)
+    bars = listed(trace, record)
+    quiet, _, hot = _colours(palette, theme)
+    figure.add_bar(
+        x=[100 * bar.probability for bar in bars],
+        y=list(range(len(bars))),
+        orientation="h",
+        name="probability",
+        marker={
+            "color": [hot if bar.chosen else css(NEUTRAL) if not bar.rank else quiet for bar in bars],
+            "pattern": {"shape": ["" if bar.kept else "/" for bar in bars], "solidity": 0.35},
+        },
+        text=[percent(bar.probability) for bar in bars],
+        textposition="outside",
+        cliponaxis=False,
+        customdata=[[escape(bar.name), _role(bar.rank, kept=bar.kept, chosen=bar.chosen)] for bar in bars],
+        hovertemplate="%{customdata[0]}: %{x:.3g} %<br>%{customdata[1]}<extra></extra>",
+    )
+    names = [f"{escape(bar.name)}  {whole(bar.rank) if bar.rank else ''}" for bar in bars]
+    figure.update_yaxes(tickvals=list(range(len(bars))), ticktext=names, autorange="reversed", showgrid=False)
+    figure.update_layout(height=max(240, 130 + 22 * len(bars)))
+    return figure
+
+
+def time(
+    trace: Trace, *, title: str = "Time per token", palette: Palette = "inferno", theme: Theme | None = None
+) -> go.Figure:
+    """Wall time of every step over its position; the parameters are those of `surprisal`."""
+    figure = _figure(title, "position", "time (ms)", palette, theme)
+    rows = trace.nodes[trace.path()]
+    rows = rows[rows["ms"] > 0]
+    _add_tokens(figure, trace, rows, values(rows, "time"), _colours(palette, theme))
+    return figure
+
+
+def rank(trace: Trace, *, title: str = "Rank", palette: Palette = "inferno", theme: Theme | None = None) -> go.Figure:
+    """Place of every token among all tokens over its position, 1 is the most likely; the axis is logarithmic.
+
+    The parameters are those of `surprisal`.
+    """
+    figure = _figure(title, "position", "rank (1 is the most likely)", palette, theme)
+    rows = _predicted(trace)
+    _add_tokens(figure, trace, rows, values(rows, "rank"), _colours(palette, theme))
+    most = math.log10(max(10, float(rows["rank"].max(initial=1))))
+    figure.update_yaxes(type="log", range=[most * 1.05, -0.1], dtick=1)  # the likely ones on top
+    return figure
+
+
+def running_mean(numbers: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    """Mean of each number and up to `window` - 1 before it."""
+    sums = np.concatenate([[0.0], numbers.cumsum()])
+    last = np.arange(1, len(numbers) + 1)
+    first = np.maximum(0, last - window)
+    means: NDArray[np.float64] = (sums[last] - sums[first]) / (last - first)
+    return means
+
+
+def _predicted(trace: Trace) -> NDArray[np.void]:
+    """Rows of the current path that have a prediction."""
+    rows = trace.nodes[trace.path()]
+    return rows[rows["rank"] > 0]
+
+
+def _role(rank: int, *, kept: bool, chosen: bool) -> str:
+    if not rank:
+        return "all other tokens together"
+    return f"rank {whole(rank)}, " + (
+        "the token that came" if chosen else "kept by the sampler" if kept else "left out by the sampler"
+    )
+
+
+def _add_tokens(
+    figure: go.Figure,
+    trace: Trace,
+    rows: NDArray[np.void],
+    numbers: NDArray[np.float64],
+    colours: _Colours,
+    *,
+    line: bool = False,
+) -> None:
+    """A point a token, a trace of the figure for each kind that occurs; and a thin line through all."""
+    if line and len(rows):
+        _adder(figure, rows)(
+            x=rows["position"], y=numbers, mode="lines", showlegend=False, hoverinfo="skip",
+            line={"color": colours.quiet, "width": 1},
+        )  # fmt: skip
+    unit = {"surprisal": " nats", "entropy": " nats", "time": " ms"}.get(
+        figure.layout.yaxis.title.text.split(" ")[0], ""
+    )
+    for kind, colour in zip(Kind, (css(NEUTRAL), colours.middle, colours.hot), strict=True):
+        mine = rows["kind"] == kind
+        if mine.any():
+            _adder(figure, rows)(
+                x=rows["position"][mine],
+                y=numbers[mine],
+                mode="markers",
+                name=kind.name.lower(),
+                marker={"color": colour, "symbol": _SYMBOLS[kind], "size": 9 if kind == Kind.FORCED else 6},
+                customdata=_told(trace, rows[mine]),
+                hovertemplate="position %{x}: %{customdata[0]}<br>%{y:.3g}"
+                + unit
+                + "<br>%{customdata[1]}<extra></extra>",
+            )
+
+
+def _adder(figure: go.Figure, rows: NDArray[np.void]) -> Callable[..., object]:
+    add: Callable[..., object] = figure.add_scattergl if len(rows) > MANY else figure.add_scatter
+    return add
+
+
+def _told(trace: Trace, rows: NDArray[np.void]) -> list[list[str]]:
+    """Token and prediction of each row, for a pointer that rests on it."""
+    said = []
+    for token, rank, logprob in zip(*(rows[name].tolist() for name in ("token_id", "rank", "logprob")), strict=True):
+        prediction = f"{percent(math.exp(logprob))}, rank {whole(rank)}" if rank else "no prediction"
+        said.append([escape(label(trace.pieces[token])) or f"#{token}", prediction])
+    return said
+
+
+def _figure(title: str, x: str, y: str, palette: Palette, theme: Theme | None) -> go.Figure:
+    """An empty figure with its titles."""
+    try:
+        import plotly.graph_objects as go
+    except ImportError as error:
+        raise ImportError('figures need plotly: pip install "inferno_widget[plotly]"') from error
+    _check("palette", palette, PALETTES)
+    _check("theme", theme, (*THEMES, None))
+    ground = "rgba(0,0,0,0)" if theme is None else css(PAGE[theme])
+    ink = css(NEUTRAL if theme is None else INK[theme])
+    axis = {
+        "color": ink, "gridcolor": "rgba(121,121,127,0.22)", "zeroline": False,
+        "linecolor": "rgba(121,121,127,0.5)", "automargin": True,
+    }  # fmt: skip
+    return go.Figure(
+        layout={
+            "template": "none",
+            "title": {"text": title, "font": {"size": 17}},
+            "font": {"color": ink, "size": 13},
+            "paper_bgcolor": ground,
+            "plot_bgcolor": ground,
+            "xaxis": {**axis, "title": {"text": x}},
+            "yaxis": {**axis, "title": {"text": y, "standoff": 12}},
+            "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"},
+            "margin": {"l": 60, "r": 30, "t": 70, "b": 50},
+            "hoverlabel": {"align": "left"},
+            "bargap": 0.15,
+        }
+    )
+
+
+def _check(name: str, value: object, known: Sequence[Any]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, not {value!r}")
+
+
+class _Colours(NamedTuple):
+    quiet: str
+    middle: str
+    hot: str
+
+
+def _colours(palette: Palette, theme: Theme | None) -> _Colours:
+    """Three colours of a map, as far from one another as they can be seen on the page, or on a page of either sort."""
+    pages = [PAGE[each] for each in ((theme,) if theme else THEMES)]
+
+    def least(colour: Rgb) -> float:
+        return min(contrast(colour, page) for page in pages)
+
+    colours = [colour_at(palette, i / 64) for i in range(6, 59)]
+    seen = [colour for colour in colours if least(colour) >= _SEEN]
+    if not seen:  # high contrast has nothing between: what stands out least on either is the best there is
+        bar = sorted(map(least, colours))[-6]
+        seen = [colour for colour in colours if least(colour) >= bar]
+    return _Colours(css(seen[0]), css(seen[len(seen) // 2]), css(seen[-1]))
