@@ -1,38 +1,43 @@
-"""The workbench: traits for state, messages for events, and a thread that does what the page asks for."""
+"""The widget: traits for state, messages for events, and a thread between the page and the workbench."""
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 import time
 import weakref
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import anywidget
 import traitlets
 from IPython import get_ipython
 
-from .errors import InfernoError, hint_unknown_keywords
+from .errors import hint_unknown_keywords
+from .feed import Feed
 from .model import Model
-from .record import Kind
-from .sampling import Sampler
-from .session import Session, count
+from .session import Session
 from .trace import Trace
-from .wire import PROTOCOL, ROWS_PER_FRAME, Encoder, read_command
+from .wire import PROTOCOL, read_command
+from .workbench import Export, Workbench
 
 STATIC = Path(__file__).parent / "static"
 PANELS = ("status", "tools", "controls", "stream", "logits", "strip")
-SAMPLER_SETTINGS = ("temperature", "top_k", "top_p", "min_p", "seed")
-MODEL_FACTS = ("name", "architecture", "parameters", "quantisation", "n_ctx_train", "n_vocab")
 FRAME_SECONDS = 1 / PROTOCOL["limits"]["frames_per_second"]
 STATUS_SECONDS = 0.8
 """How often figures that change all the time (speed, memory) are shown anew."""
+LIBRARY_SECONDS, LIBRARY_BUSY_SECONDS = 0.5, 2.0
+"""The same for those of the library, which are more: while nothing runs, and while something does."""
+LIBRARY_BYTES = 250
+"""Most that they may cost a second during a run, when the list has become long."""
 CLOSE_SECONDS = 5
-SPEED_TOKENS = 64
+PAGE = ("replay", "alive")
+"""Messages about what the page has seen; all others are gestures, which the workbench knows by the same names."""
+WAITING = ("run", "chat", "step", "resume", "pause", "fork", "vocabulary", "render")
+"""Gestures that wait until the first model is loaded."""
 
 
 @hint_unknown_keywords
@@ -42,14 +47,16 @@ class Inferno(anywidget.AnyWidget):
     Parameters
     ----------
     target : what to show: a `Session`, a `Model`, a path to a GGUF file, or a `Trace` (which can be looked
-        at, but not continued); the bundled demo model when left out
+        at, and continued where its model is loaded); the bundled demo model when left out
     panels : which parts to show, in order: "status", "tools", "controls", "stream", "logits", "strip"
     prompt : the prompt to begin with
     max_tokens : tokens to generate when Run is pressed
+    root : the folder that the file browser begins in and never leaves; the home folder when left out
 
     Attributes
     ----------
-    model, session, trace : what is shown now; Run makes a new session
+    model, session, trace : what is shown now; Run makes a new session, and the old one stays in the list
+    workbench : every gesture of the page as a method
     """
 
     _esm = STATIC / "widget.js"
@@ -61,6 +68,8 @@ class Inferno(anywidget.AnyWidget):
     settings = traitlets.Dict().tag(sync=True)
     status = traitlets.Dict().tag(sync=True)
     selection = traitlets.Int(-1).tag(sync=True)
+    look = traitlets.Dict().tag(sync=True)
+    library = traitlets.Dict().tag(sync=True)
 
     def __init__(
         self,
@@ -69,223 +78,130 @@ class Inferno(anywidget.AnyWidget):
         panels: Sequence[str] = PANELS,
         prompt: str | None = None,
         max_tokens: int = 128,
+        root: str | Path | None = None,
     ) -> None:
         if not isinstance(target, Session | Model | Trace | str | Path | None):
             raise TypeError(f"Inferno shows a Session, a Model, a Trace or a GGUF file, not {target!r}")
-        self.model: Model | None = None
-        self.session: Session | None = None
-        self.trace: Trace | None = None
-        self._owned: list[Model | Session] = []
-        self._show = _Show()
-        self._load_error: BaseException | None = None
-        self._loading: float | None = None
-        self._code = ""
-        self._status_at = 0.0
+        self.workbench = Workbench(root=root, max_tokens=max_tokens, news=self._news)
+        self._feed = Feed()
         self._messages: queue.SimpleQueue[object] = queue.SimpleQueue()
-        self._wake, self._give_up, self._ended = threading.Event(), threading.Event(), threading.Event()
-        self._forget: Callable[[], None] = lambda: None
-        self._sampler = target.sampler if isinstance(target, Session) else Sampler()
-        settings = self._settings(count("max_tokens", max_tokens))
-        super().__init__(panels=list(panels), prompt=prompt or "", settings=settings)
+        self._later: list[object] = []
+        self._wake, self._ended = threading.Event(), threading.Event()
+        self._status_at = self._library_at = 0.0
+        self._outline: list[Any] = []
+        self._stale = True
+        super().__init__(panels=list(panels))
         self._closed = False
         _answer_where_asked(self)
         _close_earlier(self)
         self.on_msg(self._receive)
-        self._take(target)
-        self.status = {**self._facts(), **self._figures()}
-        threading.Thread(target=self._work, args=(target,), name="inferno-widget", daemon=True).start()
+        self.workbench.take(target)
+        self.workbench.prompt = prompt or self.workbench.prompt
+        self._mirror()
+        self._tell_status()
+        self._tell_library()
+        threading.Thread(target=self._work, name="inferno-widget", daemon=True).start()
         self._wake.set()
 
     def __repr__(self) -> str:
         shown = [thing for thing in (self.session, self.model, self.trace) if thing is not None]
         return f"<Inferno {shown[0]}>" if shown else f"<Inferno {self.status.get('state')}>"
 
+    @property
+    def model(self) -> Model | None:
+        return self.workbench.model
+
+    @property
+    def session(self) -> Session | None:
+        return self.workbench.session
+
+    @property
+    def trace(self) -> Trace | None:
+        return self.workbench.trace
+
     def close(self) -> None:
         """End the widget and what it made itself; a session or model that was handed in goes on."""
         if self._closed:
             return
         self._closed = True
-        self._give_up.set()
         self._wake.set()
-        self._forget()
-        for owned in self._owned:
-            if isinstance(owned, Session):
-                owned.stop()
+        self.workbench.close()
         self._ended.wait(CLOSE_SECONDS)
-        for owned in reversed(self._owned):
-            owned.close()
         super().close()
 
-    # --- what is shown --------------------------------------------------------------------------------
-
-    def _take(self, target: Session | Model | Trace | str | Path | None) -> None:
-        if isinstance(target, Session):
-            self.prompt = self.prompt or target.prompt
-            self._watch(target)
-        elif isinstance(target, Trace):
-            self._display(target)
-        elif isinstance(target, Model):
-            self.model = target
-        else:
-            self._loading = 0.0
-
-    def _load(self, path: str | Path | None) -> None:
-        def progress(fraction: float) -> bool:
-            self._loading = fraction
-            self._publish()
-            return not self._give_up.is_set()
-
-        try:
-            self.model = Model(path, progress=progress)
-            self._owned.append(self.model)
-        except Exception as error:  # noqa: BLE001  shown where the person looks
-            self._load_error = error
-        self._loading = None
-
-    def _watch(self, session: Session) -> None:
-        self._forget()
-        self.session, self.model = session, session.model
-        self._forget = session.observe(self._wake.set)
-        self._display(session.trace)
-
-    def _display(self, trace: Trace) -> None:
-        self.trace, self.selection = trace, -1
-        self._show.begin(trace)
-
-    # --- messages from the page: note and wake, nothing else --------------------------------------------
+    # --- messages from the page -----------------------------------------------------------------------
 
     def _receive(self, _: object, content: object, __: object) -> None:
-        if isinstance(content, dict) and content.get("kind") == "stop":
-            self._give_up.set()  # of loading, which keeps the thread busy
         self._messages.put(content)
         self._wake.set()
 
+    def _news(self) -> None:
+        self._stale = True
+        self._wake.set()
+
     def _obey(self, content: object) -> None:
+        if isinstance(content, _Done):
+            self._reply(content.request, content.future)
+            return
+        if self._waits(content):
+            self._later.append(content)
+            return
         request = content.get("id") if isinstance(content, dict) else None
-        answer: dict[str, Any] = {"kind": "reply", "id": request, "ok": True}
+        answer: Future[Any] = Future()
         try:
-            kind, fields = read_command(content)
-            fields.pop("id", None)
-            getattr(self, f"_on_{kind}")(**fields)
+            found = self._act(content)
         except Exception as error:  # noqa: BLE001  shown where the person looks
-            answer |= {"ok": False, "error": _told(error)}
-        if request is not None:
-            self.send(answer)
+            answer.set_exception(error)
+        else:
+            if isinstance(found, Future):
+                found.add_done_callback(lambda done: self._receive(None, _Done(request, done), None))
+                return
+            answer.set_result(found)
+        self._reply(request, answer)
+
+    def _act(self, content: object) -> object:
+        kind, fields = read_command(content)
+        fields.pop("id", None)
+        gesture = getattr(self, f"_on_{kind}") if kind in PAGE else getattr(self.workbench, kind)
+        self._stale = self._stale or kind not in PAGE
+        return gesture(**fields)
+
+    def _waits(self, content: object) -> bool:
+        return isinstance(content, dict) and content.get("kind") in WAITING and self.workbench.loading is not None
+
+    def _reply(self, request: object, future: Future[Any]) -> None:
+        """Answer a message, after what it changed."""
+        self._mirror()
+        if request is None or future.cancelled():
+            return
+        error = future.exception()
+        if error:
+            self.send({"kind": "reply", "id": request, "ok": False, "error": _told(error)})
+            return
+        value, buffers = future.result(), None
+        if isinstance(value, Export):
+            buffers = None if value.path else [value.data]
+            value = {"name": value.name, "mime": value.mime, "path": value.path}
+        told = {} if value is None else {"value": value}
+        self.send({"kind": "reply", "id": request, "ok": True, **told}, buffers=buffers)
 
     def _on_replay(self, epoch: int, have: int, seq: int) -> None:  # noqa: ARG002  a replay starts at a node
-        self._show.rewind(have if epoch == self._show.epoch else 0)
+        self._feed.rewind(have if epoch == self._feed.epoch else 0)
 
     def _on_alive(self, seq: int, views: int) -> None:  # noqa: ARG002
-        if seq < self._show.seq and self._show.quiet():
-            self._show.rewind(self._show.known_at(seq))
-
-    def _on_set(self, name: str, value: Any) -> None:
-        if name == "max_tokens":
-            self.settings = self._settings(count(name, value))
-        elif name in SAMPLER_SETTINGS:
-            self._sampler = replace(self._sampler, **{name: value})
-            self.settings = self._settings(self.settings["max_tokens"])
-        else:
-            raise ValueError(f"there is no setting {name!r}")
-
-    def _on_select(self, node: int) -> None:
-        if self.trace is not None and -1 <= node < len(self.trace):
-            self.selection = node
-
-    def _on_run(self, prompt: str) -> None:
-        session = self._new_session(prompt)
-        self._code = f"session = model.session({prompt!r}, {self._sampler_code()}); {self._generate_code()}"
-        session.start(self.settings["max_tokens"])
-
-    def _on_step(self, prompt: str) -> None:
-        session = self.session
-        if session is None or prompt != session.prompt:
-            session = self._new_session(prompt)
-        self._adopt(session)
-        session.start(1)
-        self._code = "session.step()"
-
-    def _on_resume(self) -> None:
-        session = self._running()
-        self._adopt(session)
-        if session.resumable:
-            session.resume()
-            self._code = "session.resume()"
-        else:
-            session.start(self.settings["max_tokens"])
-            self._code = self._generate_code()
-
-    def _on_pause(self) -> None:
-        self._running().pause()
-        self._code = "session.pause()"
-
-    def _on_stop(self) -> None:
-        if self.session is not None:
-            self.session.stop()
-            self._code = "session.stop()"
-
-    def _on_fork(self, node: int, token_id: int) -> None:
-        session = self._running()
-        path = session.trace.path().tolist()
-        if node not in path:
-            raise InfernoError("this token is on another branch")
-        at = path.index(node)
-        session.fork(at, token_id)
-        self.selection = session.trace.head  # where the next road not taken can be tried
-        self._adopt(session)
-        session.start(self.settings["max_tokens"])
-        piece = session.trace.pieces[token_id].decode(errors="backslashreplace")
-        self._code = f"session.fork(at={at}, token={token_id}); {self._generate_code()}  # {piece!r}"
-
-    def _new_session(self, prompt: str) -> Session:
-        model, old = self._loaded_model(), self.session
-        session = model.session(old.prompt_ids if old and old.prompt == prompt else prompt, self._sampler)
-        if old:
-            old.stop()
-        if old in self._owned:
-            self._owned.remove(old)
-            old.close()
-        self._owned.append(session)
-        self.prompt = prompt
-        self._watch(session)
-        return session
-
-    def _running(self) -> Session:
-        self._loaded_model()
-        if self.session is None:
-            raise InfernoError("nothing has been generated yet: press Run")
-        return self.session
-
-    def _loaded_model(self) -> Model:
-        if self.model:
-            return self.model
-        if self.trace is not None:
-            raise InfernoError("this is a recorded run, without a model: it can be looked at, but not continued")
-        raise InfernoError(f"no model is loaded: {self._load_error}")
-
-    def _adopt(self, session: Session) -> None:
-        """Let the page's settings rule from here on; the session keeps its dice if no seed was asked for."""
-        seed = self._sampler.seed
-        session.sampler = replace(self._sampler, seed=session.sampler.seed if seed is None else seed)
-
-    def _sampler_code(self) -> str:
-        default = Sampler().to_dict()
-        changed = {name: value for name, value in self._sampler.to_dict().items() if value != default[name]}
-        return f"Sampler({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
-
-    def _generate_code(self) -> str:
-        return f"session.generate({self.settings['max_tokens']})"
+        if seq < self._feed.seq and self._feed.quiet():
+            self._feed.rewind(self._feed.known_at(seq))
 
     # --- the thread -----------------------------------------------------------------------------------
 
-    def _work(self, target: object) -> None:
+    def _work(self) -> None:
         try:
-            if isinstance(target, str | Path | None):
-                self._load(target)
             due: float | None = None
             while not self._closed:
                 self._wake.wait(due)
                 self._wake.clear()
+                if not self.workbench.loading:
+                    self._obey_all(self._later)
                 while not (self._messages.empty() or self._closed):
                     self._obey(self._messages.get())
                 due = self._publish()
@@ -293,104 +209,55 @@ class Inferno(anywidget.AnyWidget):
         finally:
             self._ended.set()
 
+    def _obey_all(self, contents: list[object]) -> None:
+        while contents and not self._closed:
+            self._obey(contents.pop(0))
+
+    def _mirror(self) -> None:
+        """Let page and traits follow the workbench."""
+        bench = self.workbench
+        self._feed.show(bench.trace)
+        self.settings, self.look = bench.settings, bench.look_dict
+        self.prompt, self.selection = bench.prompt, bench.selection
+
     def _publish(self) -> float | None:
         """Send what is new. Returns in how many seconds more is due, None if nothing is."""
-        frame = self._show.frame()
+        self._mirror()
+        frame = self._feed.frame()
         if frame:
             self.send({"kind": "rows"}, buffers=[frame])
-        facts, wait = self._facts(), self._status_at + STATUS_SECONDS - time.monotonic()
+        waits = [wait for wait in (self._tell_status(), self._tell_library()) if wait is not None]
+        return min(waits, default=None) if self._feed.complete else 0
+
+    def _tell_status(self) -> float | None:
+        facts, wait = self.workbench.facts(), self._status_at + STATUS_SECONDS - time.monotonic()
         if wait > 0 and {**self.status, **facts} == self.status:
-            return wait if self._show.complete else 0
+            return wait
         self._status_at = time.monotonic()
-        self.status = {**facts, **self._figures()}
-        return None if self._show.complete else 0
+        self.status = {**facts, **self.workbench.figures()}
+        return None
 
-    def _facts(self) -> dict[str, Any]:
-        """What is told at once when it changes."""
-        session, model = self.session, self.model
-        if self._loading is not None:
-            state = "loading"
-        elif session:
-            state = session.state  # before the rest, which is then at least as new
-        elif model:
-            state = "empty"
-        else:
-            state = "error" if self._load_error else "closed"
-        card = model.card if model else self.trace.model if self.trace is not None else {}
-        error = session.error if session else self._load_error
-        return {
-            "state": state,
-            "model": {name: card.get(name) for name in MODEL_FACTS} if card else None,
-            "n_ctx": model.n_ctx if model else 0,
-            "error": _told(error) if error else None,
-            "finish": session.finish if session else None,
-            "code": self._code,
-        }
+    def _tell_library(self) -> float | None:
+        outline = self.workbench.outline()
+        if outline == self._outline:
+            wait = self._library_at + self._library_seconds() - time.monotonic()
+            if not self._stale or wait > 0:
+                return wait if self._stale else None
+        self._outline, self._stale, self._library_at = outline, False, time.monotonic()
+        self.library = self.workbench.library_dict()
+        return None
 
-    def _figures(self) -> dict[str, Any]:
-        """What changes all the time."""
-        progress = self.session.progress if self.session else None
-        return {
-            "used": self.trace.length if self.trace is not None else 0,
-            "tokens_per_second": _speed(self.trace) if self.trace is not None else 0.0,
-            "rss": self.model.rss if self.model else 0,
-            "progress": progress if self._loading is None else self._loading,
-        }
-
-    def _settings(self, max_tokens: int) -> dict[str, Any]:
-        return {**{name: getattr(self._sampler, name) for name in SAMPLER_SETTINGS}, "max_tokens": max_tokens}
+    def _library_seconds(self) -> float:
+        if not self.workbench.busy:
+            return LIBRARY_SECONDS
+        return max(LIBRARY_BUSY_SECONDS, len(json.dumps(self.library)) / LIBRARY_BYTES)
 
 
-class _Show:
-    """What the page has been sent of the trace on display, and what is due."""
+class _Done(NamedTuple):
+    """What a gesture that took long came to."""
 
-    def __init__(self) -> None:
-        self.epoch = self.seq = 0
-        self._encoder: Encoder | None = None
-        self._sent, self._head = 0, -1
-        self._at = 0.0
-        self._history: deque[tuple[int, int]] = deque(maxlen=1000)
-
-    def begin(self, trace: Trace) -> None:
-        self.epoch += 1
-        self._encoder = Encoder(trace, self.epoch)
-        self._sent, self._head = 0, -2  # even an empty trace is news
-        self._history.clear()
-
-    def rewind(self, node: int) -> None:
-        """Send again from `node` on."""
-        self._sent, self._head = min(self._sent, max(0, node)), -2
-
-    def known_at(self, seq: int) -> int:
-        """Nodes that a page which saw frame `seq` has."""
-        return next((nodes for number, nodes in reversed(self._history) if number <= seq), 0)
-
-    def quiet(self) -> bool:
-        """Whether the last frame has long arrived, if it ever will."""
-        return time.monotonic() - self._at > 1
-
-    @property
-    def complete(self) -> bool:
-        """Whether everything has been sent."""
-        encoder = self._encoder
-        return encoder is None or (encoder.trace.head, len(encoder.trace)) == (self._head, self._sent)
-
-    def frame(self) -> bytes | None:
-        """The next frame; None when everything has been sent."""
-        if self._encoder is None or self.complete:
-            return None
-        head, n = self._encoder.trace.head, len(self._encoder.trace)  # in this order: the nodes hold the head
-        start, stop = self._sent, min(n, self._sent + ROWS_PER_FRAME)
-        self.seq, self._sent, self._head, self._at = self.seq + 1, stop, head, time.monotonic()
-        self._history.append((self.seq, stop))
-        return self._encoder.frame(start, stop, seq=self.seq, head=head)
-
-
-def _speed(trace: Trace) -> float:
-    """Tokens a second over the latest that were generated on the current path."""
-    rows = trace.nodes[trace.path()[-SPEED_TOKENS:]]
-    ms = rows["ms"][(rows["kind"] == Kind.GENERATED) & (rows["ms"] > 0)]
-    return round(1000 / float(ms.mean()), 1) if len(ms) else 0.0
+    request: object
+    future: Future[Any]
 
 
 def _told(error: BaseException) -> dict[str, str]:

@@ -20,7 +20,10 @@ from ipywidgets.widgets.widget import _instances
 
 from inferno_widget import Inferno, InfernoError, Model, Sampler, Trace
 from inferno_widget import widget as widget_module
+from inferno_widget import workbench as workbench_module
+from inferno_widget.feed import Feed
 from inferno_widget.wire import PROTOCOL
+from inferno_widget.workbench import Workbench, speed
 from tests.engine.test_session import PROMPT, dice, loaded, until
 from tests.frames import decode
 from tests.make_models import tiny_llama
@@ -146,12 +149,13 @@ def page(opened: Callable[..., Page], model: Model) -> Page:
 # --- messages ---------------------------------------------------------------------------------------------
 
 
-def test_every_kind_of_message_has_its_handler() -> None:
-    handlers = {name.removeprefix("_on_"): value for name, value in vars(Inferno).items() if name.startswith("_on_")}
-    assert handlers.keys() == PROTOCOL["to_kernel"].keys()
-    for kind, handler in handlers.items():
-        fields = [name for name in PROTOCOL["to_kernel"][kind] if name != "id"]
-        assert list(inspect.signature(handler).parameters)[1:] == fields
+@pytest.mark.parametrize("kind", PROTOCOL["to_kernel"])
+def test_every_kind_of_message_has_its_handler(kind: str) -> None:
+    """The page's own in the widget, and every gesture in the workbench, where Python has it too."""
+    handler = getattr(Inferno, f"_on_{kind}") if kind in widget_module.PAGE else getattr(Workbench, kind)
+    fields = [name for name in PROTOCOL["to_kernel"][kind] if name != "id"]
+    assert list(inspect.signature(handler).parameters)[1:] == fields
+    assert handler.__doc__ or kind in (*widget_module.PAGE, "pause", "rename"), "what it does is not said by its name"
 
 
 def test_every_command_is_answered(page: Page) -> None:
@@ -231,7 +235,7 @@ def test_an_error_that_nobody_expected_is_answered_too(page: Page, monkeypatch: 
     def broken(prompt: str) -> None:
         raise ZeroDivisionError(prompt)
 
-    monkeypatch.setattr(page.widget, "_on_run", broken)
+    monkeypatch.setattr(page.widget.workbench, "run", broken)
     assert page.refused("run", prompt="x") == {"type": "ZeroDivisionError", "message": "x"}
     page.order("step", prompt=PROMPT)
 
@@ -247,7 +251,14 @@ def test_an_error_that_nobody_expected_is_answered_too(page: Page, monkeypatch: 
         ("seed", -1, "seed must be between"),
         ("max_tokens", 0, "max_tokens must be a whole number of at least 1, not 0"),
         ("max_tokens", 1.5, "max_tokens must be"),
-        ("logit_bias", {}, "there is no setting 'logit_bias'"),
+        ("logit_bias", 5, "logit_bias must be an object of token ids and numbers, not 5"),
+        ("logit_bias", {"x": 1}, "logit_bias must name token ids, not 'x'"),
+        ("logit_bias", {"5": "much"}, r"logit_bias[5] must be a number, not 'much'"),
+        ("stop", "x", "stop must be a list of texts"),
+        ("stop", [""], "stop must be a list of texts that are not empty"),
+        ("on_full", "explode", "on_full must be one of stop, slide, error, not 'explode'"),
+        ("keep", -1, "keep must be a whole number of at least 0, not -1"),
+        ("keep", 1.5, "keep must be a whole number"),
         ("nonsense", 1, "there is no setting 'nonsense'"),
     ],
 )
@@ -259,14 +270,17 @@ def test_a_setting_is_checked(name: str, value: object, match: str, page: Page) 
 
 def test_settings_are_shown_and_hold_from_the_next_gesture_on(page: Page) -> None:
     assert page.widget.settings == {
+        **Sampler().to_dict(),
         "temperature": 1.0,
-        "top_k": 40,
-        "top_p": 0.95,
-        "min_p": 0.05,
         "seed": 7,
+        "logit_bias": {"2": None},  # minus infinity, in JSON
         "max_tokens": 128,
+        "stop": [],
+        "on_full": "stop",
+        "keep": 0,
     }
-    for name, value in {"temperature": 0.5, "top_k": 3, "top_p": 1, "min_p": 0, "seed": None, "max_tokens": 4}.items():
+    chosen = {"temperature": 0.5, "top_k": 3, "top_p": 1, "min_p": 0, "seed": None, "max_tokens": 4}
+    for name, value in {**chosen, "logit_bias": {"2": None, "300": 0.5}, "on_full": "slide", "keep": 3}.items():
         page.order("set", name=name, value=value)
         assert page.widget.settings[name] == value
     page.order("run", prompt=PROMPT)
@@ -275,7 +289,8 @@ def test_settings_are_shown_and_hold_from_the_next_gesture_on(page: Page) -> Non
     sampler = page.widget.trace.runs[0]["sampler"]
     assert (sampler["temperature"], sampler["top_k"]) == (0.5, 3)
     assert sampler["seed"] is not None
-    assert "2" in sampler["logit_bias"], "what the page cannot set stays as it was"
+    assert sampler["logit_bias"] == {"2": -float("inf"), "300": 0.5}
+    assert (page.widget.session.on_full, page.widget.session.keep) == ("slide", 3)
     assert page.widget.trace.column("kept").max() <= 3
     page.order("set", name="temperature", value=0)
     page.order("step", prompt=PROMPT)
@@ -364,7 +379,7 @@ def test_a_page_that_missed_frames_is_sent_them_when_it_says_so(page: Page, monk
     page.order("set", name="top_k", value=40)
     time.sleep(0.1)
     assert len(page.frames) == shown
-    monkeypatch.setattr(widget_module._Show, "quiet", lambda _: True)
+    monkeypatch.setattr(Feed, "quiet", lambda _: True)
     page.post({"kind": "alive", "seq": last, "views": 1})
     page.order("set", name="top_k", value=40)
     time.sleep(0.1)
@@ -421,9 +436,8 @@ def test_the_line_of_code_makes_the_same_text(page: Page) -> None:
     page.order("set", name="max_tokens", value=8)
     page.order("run", prompt="once upon")
     until(lambda: page.widget.status["finish"] == "length")
-    names: dict[str, Any] = {"model": page.widget.model, "Sampler": Sampler, "inf": float("inf")}
-    code = page.widget.status["code"].replace("{'2': -inf}", "{2: -inf}")
-    exec(code, names)
+    names: dict[str, Any] = {"model": page.widget.model, "Sampler": Sampler}
+    exec(page.widget.status["code"], names)
     assert names["session"].text == page.widget.session.text
 
 
@@ -438,7 +452,8 @@ def test_step_begins_with_the_prompt_and_goes_on(opened: Callable[..., Page], mo
     assert page.widget.session is session
     page.order("step", prompt="another")
     assert page.widget.session is not session
-    assert session.state == "closed", "the widget had made it"
+    assert session.state == "ready", "it stays in the list"
+    until(lambda: [listed["name"] for listed in page.widget.library["sessions"]] == [session.name, "another"])
     assert page.widget.status["code"] == "session.step()"
 
 
@@ -593,12 +608,12 @@ def test_status_is_true_when_python_drives(page: Page) -> None:
 
 def test_speed_is_of_what_was_generated_on_this_path(opened: Callable[..., Page]) -> None:
     trace = made_trace((0, 1, 2, 3))
-    assert widget_module._speed(made_trace((0,))) == 0
+    assert speed(made_trace((0,))) == 0
     ms = trace.nodes["ms"][1:].mean()
-    assert widget_module._speed(trace) == round(1000 / float(ms), 1)
+    assert speed(trace) == round(1000 / float(ms), 1)
     trace.goto(0)
     trace.append(record(1, 1)._replace(ms=0.5), PIECES)
-    assert widget_module._speed(trace) == 2000
+    assert speed(trace) == 2000
 
 
 def test_the_model_is_described(page: Page) -> None:
@@ -648,7 +663,7 @@ def test_loading_can_be_stopped(opened: Callable[..., Page], tiny: Path, monkeyp
     made: list[Model] = []
 
     class Slow(Model):
-        def __init__(self, path: Path, *, progress: Callable[[float], object]) -> None:
+        def __init__(self, path: Path, *, n_ctx: None, progress: Callable[[float], object]) -> None:
             def slow(fraction: float) -> object:
                 time.sleep(0.2)
                 return progress(fraction)
@@ -656,7 +671,7 @@ def test_loading_can_be_stopped(opened: Callable[..., Page], tiny: Path, monkeyp
             made.append(self)
             super().__init__(path, n_ctx=256, progress=slow)
 
-    monkeypatch.setattr(widget_module, "Model", Slow)
+    monkeypatch.setattr(workbench_module, "Model", Slow)
     page = opened(tiny)
     until(lambda: made)
     page.order("stop")

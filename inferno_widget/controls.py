@@ -1,0 +1,124 @@
+"""What a person sets before a run: the sampler, how far to go, and what happens when the context is full."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from .presets import BUILTIN, applied, settings_of
+from .sampling import Sampler
+from .session import ON_FULL, OnFull, count
+
+if TYPE_CHECKING:
+    from .session import Session
+
+SAMPLER = tuple(f.name for f in fields(Sampler))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Controls:
+    """Settings of the next tokens; a change makes a new object, so that an old one can be put back.
+
+    Parameters
+    ----------
+    sampler : how a token is chosen
+    max_tokens : tokens to generate when Run is pressed
+    stop : strings that end a run
+    on_full : when the context is full: "stop", "slide" or "error"
+    keep : tokens at the beginning that a slide keeps
+    """
+
+    sampler: Sampler = field(default_factory=Sampler)
+    max_tokens: int = 128
+    stop: tuple[str, ...] = ()
+    on_full: OnFull = "stop"
+    keep: int = 0
+
+    def __post_init__(self) -> None:
+        count("max_tokens", self.max_tokens)
+        if not isinstance(self.stop, list | tuple) or not all(isinstance(s, str) and s for s in self.stop):
+            raise ValueError(f"stop must be a list of texts that are not empty, not {self.stop!r}")
+        if self.on_full not in ON_FULL:
+            raise ValueError(f"on_full must be one of {', '.join(ON_FULL)}, not {self.on_full!r}")
+        if isinstance(self.keep, bool) or not isinstance(self.keep, int) or self.keep < 0:
+            raise ValueError(f"keep must be a whole number of at least 0, not {self.keep!r}")
+
+    def with_(self, name: str, value: Any) -> Controls:
+        """These settings with one changed, as the page names and writes it.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If there is no such setting, or it cannot have that value; the message names it.
+        """
+        if name == "logit_bias":
+            value = _biases(value)
+        if name in SAMPLER:
+            return replace(self, sampler=replace(self.sampler, **{name: value}))
+        if name not in ("max_tokens", "stop", "on_full", "keep"):
+            raise ValueError(f"there is no setting {name!r}")
+        changed: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value}
+        return replace(self, **changed)
+
+    def with_preset(self, name: str, own: Mapping[str, Mapping[str, Any]]) -> Controls:
+        """These settings with a preset's sampler; `own` are the presets that did not come with the package."""
+        settings = BUILTIN.get(name, own.get(name))
+        if settings is None:
+            raise ValueError(f"there is no preset {name!r}")
+        return replace(self, sampler=applied(self.sampler, settings))
+
+    @property
+    def preset(self) -> dict[str, Any]:
+        """What a preset made of these settings holds."""
+        return settings_of(self.sampler)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the page gets it, in strict JSON: a bias of minus infinity is null."""
+        bias = {str(token): None if math.isinf(b) else b for token, b in self.sampler.logit_bias.items()}
+        rest = {"max_tokens": self.max_tokens, "stop": list(self.stop), "on_full": self.on_full, "keep": self.keep}
+        return {**self.sampler.to_dict(), "logit_bias": bias, **rest}
+
+    def rule(self, session: Session) -> None:
+        """Let these settings rule a session from here on; it keeps its dice if no seed is asked for."""
+        seed = self.sampler.seed
+        session.sampler = replace(self.sampler, seed=session.sampler.seed if seed is None else seed)
+        session.on_full, session.keep = self.on_full, self.keep
+
+    @classmethod
+    def of(cls, session: Session, max_tokens: int) -> Controls:
+        """The settings that a session has."""
+        return cls(sampler=session.sampler, max_tokens=max_tokens, on_full=session.on_full, keep=session.keep)
+
+    # --- the same in Python ---------------------------------------------------------------------------
+
+    @property
+    def session_code(self) -> str:
+        """What follows the prompt in ``model.session(prompt, ...)``."""
+        full = [f"on_full={self.on_full!r}"] if self.on_full != "stop" else []
+        keep = [f"keep={self.keep}"] if self.keep else []
+        return ", ".join([repr(self.sampler), *full, *keep])
+
+    @property
+    def generate_code(self) -> str:
+        stop = f", stop={list(self.stop)!r}" if self.stop else ""
+        return f"session.generate({self.max_tokens}{stop})"
+
+    def set_code(self, name: str) -> str:
+        """The line that sets what `with_` set."""
+        if name in SAMPLER:
+            return f"session.sampler = {self.sampler!r}"
+        return self.generate_code if name in ("max_tokens", "stop") else f"session.{name} = {getattr(self, name)!r}"
+
+
+def _biases(value: object) -> dict[int, float]:
+    """Biases as the page writes them: ids as text, and null for what it cannot write, which is minus infinity."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"logit_bias must be an object of token ids and numbers, not {value!r}")
+    biases = {}
+    for token, bias in value.items():
+        if not str(token).isdecimal():
+            raise ValueError(f"logit_bias must name token ids, not {token!r}")
+        biases[int(token)] = -math.inf if bias is None else bias
+    return biases
