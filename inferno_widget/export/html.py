@@ -84,12 +84,21 @@ def page(trace: Trace, *, title: str | None = None, look: Mapping[str, Any] | No
         version=__version__,
         title=_text(title or _beginning(trace)),
         style=style,
-        about=_about(contents),
+        about=_text(f"A recording of {summary(contents)}. Nothing is generated or loaded here."),
         transcript=_transcript(trace),
         card=_card(contents),
         data=_data(trace, look or {}),
         script=script,
     )
+
+
+def summary(contents: Mapping[str, Any]) -> str:
+    """A card in a line: the model, and how many tokens of which kind."""
+    model, tokens = contents["model"], contents["tokens"]
+    facts = [str(model[name]) for name in ("architecture", "quantisation") if model.get(name)]
+    name = str(model.get("name") or "a model without a name") + (f" ({', '.join(facts)})" if facts else "")
+    counts = [f"{tokens[kind.name.lower()]:,} {kind.name.lower()}" for kind in Kind if tokens[kind.name.lower()]]
+    return visible(f"{name}: {', '.join(counts) or 'no'} tokens")
 
 
 def _built(name: str) -> str:
@@ -113,14 +122,6 @@ def _text(text: str) -> str:
 def _beginning(trace: Trace) -> str:
     text = " ".join(trace.text.split())
     return text if len(text) <= TITLE_LENGTH else text[:TITLE_LENGTH].rsplit(" ", 1)[0] + " …"
-
-
-def _about(contents: Mapping[str, Any]) -> str:
-    model, tokens = contents["model"], contents["tokens"]
-    facts = [str(model[name]) for name in ("architecture", "quantisation") if model.get(name)]
-    name = str(model.get("name") or "a model without a name") + (f" ({', '.join(facts)})" if facts else "")
-    counts = [f"{tokens[kind.name.lower()]:,} {kind.name.lower()}" for kind in Kind if tokens[kind.name.lower()]]
-    return _text(f"A recording of {name}: {', '.join(counts) or 'no'} tokens. Nothing is generated or loaded here.")
 
 
 def _transcript(trace: Trace) -> str:
