@@ -19,6 +19,7 @@ function copySelected(text: string): boolean {
   const area = h("textarea", { readonly: true, "aria-hidden": "true", style: "position:fixed;opacity:0" });
   area.value = text;
   document.body.append(area);
+  area.focus({ preventScroll: true });
   area.select();
   try {
     return document.execCommand("copy");

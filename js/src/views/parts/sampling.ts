@@ -7,6 +7,8 @@ export type NumberName = Exclude<keyof Settings, "logit_bias" | "stop" | "on_ful
 export interface Field {
   name: NumberName;
   label: string;
+  /** Its name among its like. */
+  short?: string;
   usual: number | null;
   /** One line. */
   help: string;
@@ -31,6 +33,7 @@ export const FIELDS: readonly Field[] = [
   {
     name: "repeat_penalty",
     label: "repeat penalty",
+    short: "repeat",
     usual: 1,
     step: 0.05,
     help: "Divides the logits of recent tokens: above 1 they come again less often",
@@ -40,6 +43,7 @@ export const FIELDS: readonly Field[] = [
   {
     name: "frequency_penalty",
     label: "frequency penalty",
+    short: "frequency",
     usual: 0,
     step: 0.1,
     help: "Taken from the logit for each time the token has come",
@@ -49,6 +53,7 @@ export const FIELDS: readonly Field[] = [
   {
     name: "presence_penalty",
     label: "presence penalty",
+    short: "presence",
     usual: 0,
     step: 0.1,
     help: "Taken from the logit once, if the token has come at all",
@@ -58,6 +63,7 @@ export const FIELDS: readonly Field[] = [
   {
     name: "penalty_last_n",
     label: "penalised tokens",
+    short: "last tokens",
     usual: 64,
     step: 8,
     unit: "tokens",

@@ -13,24 +13,23 @@ import { tasks } from "./model/tasks.js";
 
 export function model(link: Link): View {
   const known = headers(link);
-  const files = browser(link, { kinds: ["gguf", "inferno"], wanted: "models or recorded runs", headers: known, pick });
-  const chosen = loader(link, known, leave);
-  const running = tasks(link);
-  const data = card(link);
-  const open = loaded(link, (id) => void data.show(id));
   const demo = button("The demo model", () => void pickDemo(), {
     "data-action": "demo",
     title: "Comes with the package",
   });
-  const find = h(
-    "section",
-    { class: "model-find" },
-    h("h3", {}, "Find a model"),
-    demo,
-    files.element,
-    hub(link).element,
-  );
-  const side = h("div", { class: "model-side" }, running.element, chosen.element, open.element);
+  const files = browser(link, {
+    kinds: ["gguf", "inferno"],
+    wanted: "models or recorded runs",
+    lead: demo,
+    headers: known,
+    pick,
+  });
+  const chosen = loader(link, known, leave);
+  const running = tasks(link);
+  const data = card(link);
+  const open = loaded(link, (id) => void data.show(id));
+  const find = h("section", { class: "model-find" }, h("h3", {}, "Find a model"), files.element);
+  const side = h("div", { class: "model-side" }, running.element, chosen.element, open.element, hub(link).element);
   const element = h("div", { class: "tool-model" }, h("div", { class: "model-columns" }, find, side), data.element);
   let current = -1;
   let started = false;

@@ -15,12 +15,14 @@ export interface BrowserOptions {
   /** How what is listed is called, where there is none. */
   wanted: string;
   headers: Headers | null;
+  /** What stands before the places. */
+  lead?: HTMLElement;
   pick(file: FoundFile): void;
 }
 
 type Entry = { kind: "folder"; name: string; path: string } | FoundFile;
 
-export function browser(link: Link, { kinds, wanted, headers, pick }: BrowserOptions) {
+export function browser(link: Link, { kinds, wanted, headers, lead, pick }: BrowserOptions) {
   const places = h("div", { class: "line browser-places", role: "group", "aria-label": "Places" });
   const crumbs = h("nav", { class: "crumbs", "aria-label": "Folder" });
   const filter = h("input", { class: "entry", type: "search", placeholder: "Filter", "aria-label": "Filter" });
@@ -33,6 +35,7 @@ export function browser(link: Link, { kinds, wanted, headers, pick }: BrowserOpt
   const bar = h("div", { class: "line" }, filter, h("label", { class: "check" }, hidden, "hidden files"));
   const element = h("div", { class: "browser" }, places, crumbs, bar, scroll);
 
+  if (lead) places.append(lead);
   let path = "";
   let listing: Listing | null = null;
   let chosen = "";
@@ -58,7 +61,8 @@ export function browser(link: Link, { kinds, wanted, headers, pick }: BrowserOpt
     const facts = h("span", { class: "entry-facts" });
     const size = h("span", { class: "entry-size" });
     const main = h("button", { type: "button", class: "browser-row", "data-row": true, "data-kind": first.kind });
-    main.append(name.element, facts, size);
+    main.append(name.element);
+    if (first.kind !== "folder") main.append(facts, size);
     const row = h("li", {}, main);
     let item = first;
     main.addEventListener("click", () => (item.kind === "folder" ? void open(item.path) : pick(item)));
@@ -136,6 +140,7 @@ export function browser(link: Link, { kinds, wanted, headers, pick }: BrowserOpt
     const tell = ({ name, path: to }: Place): HTMLElement =>
       button(name, () => void open(to), { class: "quiet", title: to });
     places.replaceChildren(
+      ...(lead ? [lead] : []),
       tell(root),
       ...(files.length ? [button("Recent", () => showRecent(files), { class: "quiet" })] : []),
       ...caches.map(tell),

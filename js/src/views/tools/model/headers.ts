@@ -4,7 +4,7 @@ import type { Link } from "../../../link.js";
 import type { Failure } from "../../../protocol.js";
 import type { Header, ModelCard } from "../../../state.js";
 
-/** Headers read at once: a disk does not get faster by being asked more. */
+/** Headers read at once, the last asked for first: a disk does not get faster by being asked more. */
 const AT_ONCE = 3;
 
 export type Known = Header | Failure;
@@ -27,7 +27,7 @@ export function headers(link: Link): Headers {
     busy++;
     const answer = await link.ask<Header>({ kind: "inspect", path: file.path });
     busy--;
-    waiting.shift()?.();
+    waiting.pop()?.();
     const known = answer.ok ? answer.value : answer.error;
     found.set(key(file), known);
     return known;

@@ -74,6 +74,7 @@ export function loader(link: Link, headers: Headers, leave: () => void) {
     if (failed(known)) refused = known;
     else show(known);
     draw();
+    element.scrollIntoView?.({ block: "nearest" });
   }
 
   function show(known: Header): void {
