@@ -90,7 +90,7 @@ def assert_same(left: Sequence[StepRecord], right: Sequence[StepRecord], *, nats
     """The same tokens, with numbers as near as `nats`; times are nobody's business."""
     assert tokens(left) == tokens(right)
     for a, b in zip(left, right, strict=True):
-        assert (a.position, a.kind) == (b.position, b.kind)
+        assert (a.position, a.kind, a.left_out) == (b.position, b.kind, b.left_out)
         for name in ("logprob", "entropy", "sampled_prob", "draw", "tail"):
             np.testing.assert_allclose(
                 getattr(a, name), getattr(b, name), rtol=0, atol=nats, equal_nan=True, err_msg=name
