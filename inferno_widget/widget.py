@@ -17,6 +17,7 @@ import traitlets
 from IPython import get_ipython
 
 from .errors import hint_unknown_keywords
+from .export.fallback import Keeper
 from .feed import Feed
 from .model import Model
 from .session import Session
@@ -52,6 +53,7 @@ class Inferno(anywidget.AnyWidget):
     prompt : the prompt to begin with
     max_tokens : tokens to generate when Run is pressed
     root : the folder that the file browser begins in and never leaves; the home folder when left out
+    fallback : whether the notebook keeps the text, so that it can be read where there is no kernel
 
     Attributes
     ----------
@@ -70,6 +72,7 @@ class Inferno(anywidget.AnyWidget):
     selection = traitlets.Int(-1).tag(sync=True)
     look = traitlets.Dict().tag(sync=True)
     library = traitlets.Dict().tag(sync=True)
+    snapshot = traitlets.Bytes().tag(sync=True)
 
     def __init__(
         self,
@@ -79,11 +82,13 @@ class Inferno(anywidget.AnyWidget):
         prompt: str | None = None,
         max_tokens: int = 128,
         root: str | Path | None = None,
+        fallback: bool = True,
     ) -> None:
         if not isinstance(target, Session | Model | Trace | str | Path | None):
             raise TypeError(f"Inferno shows a Session, a Model, a Trace or a GGUF file, not {target!r}")
         self.workbench = Workbench(root=root, max_tokens=max_tokens, news=self._news)
         self._feed = Feed()
+        self._keeper = Keeper(self._keep) if fallback else None
         self._messages: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._later: list[object] = []
         self._wake, self._ended = threading.Event(), threading.Event()
@@ -106,6 +111,11 @@ class Inferno(anywidget.AnyWidget):
     def __repr__(self) -> str:
         shown = [thing for thing in (self.session, self.model, self.trace) if thing is not None]
         return f"<Inferno {shown[0]}>" if shown else f"<Inferno {self.status.get('state')}>"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        if self._keeper:
+            self._keeper.display(self.trace)
+        return super()._repr_mimebundle_(**kwargs)
 
     @property
     def model(self) -> Model | None:
@@ -226,8 +236,17 @@ class Inferno(anywidget.AnyWidget):
         frame = self._feed.frame()
         if frame:
             self.send({"kind": "rows"}, buffers=[frame])
-        waits = [wait for wait in (self._tell_status(), self._tell_library()) if wait is not None]
+        asked = (self._tell_status(), self._tell_library(), self._watch())
+        waits = [wait for wait in asked if wait is not None]
         return min(waits, default=None) if self._feed.complete else 0
+
+    def _watch(self) -> float | None:
+        """Have the notebook keep what is new."""
+        resting = self.status["state"] not in ("loading", "prefill", "generating")
+        return self._keeper.watch(self.trace, resting=resting) if self._keeper else None
+
+    def _keep(self, snapshot: bytes) -> None:
+        self.snapshot = snapshot
 
     def _tell_status(self) -> float | None:
         facts, wait = self.workbench.facts(), self._status_at + STATUS_SECONDS - time.monotonic()
