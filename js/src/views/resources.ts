@@ -57,8 +57,11 @@ export function resources(link: Link) {
     more,
     draw(): void {
       const { n_ctx, used: mine, rss } = link.status;
-      const { models, memory: now } = link.library;
-      const current = models.find((one) => one.current);
+      const { models, sessions, memory: now } = link.library;
+      // The model of what is shown, which need not be that of the next run.
+      const shown = sessions.find((one) => one.current)?.name;
+      const holding = models.find((one) => one.holders.some(({ session }) => session === shown));
+      const current = holding ?? models.find((one) => one.current);
       const held = Math.max(mine, current?.holders.reduce((sum, { tokens }) => sum + tokens, 0) ?? 0);
       context.hidden = !n_ctx;
       setShare(others, n_ctx ? Math.min(1, held / n_ctx) : 0);

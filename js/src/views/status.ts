@@ -36,7 +36,12 @@ function words({ state, finish, progress }: Status, recorded: boolean): string {
 /** Which model is used: its name, the choice where there are several, the way to one where there is none. */
 function modelName(link: Link) {
   const name = h("strong", { class: "model-name" });
-  const pick = h("select", { class: "model-pick", "aria-label": "Model in use", title: "Model in use", hidden: true });
+  const pick = h("select", {
+    class: "model-pick",
+    "aria-label": "Model in use",
+    title: "Model of the next run",
+    hidden: true,
+  });
   const find = button("", () => openTool(find, "model"), { class: "small", "data-action": "choose" });
   let listed = "";
   pick.addEventListener("change", () => void link.order({ kind: "use", model: Number(pick.value) }));

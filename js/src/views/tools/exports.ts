@@ -169,8 +169,8 @@ function verifier(link: Link) {
     result.hidden = false;
     setAttribute(result, "data-same", String(same));
     const figures = `${whole(compared)} tokens compared, largest difference ${precise(largest)} nats, tolerance ${precise(tolerance)}`;
-    result.replaceChildren(h("b", {}, same ? "✓ The same" : "✗ Not the same"), ` · ${figures}`);
-    if (message) result.append(h("span", { class: "verified-message" }, message));
+    const verdict = same ? "✓ The same" : compared ? "✗ Not the same" : "✗ Not compared";
+    result.replaceChildren(h("b", {}, verdict), ` · ${message || figures}`);
   }
 
   return {

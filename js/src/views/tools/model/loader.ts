@@ -14,8 +14,6 @@ import { cardFacts, failed, type Headers } from "./headers.js";
 
 /** llama.cpp rounds a context up to a multiple of this. */
 const CELLS = 256;
-/** Python's default where the model was trained for more. */
-const USUAL_N_CTX = 4096;
 const ESTIMATE_MS = 150;
 
 export function loader(link: Link, headers: Headers, leave: () => void) {
@@ -34,7 +32,7 @@ export function loader(link: Link, headers: Headers, leave: () => void) {
       help: "How many tokens all sessions of this model can hold together",
       log: true,
     },
-    (n_ctx) => void estimateSoon(n_ctx),
+    resize,
   );
   const longest = button("", () => void context.settle(estimate?.n_ctx_fit ?? CELLS), { class: "quiet", hidden: true });
   const need = h("p", { class: "loader-need", role: "status" });
@@ -58,11 +56,18 @@ export function loader(link: Link, headers: Headers, leave: () => void) {
   let estimate: Estimate | null = null;
   let refused: Failure | null = null;
   let sending = false;
-  const estimateSoon = later((n_ctx: number) => void ask(n_ctx), ESTIMATE_MS);
+  let wanted = 0; // the context that was chosen; 0: the one that the kernel would take
+  const askSoon = later(() => void ask(), ESTIMATE_MS);
+
+  function resize(n_ctx: number): undefined {
+    wanted = n_ctx;
+    askSoon();
+  }
 
   async function choose(next: FoundFile): Promise<void> {
     file = next;
     header = estimate = refused = null;
+    wanted = 0;
     element.hidden = false;
     name.draw(file.name);
     place.draw(file.path);
@@ -86,17 +91,17 @@ export function loader(link: Link, headers: Headers, leave: () => void) {
     setText(facts, told.join(" · "));
     const most = Math.max(CELLS, Math.ceil(n_ctx_train / CELLS) * CELLS);
     context.limit(CELLS, most);
-    context.show(Math.min(most, USUAL_N_CTX));
-    void ask(context.value);
+    void ask();
   }
 
-  async function ask(n_ctx: number): Promise<void> {
-    const asked = file;
+  async function ask(): Promise<void> {
+    const [asked, n_ctx] = [file, wanted];
     if (!asked) return;
     const answer = await link.ask<Estimate>({ kind: "estimate", path: asked.path, n_ctx });
-    if (file !== asked || context.value !== n_ctx) return;
+    if (file !== asked || wanted !== n_ctx) return;
     estimate = answer.ok ? answer.value : null;
     if (!answer.ok) refused = answer.error;
+    else if (!wanted) context.show(answer.value.n_ctx);
     draw();
   }
 
@@ -107,7 +112,7 @@ export function loader(link: Link, headers: Headers, leave: () => void) {
     refused = null;
     draw();
     const known = await headers.ask(asked);
-    const answer = failed(known) ? known : await link.command({ kind: "load", path: asked.path, n_ctx: context.value });
+    const answer = failed(known) ? known : await link.command({ kind: "load", path: asked.path, n_ctx: wanted });
     sending = false;
     if (file !== asked) return draw();
     refused = answer;
@@ -126,7 +131,7 @@ export function loader(link: Link, headers: Headers, leave: () => void) {
     load.disabled = sending || !link.reachable;
     setText(load, sending ? "Loading…" : estimate && !estimate.fits ? "Load anyway" : "Load");
     bar.element.hidden = !estimate;
-    longest.hidden = !estimate || estimate.n_ctx_fit === context.value || !estimate.n_ctx_fit;
+    longest.hidden = !estimate || estimate.n_ctx_fit === estimate.n_ctx || !estimate.n_ctx_fit;
     if (estimate) drawEstimate(estimate);
     else setText(need, "");
   }
@@ -159,7 +164,7 @@ export function loader(link: Link, headers: Headers, leave: () => void) {
     hide(): void {
       file = null;
       element.hidden = true;
-      estimateSoon.cancel();
+      askSoon.cancel();
     },
   };
 }
