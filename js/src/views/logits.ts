@@ -18,8 +18,17 @@ interface Row {
   describe: () => void;
 }
 
-/** Numbers that are shown whatever the text is coloured by. */
-const ALWAYS: readonly Metric[] = ["probability", "entropy", "rank"];
+/**
+ * Numbers of the token that came, beside each metric: as many as fit into a line. Its rank and its probability stand
+ * in its row of the list too.
+ */
+const BESIDE: Record<Metric, readonly Metric[]> = {
+  probability: ["entropy", "rank"],
+  surprisal: ["entropy"],
+  entropy: ["rank", "probability"],
+  rank: ["entropy", "probability"],
+  time: ["entropy", "rank"],
+};
 const SHORT: Partial<Record<Metric, string>> = { probability: "p" };
 /** States in which a fork can be asked for. */
 const FORKABLE = ["generating", "paused", "ready", "error"];
@@ -111,10 +120,11 @@ export function logits(link: Link): View {
       element,
       draw(node: number, first: boolean): void {
         const chosen = link.look.metric === metric;
-        element.hidden = first || !(chosen || ALWAYS.includes(metric));
+        element.hidden = first || !(chosen || BESIDE[link.look.metric].includes(metric));
         if (element.hidden) return;
         const number = tokenValue(store, node, metric);
         setText(value, SCALES[metric].format(number));
+        element.classList.toggle("metric", chosen);
         swatch.hidden = !chosen;
         setAttribute(swatch, "class", `metric-swatch s${stepOf(metric, number, endOf(store, metric))}`);
       },

@@ -64,7 +64,7 @@ export function strip(link: Link, theme: () => Theme): View {
   function words(position: number): string {
     const node = store.path[position];
     const piece = label(store.piece(store.columns.token_id[node])) || `#${store.columns.token_id[node]}`;
-    return `token ${whole(position)}  ${piece}  ${valueText(metric, valueAt(position))}`;
+    return `token ${whole(position)}  ${valueText(metric, valueAt(position))}  ${piece}`;
   }
 
   function takeColours(palette: Palette): Colours {

@@ -51,13 +51,10 @@ export function look(link: Link): View {
       },
     }),
     group(
-      "Text",
+      "Text and list",
       number("font_size", { label: "font size", unit: "px", min: 8, max: 48 }),
       check("glyphs", "show spaces, tabs and line breaks"),
       check("follow", "scroll with what is generated"),
-    ),
-    group(
-      "Distribution",
       number("top_k", {
         label: "tokens listed",
         unit: "",

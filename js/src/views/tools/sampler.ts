@@ -18,6 +18,7 @@ const ON_FULL: Record<Settings["on_full"], string> = {
 
 export function sampler(link: Link): View {
   const named = presets(link);
+  const reset = resetAll(link);
   const python = pythonLine(link);
   const numbers = (...names: NumberName[]): Part[] => names.map((name) => numberRow(link, name));
   const groups: [title: string, order: string, parts: Part[]][] = [
@@ -38,11 +39,11 @@ export function sampler(link: Link): View {
   const element = h(
     "div",
     { class: "tool-sampler" },
-    named.element,
+    h("div", { class: "sampler-head" }, named.element, reset.element),
     python.element,
     h("div", { class: "sampler-groups" }, ...sections),
   );
-  const parts = [named, python, ...groups.flatMap(([, , ofGroup]) => ofGroup)];
+  const parts = [named, reset, python, ...groups.flatMap(([, , ofGroup]) => ofGroup)];
 
   return {
     element,
@@ -52,24 +53,30 @@ export function sampler(link: Link): View {
   };
 }
 
-/** The line that makes this sampler in Python, and the way back to all defaults. */
+/** The line that makes this sampler in Python. */
 function pythonLine(link: Link): Part {
   const code = h("code", { class: "sampler-code", "data-testid": "sampler-code" });
   const copy = copyButton(() => samplerCode(link.settings), "Copy this line of Python");
-  const reset = button("Reset all", () => void resetAll(), { "data-action": "reset-all" });
-  const element = h("div", { class: "line sampler-python" }, code, copy, reset);
+  return {
+    element: h("div", { class: "line sampler-python" }, code, copy),
+    draw: () => setText(code, samplerCode(link.settings)),
+  };
+}
 
-  async function resetAll(): Promise<void> {
+/** The way back to all defaults. */
+function resetAll(link: Link): Part {
+  const element = button("", () => void act(), { "data-action": "reset-all" });
+
+  async function act(): Promise<void> {
     for (const name of changed(link.settings)) await link.order({ kind: "set", name, value: USUAL[name] });
   }
 
   return {
     element,
     draw() {
-      setText(code, samplerCode(link.settings));
       const count = changed(link.settings).length;
-      reset.disabled = !link.reachable || !count;
-      setText(reset, count ? `Reset all ${count}` : "All at their defaults");
+      element.disabled = !link.reachable || !count;
+      setText(element, count ? `Reset all ${count}` : "All at their defaults");
     },
   };
 }

@@ -34,7 +34,7 @@ export function numberRow(link: Link, name: NumberName): Part {
   const element = h(
     "div",
     { class: "field", "data-setting": name },
-    h("span", { class: "field-name" }, label),
+    h("span", { class: "field-name" }, field.short ?? label),
     stops.length ? slider : dice,
     h("span", { class: "field-value" }, number.input, unit),
     undo,
