@@ -138,11 +138,15 @@ export class Store {
     return this.#text(from, to).parts;
   }
 
+  /** The text of a unit that is one token of whole characters, as nearly all are; else null. */
+  plainText(unit: number): string | null {
+    const [from, to] = this.unitSpan(unit);
+    return to === from + 1 ? this.#whole(this.columns.token_id[this.path[from]]) : null;
+  }
+
   /** The text of a unit as it is copied and searched: bytes that are no text as <F0>. */
   unitString(unit: number): string {
-    const [from, to] = this.unitSpan(unit);
-    const whole = to === from + 1 ? this.#whole(this.columns.token_id[this.path[from]]) : null;
-    return whole ?? textOf(this.#text(from, to).parts);
+    return this.plainText(unit) ?? textOf(this.unitText(unit));
   }
 
   distribution(node: number): Distribution {

@@ -91,18 +91,6 @@ describe("the stream", () => {
     expect(all("[data-token]").map(({ dataset }) => dataset.node)).toEqual(["0", "1", "5"]);
   });
 
-  it("puts long text into blocks that begin where lines do", async () => {
-    const rows = Array.from({ length: 1000 }, (_, i) => ({ ...predicted(i), token_id: i % 30 ? 0 : 4 }));
-    model.rows(encode({ k: 2, rows, pieces: TEXT.map((t, i) => [i, t] as const) }));
-    await frame();
-    const blocks = all(".block");
-    expect(blocks).toHaveLength(17);
-    for (const block of blocks.slice(0, -1)) expect(block.textContent?.endsWith("\n")).toBe(true);
-    model.put("selection", 777);
-    await frame();
-    expect(get(".selected").dataset.node).toBe("777");
-  });
-
   it("selects by click and by keys, and lets go", async () => {
     model.rows(story());
     await frame();

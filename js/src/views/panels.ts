@@ -1,6 +1,6 @@
 /** Puts the panels that were asked for into one frame, and decides when they are drawn. */
 
-import { h, type View } from "../dom.js";
+import { h, setAttribute, type View } from "../dom.js";
 import type { Theme } from "../draw/colour.js";
 import { onTheme, themeOf } from "../draw/theme.js";
 import type { Link } from "../link.js";
@@ -66,8 +66,18 @@ export function mount(link: Link, host: HTMLElement): () => void {
     for (const view of views) view.close?.();
   }
 
+  /** What the style sheet needs to know; tokens hear of it through their classes. */
+  function dress(): void {
+    const { palette, glyphs, font_size } = link.look;
+    setAttribute(root, "data-palette", palette);
+    setAttribute(root, "data-glyphs", glyphs ? "on" : "off");
+    const size = `${font_size}px`;
+    if (root.style.getPropertyValue("--iw-font-size") !== size) root.style.setProperty("--iw-font-size", size);
+  }
+
   function draw(streaming: boolean): void {
     if (shown !== link.panels.join()) build();
+    dress();
     passed = streaming ? (passed + 1) % RESTFUL : 0;
     for (const view of views) if (!(passed && view.restful)) view.draw(streaming);
     for (const view of views) view.settle?.();

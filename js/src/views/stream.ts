@@ -1,24 +1,23 @@
-/** The text, token by token, coloured by surprisal. */
+/** The text, token by token, coloured by the chosen metric: what is near the part that is seen, with all that reads it. */
 
 import { h, setAttribute, setText, type View } from "../dom.js";
-import { stepOf } from "../draw/colour.js";
-import { percent } from "../draw/format.js";
 import type { Link } from "../link.js";
 import { KINDS, type State } from "../protocol.js";
-import { label, type Run, runs } from "../text.js";
+import { card } from "./stream/card.js";
+import { copyMenu } from "./stream/copy.js";
+import { find } from "./stream/find.js";
+import { keys } from "./stream/keys.js";
+import { Marks } from "./stream/marks.js";
+import { minimap } from "./stream/minimap.js";
+import { Pane } from "./stream/pane.js";
+import { Painter } from "./stream/token.js";
 
-/** Units in a block at least: it ends at the next line break, so that nobody sees where. */
-const BLOCK = 50;
-/** Units in a block at most. */
-const LONGEST = 1_600;
-/** How near to its end, in pixels, the text counts as followed. */
-const NEAR = 24;
-/** Further down than any text reaches, in pixels. */
-const FAR = 1e7;
-/** How control tokens are usually written. */
-const CONTROL = /^<(\/?s|\|.+\|)>$/;
 /** Milliseconds between two announcements to a screen reader. */
 const ANNOUNCE_MS = 3_000;
+/** Units that an announcement holds at most. */
+const ANNOUNCED = 60;
+/** Of so many drawings while tokens stream in, one is also of the minimap. */
+const RESTFUL = 3;
 
 /** What an empty text says, where it is not an invitation. */
 const HINTS: Partial<Record<State, string>> = {
@@ -28,34 +27,51 @@ const HINTS: Partial<Record<State, string>> = {
   closed: "This widget is closed. Run the cell again for a new one.",
 };
 
-interface Block {
-  first: number;
-  element: HTMLElement;
-}
-
-const GLYPHS: Partial<Record<Run["kind"], string>> = { space: "g sp", tab: "g tab", newline: "g nl", chip: "chip" };
-
 export function stream(link: Link): View {
   const { store } = link;
   const text = h("div", {
     class: "stream-text",
     role: "listbox",
     tabindex: 0,
-    "aria-label": "Tokens. Arrow keys select one, Escape lets it go.",
+    "aria-label": "Tokens. Arrow keys select one, Escape lets it go, Ctrl+F finds text.",
     "data-testid": "stream",
   });
   const follow = h("button", { class: "follow", type: "button", hidden: true, "data-action": "follow" }, "↓ follow");
   const live = h("div", { class: "hidden", "aria-live": "polite" });
   const hint = h("p", {});
   const empty = h("div", { class: "stream-empty" }, h("p", {}, "Nothing has been said yet."), hint);
-  const element = h("section", { class: "stream", "aria-label": "Text" }, text, empty, follow, live);
+  const seek = h(
+    "button",
+    { type: "button", class: "quiet", title: "Find in the text, go to a token (Ctrl+F)", "data-action": "find" },
+    "find",
+  );
 
   const id = `inferno-${crypto.getRandomValues(new Uint32Array(1))[0]}`; // two views may be in one page
-  const blocks: Block[] = [];
-  let drawn = 0; // units in the page
+  const painter = new Painter(link);
+  const pane = new Pane(text, store, (unit, hang) => painter.draw(unit, hang));
+  const marks = new Marks(text, store, pane);
+  const menu = copyMenu(store, marks);
+  const map = minimap(link, pane);
+  const facts = card(store, `${id}-card`);
+  const search = find(
+    link,
+    pane,
+    () => text.focus({ preventScroll: true }),
+    () => map.draw(search.positions),
+  );
+  const tools = h("div", { class: "stream-tools" }, seek, menu.element);
+  const element = h(
+    "section",
+    { class: "stream", "aria-label": "Text" },
+    h("div", { class: "stream-head" }, search.element, tools),
+    h("div", { class: "stream-body" }, text, map.element, empty, follow),
+    live,
+    facts.element,
+  );
+
   let dirty = 0; // first unit that differs from the page
-  let grown = false; // so that the end may be elsewhere
-  let following = true;
+  let passed = 0; // drawings since the minimap was drawn
+  let typeface = "";
   let selected: HTMLElement | null = null;
   let selectedNode = -1;
   let announced = 0;
@@ -63,133 +79,46 @@ export function stream(link: Link): View {
 
   const stop = store.onUnits((unit) => {
     dirty = Math.min(dirty, unit);
+    map.changed(unit);
   });
 
-  function blockOf(unit: number): number {
-    let low = 0;
-    let high = blocks.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (blocks[middle].first <= unit) low = middle;
-      else high = middle - 1;
-    }
-    return low;
-  }
-
-  function spanOf(unit: number): HTMLElement | null {
-    const block = blocks[blockOf(unit)];
-    return (block?.element.children[unit - block.first] as HTMLElement | undefined) ?? null;
-  }
-
-  function truncate(unit: number): void {
-    while (blocks.length && (blocks.at(-1) as Block).first >= unit) (blocks.pop() as Block).element.remove();
-    const last = blocks.at(-1);
-    while (last && last.first + last.element.children.length > unit) last.element.lastChild?.remove();
-    drawn = unit;
-  }
-
-  function append(): void {
-    let block = blocks.at(-1);
-    let parts: HTMLElement[] = [];
-    let fill = block ? block.element.children.length : 0;
-    const flush = (): void => {
-      block?.element.append(...parts);
-      parts = [];
-    };
-    for (let unit = drawn; unit < store.units; unit++) {
-      // A block ends its line, so it should do so where the text does.
-      const broken =
-        unit > 0 &&
-        fill >= BLOCK &&
-        store
-          .unitText(unit - 1)
-          .at(-1)
-          ?.toString()
-          .endsWith("\n");
-      if (!block || broken || fill >= LONGEST) {
-        flush();
-        block = { first: unit, element: h("div", { class: "block", role: "presentation" }) };
-        blocks.push(block);
-        text.append(block.element);
-        fill = 0;
-      }
-      parts.push(token(unit));
-      fill++;
-    }
-    flush();
-    drawn = store.units;
-  }
-
-  function token(unit: number): HTMLElement {
-    const [from, to] = store.unitSpan(unit);
-    const node = store.path[from];
-    const { kind, logprob } = store.columns;
-    const span = document.createElement("span");
-    const name = KINDS[kind[node]];
-    // A character of several tokens is as surprising as all of them together.
-    let surprisal = 0;
-    for (let at = from; at < to; at++) surprisal -= logprob[store.path[at]];
-    span.className = name === "prompt" ? "t prompt" : `t ${name} s${stepOf("surprisal", surprisal)}`;
-    span.dataset.token = "";
-    span.dataset.node = String(node);
-    span.setAttribute("role", "option");
-    const pieces = runs(store.unitText(unit));
-    const only = pieces.length === 1 && CONTROL.test(pieces[0].text);
-    if (only) pieces[0].kind = "chip";
-    if (!pieces.length) span.append(h("i", { class: "chip" }, `#${store.columns.token_id[node]}`));
-    pieces.forEach((run, i) => {
-      const glyph = GLYPHS[run.kind];
-      // One space before a word is drawn by the token itself: most tokens need no further element.
-      if (run.kind === "space" && i === 0 && pieces[1]?.kind === "text") {
-        span.classList.add("lead");
-        span.append(run.text);
-      } else if (!glyph) span.append(run.text);
-      else if (run.kind === "newline") span.append(h("i", { class: glyph }), "\n");
-      else span.append(h("i", { class: glyph }, run.text));
-    });
-    return span;
-  }
-
+  /** Marks the selected token, where it is drawn. */
   function mark(): void {
     const node = link.selection;
-    const span = node >= 0 && store.onPath(node) ? spanOf(store.unitOf[store.depth[node]]) : null;
-    if (span !== selected || !selected?.isConnected) {
-      selected?.classList.remove("selected");
-      selected?.removeAttribute("id");
-      selected?.removeAttribute("aria-selected");
-      span?.classList.add("selected");
-      span?.setAttribute("aria-selected", "true");
-      if (span) span.id = id;
-      setAttribute(text, "aria-activedescendant", span?.id ?? null);
-      selected = span;
+    const unit = node >= 0 && store.onPath(node) ? store.unitOf[store.depth[node]] : -1;
+    const span = pane.spanOf(unit);
+    if (span === selected && (!span || span.id)) return;
+    selected?.classList.remove("selected");
+    for (const name of ["id", "aria-selected", "aria-posinset", "aria-setsize"]) selected?.removeAttribute(name);
+    if (span) {
+      span.classList.add("selected");
+      span.id = id;
+      span.setAttribute("aria-selected", "true");
+      span.setAttribute("aria-posinset", String(unit + 1));
+      span.setAttribute("aria-setsize", String(store.units));
     }
-    if (node !== selectedNode && span) reveal(span);
+    setAttribute(text, "aria-activedescendant", span ? id : null);
+    selected = span;
+  }
+
+  /** Shows a token that has just been selected, wherever that was done. */
+  function reveal(): void {
+    const node = link.selection;
+    if (node === selectedNode) return;
     selectedNode = node;
+    if (node < 0 || !store.onPath(node)) return;
+    pane.reveal(store.unitOf[store.depth[node]]);
+    mark();
+    if (selected && keyboard.moved()) facts.show(selected);
   }
-
-  function reveal(span: HTMLElement): void {
-    const [inner, outer] = [span.getBoundingClientRect(), text.getBoundingClientRect()];
-    const margin = 2 * NEAR;
-    if (inner.top < outer.top + margin) text.scrollTop += inner.top - outer.top - margin;
-    else if (inner.bottom > outer.bottom - margin) text.scrollTop += inner.bottom - outer.bottom + margin;
-    following = atEnd();
-  }
-
-  /** Any place behind the end is the end: where that is need not be asked for. */
-  const toEnd = (): void => {
-    text.scrollTop = FAR;
-  };
-
-  const atEnd = (): boolean => text.scrollHeight - text.scrollTop - text.clientHeight < NEAR;
 
   function announce(): void {
     const now = performance.now();
     if (announced > store.units) announced = 0;
     if (announced === store.units || now - announcedAt < ANNOUNCE_MS || link.status.state === "prefill") return;
     const said: string[] = [];
-    for (let unit = Math.max(announced, store.units - 60); unit < store.units; unit++) {
-      const [from] = store.unitSpan(unit);
-      if (KINDS[store.columns.kind[store.path[from]]] === "prompt") continue;
+    for (let unit = Math.max(announced, store.units - ANNOUNCED); unit < store.units; unit++) {
+      if (KINDS[store.columns.kind[store.path[store.unitStart[unit]]]] === "prompt") continue;
       said.push(
         store
           .unitText(unit)
@@ -202,122 +131,116 @@ export function stream(link: Link): View {
     announcedAt = now;
   }
 
+  /** What has moved, or come into the page or left it, by scrolling. */
+  function moved(): void {
+    mark();
+    follow.hidden = pane.following || pane.atEnd;
+    map.scrolled();
+    facts.moved();
+    marks.restore();
+    search.draw(true);
+  }
+
   // --- what the reader does ---
 
-  const nodeOf = (target: EventTarget | null): number => {
-    const span = (target as Element | null)?.closest<HTMLElement>("[data-token]");
-    return span ? Number(span.dataset.node) : -1;
-  };
+  const tokenAt = (target: EventTarget | null): HTMLElement | null =>
+    (target as Element | null)?.closest<HTMLElement>("[data-token]") ?? null;
 
   text.addEventListener("click", (event) => {
-    if (!getSelection()?.isCollapsed) return; // text was marked for copying
-    const node = nodeOf(event.target);
-    if (node >= 0) link.select(node);
+    if (marks.range) return; // text was marked for copying
+    const span = tokenAt(event.target);
+    if (span) link.select(Number(span.dataset.node));
   });
 
-  text.addEventListener("mouseover", (event) => {
-    const span = (event.target as Element).closest<HTMLElement>("[data-token]");
-    if (!span || span.title) return;
-    const node = Number(span.dataset.node);
-    const { token_id, logprob, rank } = store.columns;
-    const name = label(store.unitText(store.unitOf[store.depth[node]]));
-    span.title = rank[node]
-      ? `${name}  ${percent(Math.exp(logprob[node]))}, rank ${rank[node]}, token ${token_id[node]}`
-      : `${name}  token ${token_id[node]}, the first: nothing predicted it`;
+  let pointer = "";
+  text.addEventListener("pointermove", (event) => {
+    // Text that moves under a pointer at rest is not pointed at.
+    const place = `${event.clientX} ${event.clientY}`;
+    if (place === pointer || event.pointerType === "touch") return;
+    pointer = place;
+    facts.point(event.buttons ? null : tokenAt(event.target));
   });
+  text.addEventListener("pointerleave", () => facts.point(null));
+  text.addEventListener("blur", () => facts.hide());
 
-  let top = 0;
   text.addEventListener("scroll", () => {
-    if (atEnd()) following = true;
-    else if (text.scrollTop < top) following = false;
-    top = text.scrollTop;
-    follow.hidden = following;
+    if (pane.scrolled()) moved();
   });
+  map.element.addEventListener("pointermove", moved);
+  map.element.addEventListener("pointerdown", moved);
+  map.element.addEventListener("keydown", moved);
 
+  seek.addEventListener("click", search.toggle);
   follow.addEventListener("click", () => {
-    following = true;
-    toEnd();
-    follow.hidden = true;
+    pane.following = true;
+    pane.toEnd();
+    moved();
+    pane.following = pane.follows;
     text.focus({ preventScroll: true });
   });
+
+  const keyboard = keys({ link, pane, facts, find: search.open, markAll: () => marks.all() });
+  text.addEventListener("keydown", keyboard.pressed);
+  element.addEventListener("keydown", keyboard.opened);
 
   // The size is 0 until the widget is in the page, and again where a notebook takes far cells out of it.
   const observer =
     globalThis.ResizeObserver &&
-    new ResizeObserver(() => {
-      if (following) toEnd();
-      if (selected) reveal(selected);
+    new ResizeObserver(([{ contentRect }]) => {
+      const shown = selected !== null;
+      pane.resize(contentRect.width, contentRect.height);
+      if (shown) pane.reveal(store.unitOf[store.depth[selectedNode]]);
+      moved();
     });
   observer?.observe(text);
-
-  /** Position one line up or down from the selected token, as near below or above it as there is. */
-  function lineFrom(position: number, direction: 1 | -1): number {
-    const box = (at: number): DOMRect | undefined => {
-      const rects = spanOf(store.unitOf[at])?.getClientRects();
-      return rects?.[rects.length - 1]; // the word, where the space before it was left on the line above
-    };
-    const here = box(position);
-    if (!here) return position;
-    const centre = (here.left + here.right) / 2;
-    let best = position;
-    let distance = Number.POSITIVE_INFINITY;
-    let line: number | null = null;
-    for (let at = position + direction; at >= 0 && at < store.length; at += direction) {
-      const there = box(at);
-      if (!there || Math.abs(there.top - here.top) < here.height / 2) continue;
-      line ??= there.top;
-      if (Math.abs(there.top - line) > here.height / 2) break;
-      const off = Math.abs((there.left + there.right) / 2 - centre);
-      if (off < distance) [best, distance] = [at, off];
-    }
-    return best;
-  }
-
-  const MOVES: Record<string, (position: number) => number> = {
-    ArrowLeft: (position) => Math.max(0, position - 1),
-    ArrowRight: (position) => Math.min(store.length - 1, position + 1),
-    ArrowUp: (position) => lineFrom(position, -1),
-    ArrowDown: (position) => lineFrom(position, 1),
-    Home: () => 0,
-    End: () => store.length - 1,
-  };
-
-  text.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || !store.length) return;
-    const node = link.selection;
-    if (event.key === "Escape" && node >= 0) link.select(-1);
-    else if (MOVES[event.key]) {
-      const last = store.length - 1;
-      // The first arrow takes the newest token; from there they move.
-      const position = node < 0 ? (event.key === "Home" ? 0 : last) : MOVES[event.key](store.depth[node]);
-      link.select(store.at(position));
-    } else return;
-    event.preventDefault();
-    event.stopPropagation();
-  });
+  const refont = (): void => pane.reflow();
+  document.fonts?.addEventListener("loadingdone", refont);
 
   return {
     element,
     draw(streaming) {
+      const { font_size, glyphs, follow: follows } = link.look;
       // Another branch, or another text: whoever asked for it wants to see it grow. (The last unit may just be unfinished.)
-      if (dirty < drawn - 1) following = true;
-      grown ||= !streaming || dirty < drawn || drawn < store.units;
-      if (dirty < drawn) truncate(dirty);
-      if (drawn < store.units) append();
-      dirty = drawn;
-      mark();
+      if (dirty < pane.blocks.end - 1) pane.following = follows || pane.following;
+      if (pane.follows !== follows) pane.following = follows;
+      pane.follows = follows;
+      const known = pane.drawn[1];
+      const repaint = painter.refresh();
+      pane.update(dirty);
+      if (repaint) pane.each((unit, span) => painter.repaint(unit, span));
+      dirty = pane.blocks.end;
+      if (!streaming) pane.touch();
+      const type = `${font_size} ${glyphs}`;
+      if (typeface && type !== typeface) pane.reflow();
+      typeface = type;
+      if (known !== pane.drawn[1] || !streaming) mark();
       empty.hidden = store.units > 0;
+      tools.hidden = store.units === 0;
       setText(hint, HINTS[link.status.state] ?? "Write a prompt and press Run, or Step to go one token at a time.");
-      follow.hidden = following;
       announce();
     },
     settle() {
-      if (following && grown) toEnd();
-      grown = false;
+      pane.settle();
+      reveal();
+      mark();
+      follow.hidden = pane.following || pane.atEnd;
+      passed = (passed + 1) % RESTFUL;
+      if (!passed || link.status.state !== "generating") {
+        map.draw(search.positions);
+        search.draw(link.status.state === "generating");
+      }
+      marks.restore();
+      facts.moved();
     },
     close() {
       stop();
+      marks.close();
+      menu.close();
+      map.close();
+      facts.close();
+      search.close();
       observer?.disconnect();
+      document.fonts?.removeEventListener("loadingdone", refont);
     },
   };
 }
