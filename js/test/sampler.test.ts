@@ -319,6 +319,19 @@ describe("the bias of a token", () => {
     expect(get(".bias-row code").textContent).toBe("king⏎");
   });
 
+  it("shows nothing for a query that is no longer the one that is written", async () => {
+    await find("ki");
+    vi.useFakeTimers();
+    write(search(), "kin");
+    vi.advanceTimersByTime(300);
+    vi.useRealTimers();
+    const { id } = last("vocabulary");
+    write(search(), "q");
+    model.answer(id, [{ id: 9, text: "kin" }]);
+    await settle();
+    expect(options()).not.toContain("kin 9");
+  });
+
   it("closes its list on Escape before the drawer does", async () => {
     await find("ki");
     expect(key(search(), "Escape")).toBe(false);
