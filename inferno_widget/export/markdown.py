@@ -97,7 +97,7 @@ def _figures(trace: Trace, path: Sequence[int]) -> str:
         surprisals = -rows["logprob"][rows["kind"] == kind].astype(float)
         if len(surprisals):
             mean = float(surprisals.mean())
-            table.append((kind.name.lower(), f"{len(surprisals):,}", nats(mean), f"{math.exp(mean):.4g}"))
+            table.append((kind.name.lower(), f"{len(surprisals):,}", nats(mean), f"{math.exp(min(mean, 700)):.4g}"))
     header = ("kind", "tokens predicted", "mean surprisal (nats)", "perplexity")
     return "### Figures\n\n" + _table(header, table) if table else ""
 
