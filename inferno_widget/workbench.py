@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
+from .browse import Files
 from .controls import Controls
 from .errors import Cancelled, InfernoError
 from .library import Action, Library, Loaded, Opened
@@ -100,7 +101,7 @@ class Workbench:
     ) -> None:
         self.controls = Controls(max_tokens=max_tokens)
         self.preferences = preferences or Preferences()
-        self._root = root
+        self.files = Files(root)
         self.library = Library(news)
         self.prompt = self.code = ""
         self.selection = -1
@@ -147,13 +148,6 @@ class Workbench:
     def trace(self) -> Trace | None:
         """What is on display."""
         return self.library.shown.trace if self.library.shown else None
-
-    @functools.cached_property
-    def files(self) -> Any:
-        """What of the kernel's file system can be reached."""
-        from .browse import Files
-
-        return Files(self._root)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -374,13 +368,7 @@ class Workbench:
 
     def estimate(self, path: str, n_ctx: int = 0) -> Future[dict[str, Any]]:
         """The memory that a model will need: `Estimate`. `n_ctx` 0 is the one that it would be loaded with."""
-
-        def work() -> dict[str, Any]:
-            from .gguf import read_info
-
-            return estimate(read_info(self.files.resolve(path)), n_ctx or None).to_dict()
-
-        return self._crew.submit(work)
+        return self._crew.submit(lambda: estimate(self.files.info(path), n_ctx or None).to_dict())
 
     @_alone
     def load(self, path: str, n_ctx: int = 0) -> int | None:
@@ -581,8 +569,10 @@ class Workbench:
         return self.library.shown
 
     def _target(self, path: str, suffix: str) -> Path:
-        """Where to write: never over a file of another kind."""
-        file: Path = self.files.resolve(path)
+        """Where to write: below the root, and never over a file of another kind."""
+        file = self.files.resolve(path)
+        if not file.is_relative_to(self.files.root):
+            raise InfernoError(f"{file} is outside of {self.files.root}, and nothing is written there")
         if file.is_dir():
             file /= f"{_file_name(self._something().name)}{suffix}"
         if file.suffix.lower() != suffix:

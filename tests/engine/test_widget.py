@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import itertools
+import json
 import os
 import signal
 import threading
@@ -41,16 +42,20 @@ class Page:
         self.frames: list[dict[str, Any]] = []
         self.times: list[float] = []
         self.replies: dict[int, dict[str, Any]] = {}
+        self.buffers: dict[int, Any] = {}
         self.statuses: list[dict[str, Any]] = [widget.status]
+        self.libraries: list[dict[str, Any]] = [widget.library]
         self._ids = itertools.count(1)
         widget.send = self._hear
         widget.observe(lambda change: self.statuses.append(change["new"]), "status")
+        widget.observe(lambda change: self.libraries.append(change["new"]), "library")
 
     def _hear(self, content: dict[str, Any], buffers: list[bytes] = ()) -> None:
         if content["kind"] == "rows":
             self.times.append(time.monotonic())
             self.frames.append(decode(buffers[0]))
         else:
+            self.buffers[content["id"]] = buffers
             self.replies[content["id"]] = content
 
     def post(self, content: object) -> None:
@@ -66,6 +71,12 @@ class Page:
         number = self.tell(kind, **fields)
         until(lambda: number in self.replies)
         return self.replies[number]
+
+    def value(self, kind: str, **fields: object) -> Any:
+        """What a question is answered with, as JSON can hold it."""
+        reply = self.ask(kind, **fields)
+        assert reply["ok"] is True, reply
+        return json.loads(json.dumps(reply.get("value"), allow_nan=False))
 
     def order(self, kind: str, **fields: object) -> None:
         reply = self.ask(kind, **fields)
@@ -305,6 +316,165 @@ def test_selection(page: Page) -> None:
         page.post({"kind": "select", "node": node})
         page.order("set", name="top_k", value=40)  # an answer means that what came before is done
         assert page.widget.selection == selected
+
+
+# --- what the workbench does, through messages ------------------------------------------------------------
+
+
+def test_the_traits_are_the_workbench(page: Page) -> None:
+    """Each by its gesture, and each is there when the answer comes."""
+    page.order("look", name="palette", value="cividis")
+    assert page.widget.look["palette"] == "cividis"
+    assert page.refused("look", name="palette", value="neon")["message"].startswith("palette must be one of")
+    page.order("preset", name="greedy")
+    assert page.widget.settings["temperature"] == 0
+    page.order("save_preset", name="mine")
+    assert page.widget.look["presets"][-1] == {"name": "mine", "builtin": False, "settings": {"temperature": 0}}
+    page.order("undo")
+    assert page.widget.settings["temperature"] == 1
+    page.order("drop_preset", name="mine")
+    assert [preset["name"] for preset in page.widget.look["presets"]][-1] == "llama.cpp"
+    json.dumps([page.widget.library, page.widget.look, page.widget.settings, page.widget.status], allow_nan=False)
+
+
+def test_the_list_of_sessions(page: Page) -> None:
+    page.order("set", name="max_tokens", value=3)
+    page.order("run", prompt="once upon")
+    page.until("ready")
+    until(lambda: [opened["name"] for opened in page.widget.library["sessions"]] == [PROMPT, "once upon"])
+    first, second = (opened["id"] for opened in page.widget.library["sessions"])
+    page.order("show", session=first)
+    assert page.widget.prompt == PROMPT
+    page.assert_shows(page.widget.trace)
+    page.order("rename", session=second, name="mine")
+    page.order("duplicate", session=second)
+    page.assert_shows(page.widget.trace)
+    page.order("delete", session=second)
+    until(lambda: [opened["name"] for opened in page.widget.library["sessions"]] == [PROMPT, "mine (copy)"])
+    assert page.widget.library["undo"] == "delete “mine”"
+    page.order("undo")
+    until(lambda: [opened["name"] for opened in page.widget.library["sessions"]] == [PROMPT, "mine", "mine (copy)"])
+    for opened in page.widget.library["sessions"]:
+        page.order("delete", session=opened["id"])
+    until(lambda: page.state == "empty")
+    shown = page.frames[-1]["header"]
+    assert (shown["rows"], shown["head"]) == (0, -1), "an empty page"
+    page.order("step", prompt="anew")
+    until(lambda: page.widget.trace is not None and len(page.widget.trace) > 1)
+    page.assert_shows(page.widget.trace)
+
+
+def test_what_is_made_for_the_page_comes_as_bytes(page: Page, tmp_path: Path) -> None:
+    page.widget.session.generate(3)
+    number = page.tell("save", path="")
+    until(lambda: number in page.replies)
+    name = "once-upon-a-time-there-was-a-king.inferno"
+    assert page.replies[number]["value"] == {"name": name, "mime": "application/zip", "path": ""}
+    (tmp_path / name).write_bytes(page.buffers[number][0])
+    assert Trace.load(tmp_path / name).text == page.widget.session.text
+    number = page.tell("export", format="markdown", path="")
+    until(lambda: number in page.replies)
+    assert page.replies[number]["value"]["mime"] == "text/markdown"
+    assert page.buffers[number][0].decode() == page.widget.trace.to_markdown()
+    assert "there is no format 'pdf'" in page.refused("export", format="pdf", path="")["message"]
+
+
+def test_files_are_browsed_below_the_root(opened: Callable[..., Page], model: Model, tiny: Path) -> None:
+    page = opened(model, root=tiny.parent)
+    assert [file["name"] for file in page.value("browse", path="", hidden=False)["files"]] == ["tiny.gguf"]
+    assert page.value("places")["root"]["path"] == str(tiny.parent.resolve())
+    assert page.value("inspect", path="tiny.gguf")["architecture"] == "llama"
+    assert page.value("estimate", path="tiny.gguf", n_ctx=512)["n_ctx"] == 512
+    assert "outside" in page.refused("browse", path="/", hidden=False)["message"]
+    task = page.value("load", path="tiny.gguf", n_ctx=256)
+    assert isinstance(task, int)
+    until(lambda: len(page.widget.library["models"]) == 2 and not page.widget.library["tasks"])
+    assert page.value("load", path="tiny.gguf", n_ctx=256) is None
+    loaded_model = page.widget.library["models"][1]
+    assert (loaded_model["current"], page.widget.status["n_ctx"]) == (True, 256)
+    pid = page.widget.model.engine.pid
+    page.order("unload", model=loaded_model["id"])
+    assert not psutil.pid_exists(pid)
+    until(lambda: len(page.widget.library["models"]) == 1)
+    page.tell("load", path="nothing.gguf", n_ctx=0)
+    until(lambda: page.widget.library["tasks"] and page.widget.library["tasks"][0]["error"])
+    failed = page.widget.library["tasks"][0]
+    assert "nothing.gguf" in failed["error"]["message"]
+    assert page.widget.status["error"] is None
+    page.order("cancel", task=failed["id"])
+    until(lambda: not page.widget.library["tasks"])
+
+
+def test_a_file_can_be_looked_for_and_loaded_while_the_first_model_loads(
+    opened: Callable[..., Page], tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    class Slow(Model):
+        def __init__(self, path: Path, **options: Any) -> None:
+            go_on.wait(20)
+            super().__init__(path, **options)
+
+    monkeypatch.setattr(workbench_module, "Model", Slow)
+    page = opened(tiny, root=tiny.parent, max_tokens=3)
+    run = page.tell("run", prompt=PROMPT)
+    assert page.value("browse", path="", hidden=False)["files"]
+    page.order("set", name="top_k", value=5)
+    assert run not in page.replies
+    go_on.set()
+    until(lambda: run in page.replies)
+    assert page.replies[run]["ok"] is True
+    until(lambda: page.widget.status["finish"] == "length")
+    assert page.widget.session.sampler.top_k == 5
+
+
+def test_slow_work_holds_up_no_frame(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr(page.widget.workbench.files, "list", lambda path, hidden: go_on.wait(20) and {})
+    page.order("set", name="max_tokens", value=100)
+    waiting = [page.tell("browse", path="", hidden=False) for _ in range(3)]
+    page.order("run", prompt=PROMPT)
+    until(lambda: page.widget.status["finish"] == "length")
+    page.assert_shows(page.widget.trace)
+    assert not set(waiting) & page.replies.keys()
+    go_on.set()
+    until(lambda: set(waiting) <= page.replies.keys())
+
+
+def test_verify_and_open(page: Page, opened: Callable[..., Page], tmp_path: Path) -> None:
+    page.widget.session.generate(5)
+    assert page.value("verify")["same"] is True
+    page.widget.trace.save(tmp_path / "one.inferno")
+    other = opened(forked_trace(), root=tmp_path)
+    number = other.value("open", path="one.inferno")
+    until(lambda: other.widget.library["sessions"][-1]["id"] == number)
+    other.assert_shows(page.widget.trace)
+    assert other.widget.prompt == PROMPT
+    assert other.widget.selection == -1
+    assert "one.inferno" in other.widget.status["code"]
+
+
+def test_the_library_costs_little_while_a_run_goes_on(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    page.order("set", name="max_tokens", value=1_500)
+    page.order("run", prompt=PROMPT)
+    page.until("generating")
+    begun, told = time.monotonic(), len(page.libraries)
+    page.until("ready")
+    taken = time.monotonic() - begun
+    assert len(page.libraries) - told <= taken / widget_module.LIBRARY_BUSY_SECONDS + 2
+    until(lambda: page.widget.library["sessions"][-1]["tokens"] == page.widget.trace.length)
+    assert page.widget.library["sessions"][-1]["state"] == "ready"
+
+
+def test_a_page_that_only_listens_hears_nothing_new(page: Page) -> None:
+    page.widget.session.generate(3)
+    page.assert_shows(page.widget.trace)
+    until(lambda: page.widget.library["sessions"][0]["tokens"] == page.widget.trace.length)
+    told = len(page.libraries)
+    for _ in range(8):
+        page.post({"kind": "alive", "seq": page.frames[-1]["header"]["seq"], "views": 1})
+        time.sleep(0.15)
+    assert len(page.libraries) == told
 
 
 # --- frames -----------------------------------------------------------------------------------------------
