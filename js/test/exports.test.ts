@@ -81,11 +81,11 @@ it("verifies, and says how far the numbers agree", async () => {
   expect(page.get("[data-action=verify]").textContent).toBe("Verifying…");
   const answer = { same: false, compared: 1500, largest: 0.25, tolerance: 0.1, message: "token 3: -1.2 became -1.45" };
   await page.answer("verify", answer);
-  expect(page.get(".verified").textContent).toBe("✗ Not the same · token 3: -1.2 became -1.45");
+  expect(page.get(".verified").textContent).toBe("✗ token 3: -1.2 became -1.45");
   page.get("[data-action=verify]").click();
   await page.answer("verify", { ...answer, same: true, largest: 0.0312, message: "" });
   expect(page.get(".verified").textContent).toBe(
-    "✓ The same · 1,500 tokens compared, largest difference 0.031 nats, tolerance 0.10",
+    "✓ 1,500 tokens compared, largest difference 0.031 nats, tolerance 0.10",
   );
   page.model.rows(run(["Other"], [" run"], { epoch: 9 }));
   await frame();

@@ -102,6 +102,10 @@ function useRow({ title, format }: Use) {
   };
 }
 
+/** A model's name, with its context where another has the same name. */
+export const modelTitle = ({ id, name, n_ctx }: LoadedModel, models: readonly LoadedModel[]): string =>
+  models.some((other) => other.name === name && other.id !== id) ? `${name} (${whole(n_ctx)})` : name;
+
 const poolOf = (model: LoadedModel): Use => ({
   key: `model ${model.id}`,
   title: `Context of ${model.name}`,

@@ -5,7 +5,7 @@ import { count, speed, whole } from "../draw/format.js";
 import type { Link } from "../link.js";
 import type { Status } from "../state.js";
 import { button, openTool } from "./parts/button.js";
-import { resources } from "./resources.js";
+import { modelTitle, resources } from "./resources.js";
 
 const FINISH = {
   length: "at max tokens",
@@ -52,9 +52,9 @@ function modelName(link: Link) {
       const { models, tasks } = link.library;
       const { model, state } = link.status;
       const several = models.length > 1;
-      const ids = JSON.stringify(models.map(({ id, name: called }) => [id, called]));
+      const ids = JSON.stringify(models.map((one) => [one.id, modelTitle(one, models)]));
       if (several && ids !== listed) {
-        pick.replaceChildren(...models.map(({ id, name: called }) => h("option", { value: id }, called)));
+        pick.replaceChildren(...models.map((one) => h("option", { value: one.id }, modelTitle(one, models))));
         listed = ids;
       }
       const current = String(models.find((one) => one.current)?.id ?? "");

@@ -29,9 +29,10 @@ export function stackedBar(label: string, format: (value: number) => string) {
   let drawn = "";
   return {
     element,
-    draw(parts: readonly Part[]): void {
-      const now = JSON.stringify(parts);
+    draw(all: readonly Part[]): void {
+      const now = JSON.stringify(all);
       if (now === drawn) return;
+      const parts = all.filter(({ value }) => value > 0);
       drawn = now;
       const total = parts.reduce((sum, { value }) => sum + value, 0) || 1;
       track.replaceChildren(...parts.map((part) => stretch(part, part.value / total)));
@@ -44,8 +45,8 @@ export function stackedBar(label: string, format: (value: number) => string) {
   };
 }
 
-function stretch({ paint, value }: Part, share: number): HTMLElement {
-  const element = h("span", { class: paint, hidden: value <= 0 });
+function stretch({ paint }: Part, share: number): HTMLElement {
+  const element = h("span", { class: paint });
   setShare(element, share);
   return element;
 }
