@@ -209,7 +209,7 @@ def _dice(trace: Trace, rows: NDArray[np.void]) -> tuple[int, int]:
         if sampler is None or row["top_kept"].sum() != row["kept"]:
             continue
         drawn += 1
-        replayed += draw(sampler.seed or 0, int(row["position"])) == row["draw"] and _chooses(sampler, row)
+        replayed += bool(draw(sampler.seed or 0, int(row["position"])) == row["draw"]) and _chooses(sampler, row)
     return replayed, drawn
 
 
