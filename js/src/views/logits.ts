@@ -14,7 +14,7 @@ interface Row {
   piece: HTMLElement;
   bar: HTMLElement;
   percent: HTMLElement;
-  /** Writes what it says to a pointer that rests on it and to a screen reader. */
+  /** Writes what it says, beside its own text, to a pointer that rests on it and to a screen reader. */
   describe: () => void;
 }
 
@@ -143,11 +143,10 @@ export function logits(link: Link): View {
     row.describe = () => {
       const role = roleOf(alternative, forkable);
       setAttribute(element, "title", `${name}  token ${id}: ${role}`);
-      setAttribute(element, "aria-label", `${rank}: ${name}, ${percent(probability)}, ${role}`);
     };
     // While it streams, its own text has to do, until somebody points at it.
     if (!streaming) row.describe();
-    else for (const attribute of ["title", "aria-label"]) element.removeAttribute(attribute);
+    else element.removeAttribute("title");
     setText(row.rank, whole(rank));
     setText(row.piece, name);
     setText(row.percent, percent(probability));

@@ -19,7 +19,7 @@ const ROOM = 1.15;
 /** So that the first token of a pixel lies in it, whatever a division leaves. */
 const ROUNDING = 1e-6;
 /** Widest that the words about a bar get, in pixels. */
-const TIP = 260;
+const TIP = 320;
 
 interface Colours {
   grey: string;
