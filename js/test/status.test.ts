@@ -73,7 +73,12 @@ it("lets one choose among several models, and find one where there is none", asy
     ],
   });
   expect([pick.hidden, pick.selectedOptions[0].textContent]).toEqual([false, "other"]);
-  await page.library({ models: [{ ...MODEL, current: false }, { ...MODEL, id: 2, n_ctx: 2048 }] });
+  await page.library({
+    models: [
+      { ...MODEL, current: false },
+      { ...MODEL, id: 2, n_ctx: 2048 },
+    ],
+  });
   expect(pick.selectedOptions[0].textContent).toBe("demo (2,048)");
   pick.value = "1";
   pick.dispatchEvent(new Event("change"));

@@ -1,0 +1,116 @@
+"""The drawers of the workbench over a real kernel: find and load a model, keep sessions, hand results on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from inferno_widget import Trace
+from inferno_widget.model import demo_path
+from tests.browser.conftest import Tabs
+from tests.browser.lab import KERNELS, LabPage
+
+pytestmark = pytest.mark.parametrize("kernel", KERNELS[:1], indirect=True)
+
+FIRST_BYTES = {
+    "html": b"<!doctype html>",
+    "png": b"\x89PNG",
+    "svg": b"<svg",
+    "png_distribution": b"\x89PNG",
+    "svg_distribution": b"<svg",
+    "json": b"{",
+    "inferno": b"PK",
+}
+
+
+def opened(lab: Tabs, root: Path, tool: str) -> tuple[LabPage, Locator]:
+    page = lab.open([f"from inferno_widget import Inferno\nw = Inferno(root={str(root)!r}, max_tokens=12)\nw"])
+    page.run_all()
+    widget = page.widget()
+    expect(widget.get_by_test_id("status")).to_have_attribute("data-state", "empty")
+    widget.get_by_role("tab", name=tool).click()
+    return page, widget
+
+
+def run(widget: Locator) -> None:
+    widget.locator("button[data-action=run]").click()
+    expect(widget.get_by_test_id("status")).to_have_attribute("data-state", "ready")
+
+
+def test_a_model_is_found_weighed_loaded_and_unloaded(lab: Tabs, tmp_path: Path) -> None:
+    models = tmp_path / "Modelle"
+    models.mkdir()
+    shutil.copy(demo_path(), models / "märchen.gguf")
+    (models / "broken.gguf").write_bytes(demo_path().read_bytes()[:100_000])
+    page, widget = opened(lab, tmp_path, "Model")
+    files, loader = widget.locator(".browser-row"), widget.locator(".loader")
+
+    files.filter(has_text="Modelle").click()
+    expect(files.filter(has_text="märchen.gguf")).to_contain_text("llama")
+    files.filter(has_text="broken.gguf").click()
+    expect(loader.locator(".failure")).to_contain_text("ModelFileError")
+    expect(loader.get_by_role("button", name="Load")).to_be_hidden()
+
+    files.filter(has_text="märchen.gguf").click()
+    expect(loader.locator(".loader-need")).to_contain_text("free")
+    loader.get_by_label("context").last.fill("256")
+    loader.get_by_label("context").last.press("Enter")
+    loader.get_by_role("button", name="Load").click()
+    expect(widget.locator(".loaded-row")).to_have_count(2)
+    assert page.kernel_eval("(w.model.path.name, w.model.n_ctx)") == ("märchen.gguf", 256)
+    expect(widget.locator(".card-facts")).to_contain_text("märchen.gguf")
+    expect(widget.locator(".card-table tbody tr").first).to_be_visible()
+
+    widget.locator("[data-action=unload]").first.click()
+    expect(widget.locator(".loaded-row")).to_have_count(1)
+    page.screenshot("drawer-model")
+
+
+def test_sessions_are_renamed_duplicated_deleted_kept_and_opened_again(lab: Tabs, tmp_path: Path) -> None:
+    page, widget = opened(lab, tmp_path, "Sessions")
+    run(widget)
+    names = widget.locator(".session-name")
+    widget.locator("[data-action=rename]").click()
+    widget.locator(".session-entry").fill("der König")
+    widget.locator(".session-entry").press("Enter")
+    expect(names).to_have_text(["der König"])
+    widget.locator("[data-action=duplicate]").click()
+    expect(names).to_have_count(2)
+    names.last.press("Delete")
+    expect(names).to_have_text(["der König"])
+    widget.locator("[data-action=undo]").click()
+    expect(names).to_have_count(2)
+
+    names.filter(has_text="der König").first.click()
+    widget.get_by_role("button", name="Save").click()
+    expect(widget.locator(".session-file")).to_contain_text(["", "Written to"])
+    kept = Trace.load(tmp_path / "der König.inferno")
+    assert kept.length == page.kernel_eval("w.trace.length")
+
+    widget.locator("[data-action=browse]").click()
+    widget.locator(".browser-row").filter(has_text="der König.inferno").click()
+    expect(names).to_have_count(3)
+    page.screenshot("drawer-sessions")
+
+
+def test_every_format_is_downloaded_and_one_is_written(lab: Tabs, tmp_path: Path) -> None:
+    page, widget = opened(lab, tmp_path, "Export")
+    run(widget)
+    for form, first in FIRST_BYTES.items():
+        widget.locator(f".format input[value={form}]").check()
+        with page.page.expect_download() as download:
+            widget.locator(".tool-exports [data-action=download]").click()
+        data = Path(download.value.path()).read_bytes()
+        assert data[:200].lstrip().lower().startswith(first.lower()), f"{form}: {data[:40]!r}"
+    widget.locator(".format input[value=json]").check()
+    widget.locator("[data-field=export]").fill("lauf.json")
+    widget.get_by_role("button", name="Write to this path").click()
+    expect(widget.locator(".export-do > .note")).to_contain_text("lauf.json")
+    assert json.loads((tmp_path / "lauf.json").read_text())
+    widget.locator("[data-action=verify]").click()
+    expect(widget.locator(".verified")).to_contain_text("✓")
+    page.screenshot("drawer-export")
