@@ -56,12 +56,6 @@ class Branches:
         """Take note that a branch ends with `node` now."""
         self._held[branch] = (node, window)
 
-    def forget(self, window: Window) -> None:
-        """Drop what holds the current path as `window` shows it."""
-        at = (self._trace.head, window)
-        for branch in [branch for branch, held in self._held.items() if held == at]:
-            self._drop(branch)
-
     def release(self) -> None:
         """Drop all."""
         for branch in list(self._held):

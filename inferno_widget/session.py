@@ -372,7 +372,7 @@ class Session(Shown):
     def _forced(self, token: int, window: Window) -> StepRecord:
         """The record of `token` at the end of the current path, from the whole row."""
         position = self.trace.length
-        branch = self._branch(window, Stop())
+        branch = self._branches.at_head(window, cancel=Stop(), progress=self._report)
         d = describe(self.model.engine.logits(branch, window.size(position)), token, self.k)
         record = StepRecord(position, token, Kind.FORCED, d.logprob, d.entropy, d.rank, tail=d.tail)
         kept = np.zeros(len(d.top_ids), np.bool_)
@@ -434,7 +434,7 @@ class Session(Shown):
     def _read_prompt(self, run: _Run) -> Finish:
         """Score the prompt, or what is left of it."""
         window, engine = Window(), self.model.engine
-        branch = self._branch(window, run.cancel)
+        branch = self._branches.at_head(window, cancel=run.cancel, progress=self._report)
         if len(self.prompt_ids) > engine.n_ctx:
             raise ContextFullError(
                 f"the prompt's {len(self.prompt_ids):,} tokens do not fit into a context of {engine.n_ctx:,}, and a "
@@ -456,16 +456,9 @@ class Session(Shown):
             raise self._full()
         return Window.slid(length, self.keep, n_ctx) if self.on_full == "slide" else None
 
-    def _branch(self, window: Window, cancel: Stop) -> Branch:
-        """An engine branch that holds what `window` shows of the path."""
-        branch = self._branches.at_head(window, cancel=cancel, progress=self._report)
-        if window != self.trace.window():
-            self._branches.forget(self.trace.window())  # it fills the pool, which others share
-        return branch
-
     def _generate(self, run: _Run, window: Window) -> Finish:
         """Generate as far as there is room in `window`."""
-        branch = self._branch(window, run.cancel)
+        branch = self._branches.at_head(window, cancel=run.cancel, progress=self._report)
         self._note_settings(window)
         begun = b"".join(self.trace.pieces[int(token)] for token in self.trace.column("token_id")[run.first :])
         steps = self.model.engine.generate(

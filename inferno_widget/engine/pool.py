@@ -60,9 +60,14 @@ class Pool:
     cells : the cache
     n_seq : sequences that may stand in it at once
     first : number of the first branch
+
+    Attributes
+    ----------
+    evictions : how often a branch gave way to another
     """
 
     def __init__(self, cells: Cells, n_seq: int, first: int = 0) -> None:
+        self.evictions = 0
         self._cells = cells
         self._free = list(range(n_seq))
         self._entries: dict[Branch, Entry] = {}
@@ -129,9 +134,11 @@ class Pool:
     def give_way(self, besides: Entry) -> bool:
         """Evict the least recently used branch; False when only `besides` is left."""
         others = [entry for entry in self._entries.values() if entry.seq is not None and entry is not besides]
-        if others:
-            self._evict(min(others, key=lambda entry: entry.used))
-        return bool(others)
+        if not others:
+            return False
+        self._evict(min(others, key=lambda entry: entry.used))
+        self.evictions += 1
+        return True
 
     def held(self) -> dict[Branch, list[tuple[int, int, int]]]:
         """The cells of each branch, as `Holdings.branches` has them; any thread may ask."""

@@ -1,7 +1,8 @@
 """The child process that hosts the native engine; ends when its pipe does.
 
 One thread reads the pipe, the main one works: it answers calls between two tokens and runs all generations
-that are under way in turn, a token each, so that two sessions of one model share it fairly.
+that are under way in turn, a token each, so that two sessions of one model share it fairly. Where their branches do not
+fit into the cache together, they take longer turns.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from .llama import LlamaEngine
 
 FLUSH_SECONDS = 0.01
 FLUSH_RECORDS = 256
+LONG_TURN = 3
+"""A generation that had to be brought back into the cache goes on for this many times as long as that took."""
 AT_ONCE = {"holdings"}
 """Calls that the thread that reads the pipe answers: they only look, and would else wait for a long prefill."""
 
@@ -41,6 +44,7 @@ class Job:
 
     steps: Generator[StepRecord, None, Finish]
     k: int
+    cancel: Flag
     records: list[StepRecord] = field(default_factory=list)
     sent: float = 0.0
 
@@ -64,7 +68,7 @@ class Worker:
             while not self._jobs or not self._inbox.empty():
                 self._answer(*self._inbox.get())
             for request, job in list(self._jobs.items()):
-                self._advance(request, job)
+                self._take_turn(request, job)
 
     def _read(self) -> None:
         with contextlib.suppress(EOFError, OSError):
@@ -84,6 +88,19 @@ class Worker:
                 self._send(request, "done", value)
             else:
                 self._jobs[request] = value
+
+    def _take_turn(self, request: int, job: Job) -> None:
+        """A token; or several, where the pool is too small for all, so that bringing a branch back pays."""
+        started, before = time.monotonic(), self._engine.pool.evictions
+        self._advance(request, job)
+        if self._engine.pool.evictions == before:
+            return
+        now = time.monotonic()
+        end = now + LONG_TURN * (now - started)
+        while request in self._jobs and self._inbox.empty() and time.monotonic() < end:
+            if any(other.cancel.is_set() for other in self._jobs.values()):
+                return
+            self._advance(request, job)
 
     def _advance(self, request: int, job: Job) -> None:
         with self._reporting(request):
@@ -158,7 +175,7 @@ class Worker:
 
     def _do_prefill(self, request: int, flag: Flag, branch: Branch, ids: list[int], k: int) -> Job:
         steps = self._engine.prefill(branch, ids, k=k, cancel=flag, progress=self._progress(request))
-        return Job(steps, k)
+        return Job(steps, k, flag)
 
     def _do_generate(self, request: int, flag: Flag, branch: Branch, asked: Request, processed: bool) -> Job:
         def process(ids: Ids, logits: Floats) -> Floats:
@@ -167,7 +184,7 @@ class Worker:
         steps = self._engine.generate(
             branch, asked, cancel=flag, progress=self._progress(request), processor=process if processed else None
         )
-        return Job(steps, asked.k)
+        return Job(steps, asked.k, flag)
 
     def _process(self, request: int, ids: Ids, logits: Floats) -> Floats:
         """Let the kernel's logits processor change a row."""

@@ -438,18 +438,13 @@ def test_siblings_of_other_sessions_go_on_as_if_nothing_had_happened(model: Mode
         assert_same(list(sibling.trace), expected, nats=NATS)
 
 
-def test_a_slide_does_not_take_others_cells(model: Model) -> None:
-    """The full branch gives its own cells back, so that what else is in the pool may stay."""
+def test_a_slide_gives_back_what_it_leaves_out(model: Model) -> None:
     with sliding(model, keep=0) as long, model.session("said the queen", dice()) as other:
-        long.generate(255 - len(long.prompt_ids) - 60)
-        other.generate(20)
-        held = other.held_tokens
-        assert held > 20
-        long.generate(20)
-        assert other.held_tokens == held, "there is room for both"
-        long.generate(80)
-        assert long.trace.window().left_out
+        long.generate(280)
         assert long.held_tokens == long.trace.window().size(long.trace.length) - 1
+        other.generate(20)
+        assert other.held_tokens == other.trace.length - 1
+        assert model.engine.holdings().cells() == long.held_tokens + other.held_tokens, "there is room for both again"
 
 
 # --- stopping ---------------------------------------------------------------------------------------------
