@@ -362,14 +362,21 @@ class Library:
         }
 
     def _memory(self, models: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        free = free_memory()
         told = {"engines": "rss", "weights": "weights", "kv_used": "kv_used", "kv_reserved": "kv_reserved"}
         return {
             **{name: sum(model[part] for model in models) for name, part in told.items()},
             "traces": sum(opened.trace.nodes.nbytes for opened in self.sessions),
-            "free": free,
-            "warning": _warning(free, len(models)),
+            "free": free_memory(),
+            "warning": self.warning(),
         }
+
+    def warning(self) -> str:
+        """What to do before memory runs out; "" while there is enough."""
+        free = free_memory()
+        if free >= LOW_MEMORY:
+            return ""
+        what = "Unload a model" if len(self.models) > 1 else "Close other programs, or take a smaller n_ctx,"
+        return f"Only {free / 1e6:,.0f} MB of memory are free. {what} before the system ends one."
 
     def close(self) -> None:
         """Close what the workbench made; what was handed in goes on."""
@@ -425,10 +432,3 @@ def _why_recorded(trace: Trace, models: Sequence[Loaded]) -> str:
         f"this is a recorded run of {name} ({file}), and no loaded model has the fingerprint of that file "
         f"(loaded: {loaded}); load it to go on, or press Run to begin anew"
     )
-
-
-def _warning(free: int, models: int) -> str:
-    if free >= LOW_MEMORY:
-        return ""
-    what = "Unload a model" if models > 1 else "Close other programs, or load the model with a smaller n_ctx,"
-    return f"Only {free / 1e6:,.0f} MB of memory are free. {what} before the system ends one."

@@ -19,13 +19,13 @@ import psutil
 import pytest
 from ipywidgets.widgets.widget import _instances
 
-from inferno_widget import Inferno, InfernoError, Model, Sampler, Trace
+from inferno_widget import Inferno, InfernoError, Model, Sampler, Trace, library
 from inferno_widget import widget as widget_module
 from inferno_widget import workbench as workbench_module
 from inferno_widget.feed import Feed
 from inferno_widget.wire import PROTOCOL
 from inferno_widget.workbench import Workbench, speed
-from tests.engine.test_session import PROMPT, dice, loaded, until
+from tests.engine.test_session import PROMPT, dice, loaded, slowly, until
 from tests.frames import decode
 from tests.make_models import tiny_llama
 from tests.traces import PIECES, forked_trace, made_trace, record
@@ -461,9 +461,21 @@ def test_the_library_costs_little_while_a_run_goes_on(page: Page, monkeypatch: p
     begun, told = time.monotonic(), len(page.libraries)
     page.until("ready")
     taken = time.monotonic() - begun
-    assert len(page.libraries) - told <= taken / widget_module.LIBRARY_BUSY_SECONDS + 2
+    assert len(page.libraries) - told <= taken * widget_module.LIBRARY_BYTES / 500 + 2
     until(lambda: page.widget.library["sessions"][-1]["tokens"] == page.widget.trace.length)
     assert page.widget.library["sessions"][-1]["state"] == "ready"
+
+
+def test_a_warning_does_not_wait_for_the_end_of_a_run(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(widget_module, "WARNING_SECONDS", 0.1)
+    monkeypatch.setattr(widget_module, "LIBRARY_BYTES", 1)
+    page.widget.session.logits_processor = slowly
+    page.widget.session.start(LONG)
+    page.until("generating")
+    monkeypatch.setattr(library, "free_memory", lambda: 1_000_000)
+    until(lambda: page.widget.library["memory"]["warning"].startswith("Only 1 MB of memory are free"))
+    assert page.state == "generating"
+    page.order("stop")
 
 
 def test_a_page_that_only_listens_hears_nothing_new(page: Page) -> None:

@@ -486,7 +486,7 @@ def test_a_stop_string_ends_a_run(bench: Workbench) -> None:
     bench.set("max_tokens", 30)
     session = run(bench)
     tokens = session.trace.column("token_id")[len(session.prompt_ids) + 5 : -5].tolist()
-    words = [piece.decode() for piece in map(session.trace.pieces.get, tokens) if piece.isascii() and len(piece) > 1]
+    words = [piece.decode() for piece in map(session.trace.pieces.get, tokens) if piece.isascii()]
     bench.set("stop", ["not there", words[0]])
     again = run(bench)
     assert again.finish == "stop"
@@ -657,13 +657,19 @@ def test_exports(form: str, bench: Workbench) -> None:
         assert eval(code, {"session": bench.session}) == inline.data.decode()
 
 
-def test_an_export_goes_nowhere_else(bench: Workbench, files: Path, tmp_path: Path) -> None:
+def test_an_export_goes_nowhere_else(
+    bench: Workbench, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(InfernoError, match="there is nothing yet"):
         bench.export("json", "")
     run(bench)
     with pytest.raises(ValueError, match="there is no format 'pdf'; there are html"):
         bench.export("pdf", "")
     with pytest.raises(InfernoError, match="outside"):
+        bench.export("json", str(tmp_path / "x.json"))
+    monkeypatch.setattr("inferno_widget.browse.caches", lambda: [("a cache", tmp_path)])
+    assert bench.browse(str(tmp_path)).result(WAIT)["files"] == []
+    with pytest.raises(InfernoError, match="and nothing is written there"):
         bench.export("json", str(tmp_path / "x.json"))
     before = (files / "tiny.gguf").read_bytes()
     written = bench.export("json", "tiny.gguf").result(WAIT)
