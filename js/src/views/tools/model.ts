@@ -42,8 +42,8 @@ export function model(link: Link): View {
 
   function leave(): void {
     chosen.hide();
+    if (!files.focus()) demo.focus();
     files.choose("");
-    demo.focus();
   }
 
   async function pickDemo(): Promise<void> {
@@ -54,7 +54,7 @@ export function model(link: Link): View {
   return {
     element,
     draw() {
-      if (!started && link.reachable) {
+      if (!started) {
         started = true;
         files.refresh();
       }

@@ -192,6 +192,12 @@ export function browser(link: Link, { kinds, wanted, headers, lead, pick }: Brow
       chosen = file;
       draw();
     },
+    /** Where the reader was; false where nothing is listed. */
+    focus(): boolean {
+      const row = scroll.querySelector<HTMLElement>('[aria-current="true"], [data-row][tabindex="0"]');
+      row?.focus();
+      return row !== null;
+    },
     close: () => rowsInView.disconnect(),
   };
 }
