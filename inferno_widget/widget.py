@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import anywidget
 import traitlets
@@ -35,6 +36,8 @@ LIBRARY_SECONDS, LIBRARY_BUSY_SECONDS = 0.5, 2.0
 LIBRARY_BYTES = 250
 """Most that they may cost a second during a run, when the list has become long."""
 CLOSE_SECONDS = 5
+TELLING = ("prompt", "status", "library")
+"""Traits that hold some of the text. Saved notebooks hold every trait, so without a fallback these go as messages."""
 PAGE = ("replay", "alive")
 """Messages about what the page has seen; all others are gestures, which the workbench knows by the same names."""
 WAITING = ("run", "chat", "step", "resume", "pause", "fork", "vocabulary", "render")
@@ -73,6 +76,7 @@ class Inferno(anywidget.AnyWidget):
     look = traitlets.Dict().tag(sync=True)
     library = traitlets.Dict().tag(sync=True)
     snapshot = traitlets.Bytes().tag(sync=True)
+    ident = traitlets.Unicode().tag(sync=True)
 
     def __init__(
         self,
@@ -95,11 +99,14 @@ class Inferno(anywidget.AnyWidget):
         self._status_at = self._library_at = 0.0
         self._outline: list[Any] = []
         self._stale = True
-        super().__init__(panels=list(panels))
+        ident = uuid4().hex  # by which the page finds its own model
+        super().__init__(panels=list(panels), model_id=ident, ident=ident)
         self._closed = False
         _answer_where_asked(self)
         _close_earlier(self)
         self.on_msg(self._receive)
+        if not fallback:
+            self.observe(lambda change: self._tell(change["name"]), names=TELLING)
         self.workbench.take(target)
         self.workbench.prompt = prompt or self.workbench.prompt
         self._mirror()
@@ -111,6 +118,11 @@ class Inferno(anywidget.AnyWidget):
     def __repr__(self) -> str:
         shown = [thing for thing in (self.session, self.model, self.trace) if thing is not None]
         return f"<Inferno {shown[0]}>" if shown else f"<Inferno {self.status.get('state')}>"
+
+    def get_state(self, key: Any = None, drop_defaults: bool = False) -> Any:
+        """State of the traits, for the page and for whoever saves it there."""
+        state = super().get_state(key, drop_defaults)
+        return state if self._keeper else {name: value for name, value in state.items() if name not in TELLING}
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         if self._keeper:
@@ -197,6 +209,9 @@ class Inferno(anywidget.AnyWidget):
 
     def _on_replay(self, epoch: int, have: int, seq: int) -> None:  # noqa: ARG002  a replay starts at a node
         self._feed.rewind(have if epoch == self._feed.epoch else 0)
+        if not self._keeper:
+            for name in TELLING:
+                self._tell(name)
 
     def _on_alive(self, seq: int, views: int) -> None:  # noqa: ARG002
         if seq < self._feed.seq and self._feed.quiet():
@@ -239,6 +254,9 @@ class Inferno(anywidget.AnyWidget):
         asked = (self._tell_status(), self._tell_library(), self._watch())
         waits = [wait for wait in asked if wait is not None]
         return min(waits, default=None) if self._feed.complete else 0
+
+    def _tell(self, name: str) -> None:
+        self.send({"kind": "trait", "name": name, "value": getattr(self, name)})
 
     def _watch(self) -> float | None:
         """Have the notebook keep what is new."""

@@ -12,6 +12,7 @@ export interface Model {
   off(event: string, callback: (...args: never[]) => void): void;
   send(content: unknown, callbacks?: unknown, buffers?: ArrayBuffer[]): void;
   comm_live?: boolean;
+  readonly widget_manager?: { get_model(id: string): Promise<{ comm_live?: boolean }> };
   /** There is no kernel and never was one: this is a page made of a trace. */
   readonly recorded?: boolean;
 }
@@ -42,6 +43,7 @@ const SELECTION_MS = 1_500;
 const REPLAY_MS = 1_000;
 
 const GONE = "The kernel was restarted or has ended. Run the cell again for a live widget.";
+const NOT_KEPT = "The run was not kept in the notebook. Run the cell again for a live widget.";
 const SAVED = "This is the run as it was saved with the notebook. Run the cell again for a live widget.";
 
 /** Frames of a snapshot are older than any that a kernel sends. */
@@ -70,6 +72,8 @@ export class Link {
   readonly #listeners = new Set<(streaming: boolean) => void>();
   readonly #waiting = new Map<number, { until: number; settle: (answer: Answer<unknown>) => void }>();
   readonly #heart: ReturnType<typeof setInterval>;
+  /** Traits that come as messages, because a notebook must not keep them. */
+  readonly #told = new Map<string, unknown>();
   #id = 0;
   #asked = Number.NEGATIVE_INFINITY;
   #chosen: { node: number; until: number } | null = null;
@@ -86,6 +90,7 @@ export class Link {
     for (const trait of FIGURES) model.on(`change:${trait}`, this.#figuresChanged);
     this.#heart = setInterval(this.#beat, LIMITS.heartbeat_ms);
     if (model.comm_live === false) this.#disconnected();
+    void this.#askManager();
     this.#replay();
     void this.#restore();
   }
@@ -108,33 +113,30 @@ export class Link {
     return () => this.#listeners.delete(listener);
   }
 
+  #trait(name: string): unknown {
+    return this.#told.get(name) ?? this.#model.get(name);
+  }
+
   get panels(): readonly string[] {
     return (
-      (this.#model.get("panels") as string[] | undefined) ?? [
-        "status",
-        "tools",
-        "controls",
-        "stream",
-        "logits",
-        "strip",
-      ]
+      (this.#trait("panels") as string[] | undefined) ?? ["status", "tools", "controls", "stream", "logits", "strip"]
     );
   }
 
   get prompt(): string {
-    return (this.#model.get("prompt") as string | undefined) ?? "";
+    return (this.#trait("prompt") as string | undefined) ?? "";
   }
 
   get settings(): Partial<Settings> {
-    return (this.#model.get("settings") as Partial<Settings> | undefined) ?? {};
+    return (this.#trait("settings") as Partial<Settings> | undefined) ?? {};
   }
 
   get status(): Status {
-    return { ...IDLE, ...(this.#model.get("status") as Partial<Status> | undefined) };
+    return { ...IDLE, ...(this.#trait("status") as Partial<Status> | undefined) };
   }
 
   get look(): Look {
-    return { ...LOOK, ...(this.#model.get("look") as Partial<Look> | undefined), ...this.#liked };
+    return { ...LOOK, ...(this.#trait("look") as Partial<Look> | undefined), ...this.#liked };
   }
 
   /** Changes one setting of the look: at once in this page, and for good when the kernel has agreed. */
@@ -151,7 +153,7 @@ export class Link {
   }
 
   get library(): Library {
-    return { ...LIBRARY, ...(this.#model.get("library") as Partial<Library> | undefined) };
+    return { ...LIBRARY, ...(this.#trait("library") as Partial<Library> | undefined) };
   }
 
   /** Whether a model is on its way. */
@@ -243,6 +245,12 @@ export class Link {
   }
 
   /** Shows what was kept with the notebook or the page. Whatever the kernel sends takes its place. */
+  /** anywidget does not say whether a model has a kernel; the notebook's manager does. */
+  async #askManager(): Promise<void> {
+    const found = await this.#model.widget_manager?.get_model(String(this.#model.get("ident"))).catch(() => undefined);
+    if (found?.comm_live === false) this.#disconnected();
+  }
+
   async #restore(): Promise<void> {
     const snapshot = this.#model.get("snapshot") as DataView | undefined;
     if (!snapshot?.byteLength) return;
@@ -261,21 +269,23 @@ export class Link {
   readonly #receive = (content: ToPage, buffers: readonly DataView[] = []): void => {
     this.silence = "";
     if (this.failure === NO_ANSWER) this.failure = null;
-    if (content.kind === "rows" && buffers.length) this.#rows(buffers[0]);
-    else if (content.kind === "reply") {
-      this.#waiting
-        .get(content.id)
-        ?.settle(
-          content.ok
-            ? { ok: true, value: content.value, buffers }
-            : { ok: false, error: content.error ?? { type: "Error", message: "refused" } },
-        );
-      this.#waiting.delete(content.id);
+    if (content.kind === "trait") {
+      this.#told.set(content.name, content.value);
+      this.#figuresChanged();
+      return;
     }
     this.#changed(content.kind === "rows" && STREAMING.includes(this.#state));
+    if (content.kind === "reply") this.#settle(content, buffers);
+    else if (buffers.length) this.#rows(buffers[0]);
   };
 
   #rows(bytes: DataView): void {
+  #settle({ id, ok, value, error }: ToPage & { kind: "reply" }, buffers: readonly DataView[]): void {
+    const refusal = error ?? { type: "Error", message: "refused" };
+    this.#waiting.get(id)?.settle(ok ? { ok, value, buffers } : { ok: false, error: refusal });
+    this.#waiting.delete(id);
+  }
+
     try {
       if (this.store.apply(decode(bytes)) === "gap") this.#replay();
       else this.#asked = Number.NEGATIVE_INFINITY;
@@ -300,6 +310,7 @@ export class Link {
     this.silence = GONE;
     if (this.saved) this.silence = SAVED;
     this.#changed();
+    else if (!this.store.size && this.status.used) this.silence = NOT_KEPT;
   };
 
   readonly #traitChanged = (): void => {

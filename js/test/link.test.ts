@@ -104,6 +104,14 @@ describe("commands", () => {
     expect(link.failure?.type).toBe("No answer");
   });
 
+  it("that wait when the kernel goes, or come after that, are refused at once", async () => {
+    const waiting = link.ask({ kind: "places" });
+    model.emit("comm_live_update");
+    const late = link.ask({ kind: "places" });
+    for (const answer of [await waiting, await late])
+      expect(answer).toMatchObject({ ok: false, error: { type: "No kernel", message: link.silence } });
+  });
+
   it("that cannot be sent say that the kernel is gone", () => {
     model.onSend = () => {
       throw new Error("Comm is closed");
@@ -120,6 +128,17 @@ it("knows when the kernel went away, leaves a new one in peace, and knows when i
   expect(sent("alive")).toEqual([]);
   model.status({ state: "ready" });
   expect(link.reachable).toBe(true);
+});
+
+it("takes traits that come as messages, for no notebook to keep, before those of the model", () => {
+  const heard: boolean[] = [];
+  link.onChange((streaming) => heard.push(streaming));
+  model.emit("msg:custom", ...([{ kind: "trait", name: "prompt", value: "secret" }, []] as unknown[]));
+  model.emit("msg:custom", ...([{ kind: "trait", name: "status", value: { state: "generating" } }, []] as unknown[]));
+  expect([link.prompt, link.status.state]).toEqual(["secret", "generating"]);
+  expect(heard).toEqual([false, false]);
+  rows(0, 1);
+  expect(heard.at(-1)).toBe(true);
 });
 
 describe("the selection", () => {

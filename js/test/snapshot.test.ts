@@ -59,6 +59,25 @@ describe("a snapshot", () => {
     expect(link.silence).toContain("saved with the notebook");
   });
 
+  it("is known to be saved from the notebook's manager, where the model does not say", async () => {
+    const asked: string[] = [];
+    const get_model = async (id: string) => {
+      asked.push(id);
+      return { comm_live: false };
+    };
+    const model = new FakeModel({ ident: "abc", snapshot: pack(chain("abc")) });
+    const link = opened(model, { widget_manager: { get_model } });
+    await vi.waitFor(() => expect(link.saved).toBe(true));
+    expect(asked).toEqual(["abc"]);
+  });
+
+  it("that was not kept is missed where there was a run, and nowhere else", async () => {
+    for (const used of [12, 0]) {
+      const link = opened(new FakeModel({ status: { state: "ready", used } }), { comm_live: false });
+      expect(link.silence.includes("not kept")).toBe(used > 0);
+    }
+  });
+
   it("keeps what is selected in it, for there is no kernel to keep it", async () => {
     const link = opened(new FakeModel({ snapshot: pack(chain("abc")) }), { comm_live: false });
     await vi.waitFor(() => expect(link.saved).toBe(true));
