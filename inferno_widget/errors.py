@@ -11,7 +11,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
 
@@ -95,11 +95,16 @@ def _hinting(function: _F, name: str) -> _F:
 
     @functools.wraps(function)
     def checked(*args: object, **kwargs: object) -> object:
-        unknown = next((keyword for keyword in kwargs if keyword not in known), None)
-        if unknown is not None:
-            near = difflib.get_close_matches(unknown, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(known)}"
-            raise TypeError(f"{name} has no parameter {unknown!r}{hint}")
+        check_keywords(name, kwargs, known)
         return function(*args, **kwargs)
 
     return cast("_F", checked)
+
+
+def check_keywords(name: str, given: Iterable[str], known: Sequence[str]) -> None:
+    """Raise TypeError for the first keyword `given` to `name` that is not `known`, with the nearest one that is."""
+    unknown = next((keyword for keyword in given if keyword not in known), None)
+    if unknown is not None:
+        near = difflib.get_close_matches(unknown, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(known)}"
+        raise TypeError(f"{name} has no parameter {unknown!r}{hint}")
