@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import re
 import stat
@@ -35,7 +36,11 @@ MAX_COUNT = 1 << 20
 MAX_DIMENSIONS = 4
 DEFAULT_ALIGNMENT = 32
 
-TEXT, ARRAY = 8, 9
+FIRST_VALUES, LONG_VALUE = 8, 300
+"""Elements of an array, and characters of a text, that a table of the metadata shows."""
+
+BOOL, TEXT, ARRAY = 7, 8, 9
+FLOATS = (6, 12)
 SCALARS = {kind: struct.Struct("<" + code) for kind, code in zip((*range(8), 10, 11, 12), "BbHhIif?Qqd", strict=True)}
 UINT32, UINT64 = SCALARS[4], SCALARS[10]
 
@@ -140,6 +145,17 @@ class Array:
             return list(self.texts())
         return [value for (value,) in SCALARS[self.kind].iter_unpack(self.data)]
 
+    @property
+    def type(self) -> str:
+        """Of an element, in Python's words."""
+        return {TEXT: "str", BOOL: "bool", **dict.fromkeys(FLOATS, "float")}.get(self.kind, "int")
+
+    def first(self, n: int) -> list[Scalar]:
+        """The first n elements, without decoding the others."""
+        if self.kind == TEXT:
+            return list(itertools.islice(self.texts(), n))
+        return [value for (value,) in itertools.islice(SCALARS[self.kind].iter_unpack(self.data), n)]
+
     def texts(self) -> Iterator[str]:
         at = 0
         for _ in range(self.count):
@@ -177,8 +193,23 @@ class Metadata(Mapping[str, Value]):
         value = self._values.get(key)
         return value.count if isinstance(value, Array) else 0
 
+    def rows(self) -> Iterator[tuple[str, str, str]]:
+        """Key, type and the value in short, such as ``"general.name", "str", "Fairy Tales"``; arrays stay undecoded."""
+        for key, value in self._values.items():
+            if isinstance(value, Array):
+                shown = ", ".join(map(_cut, value.first(FIRST_VALUES)))
+                more = ", ..." if value.count > FIRST_VALUES else ""
+                yield key, f"{value.type}[{value.count}]", shown + more
+            else:
+                yield key, type(value).__name__, _cut(value)
+
     def __repr__(self) -> str:
         return "\n".join(f"{key} = {brief(value)}" for key, value in self._values.items())
+
+
+def _cut(value: Scalar) -> str:
+    text = f"{value:.7g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= LONG_VALUE else f"{text[:LONG_VALUE]}... ({len(text):,} characters)"
 
 
 def brief(value: Scalar | Array) -> str:

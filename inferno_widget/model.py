@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -14,16 +15,17 @@ import psutil
 
 from .engine import Options, Processor
 from .engine.client import EngineClient, Stop
-from .errors import Cancelled, hint_unknown_keywords
+from .errors import Cancelled, InfernoError, check_keywords, hint_unknown_keywords
 from .gguf import ModelInfo, read_info
+from .memory import default_n_ctx, weight_bytes
 from .session import OnFull, Session
 from .shown import Shown
 
 if TYPE_CHECKING:
+    from .chat import Message
     from .sampling import Sampler
     from .trace import Trace
 
-DEFAULT_N_CTX = 4096
 KV_TYPES = ("f32", "f16", "bf16", "q8_0")
 PARAMETERS_A_THREAD = 20_000_000
 CONTROL = 3
@@ -75,7 +77,7 @@ class Model(Shown):
         self.path = Path(path) if path is not None else demo_path()
         self.info: ModelInfo = read_info(self.path)
         self.options = Options(
-            n_ctx=_whole("n_ctx", n_ctx if n_ctx is not None else self._default_n_ctx(), 1, 2**24),
+            n_ctx=_whole("n_ctx", n_ctx if n_ctx is not None else default_n_ctx(self.info), 1, 2**24),
             n_threads=_whole("n_threads", n_threads if n_threads is not None else default_threads(self.info), 1, 1024),
             n_batch=_whole("n_batch", n_batch, 1, 2**16),
             n_gpu_layers=_whole("n_gpu_layers", n_gpu_layers, -1, 2**16),
@@ -95,8 +97,34 @@ class Model(Shown):
             self.close()
             raise Cancelled("loading was cancelled")
 
-    def _default_n_ctx(self) -> int:
-        return min(self.info.n_ctx_train or DEFAULT_N_CTX, DEFAULT_N_CTX)
+    @classmethod
+    def from_hub(
+        cls,
+        repo: str,
+        pattern: str = "*.gguf",
+        *,
+        revision: str = "main",
+        progress: Callable[[float], object] | None = None,
+        **options: Any,
+    ) -> Self:
+        """Download a model from the Hugging Face hub, unless it is in the cache, and load it.
+
+        Needs huggingface_hub: ``pip install "inferno_widget[hub]"``. A download that broke off goes on where it
+        stopped; without a connection what the cache holds is taken.
+
+        Parameters
+        ----------
+        repo : such as "owner/name-GGUF"
+        pattern : which of its files, such as "*Q8_0.gguf"; it must match one model
+        revision : a branch, a tag or a commit
+        progress : called with the downloaded fraction, 0 to 1; Cancelled is raised if it returns False. A bar is
+            shown when None
+        options : as `Model` takes them
+        """
+        check_keywords("Model", options, [*inspect.signature(cls).parameters][1:])  # before anything is downloaded
+        from .hub import fetch
+
+        return cls(fetch(repo, pattern, revision=revision, progress=progress), **options)
 
     def __repr__(self) -> str:
         state = "loaded" if self.engine.pid is not None else "not running"
@@ -121,6 +149,21 @@ class Model(Shown):
             return int(psutil.Process(pid).memory_info().rss) if pid is not None else 0
         except psutil.Error:  # it ended just now
             return 0
+
+    def memory(self) -> dict[str, int]:
+        """What it takes of this machine's memory now, in bytes; all 0 when its process does not run.
+
+        "rss" is the process's resident memory, in which the rest is contained: "weights", "kv_reserved", the whole
+        KV cache, and "kv_used", the part of it that holds tokens.
+        """
+        try:
+            held = self.engine.holdings() if self.engine.pid is not None else None
+        except InfernoError:  # it ended just now
+            held = None
+        if held is None:
+            return dict.fromkeys(("rss", "weights", "kv_reserved", "kv_used"), 0)
+        weights = weight_bytes(self.info)
+        return {"rss": self.rss, "weights": weights, "kv_reserved": held.reserved, "kv_used": held.used}
 
     @cached_property
     def control(self) -> frozenset[int]:
@@ -154,6 +197,83 @@ class Model(Shown):
     ) -> Session:
         """A new text, or one that goes on from a `Trace`; see `Session`."""
         return Session(self, prompt, sampler, k=k, logits_processor=logits_processor, on_full=on_full, keep=keep)
+
+    @property
+    def template(self) -> str | None:
+        """The chat template in the file, in Jinja; None for a base model."""
+        return self.info.chat_template
+
+    @hint_unknown_keywords
+    def chat(
+        self,
+        messages: Sequence[Message],
+        sampler: Sampler | None = None,
+        *,
+        k: int = 20,
+        logits_processor: Processor | None = None,
+        on_full: OnFull = "stop",
+        keep: int = 0,
+    ) -> Session:
+        """The model's answer to a conversation: a session whose prompt is what its chat template makes of `messages`.
+
+        Parameters
+        ----------
+        messages : such as ``[{"role": "user", "content": "Hello"}]``; roles are usually "system", "user", "assistant"
+        sampler, k, logits_processor, on_full, keep : see `Session`
+
+        Raises
+        ------
+        InfernoError
+            If the model has no template, or with the template's own words if it refuses the messages.
+        """
+        prompt = self.render(messages)
+        return self.session(prompt, sampler, k=k, logits_processor=logits_processor, on_full=on_full, keep=keep)
+
+    def render(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of a conversation, as the model's chat template writes it, up to where the answer begins."""
+        from .chat import render
+
+        if self.template is None:
+            raise InfernoError(
+                f"{self.info.name} is a base model without a chat template: it goes on from a text. Give it one with "
+                "model.session(...), or load a model made for chat (often named -Instruct or -it)"
+            )
+        bos, eos = (self._token_text(token) for token in (self.info.bos_id, self.info.eos_id))
+        ids = self.tokenize(render(self.template, messages, bos=bos, eos=eos))
+        twice = self.info.bos_id is not None and ids[:2] == [self.info.bos_id] * 2  # the template wrote it already
+        return ids[1:] if twice else ids
+
+    def _token_text(self, token: int | None) -> str:
+        tokens = cast("Sequence[str]", self.info.metadata.get("tokenizer.ggml.tokens", ()))
+        return tokens[token] if token is not None and 0 <= token < len(tokens) else ""
+
+    def find_tokens(self, query: str, limit: int = 50) -> list[tuple[int, str]]:
+        r"""Tokens with `query` in their text, in upper or lower case: (id, text), the nearest to it first.
+
+        Bytes that are no whole character are written like ``\xf0``.
+        """
+        near = query.lower()
+        found = [token for token, text in enumerate(self._lower_texts) if near in text] if query else []
+
+        def distance(token: int) -> tuple[bool, bool, bool, int, int]:
+            text = self._texts[token]
+            return text != query, text.strip() != query.strip(), query not in text, len(text), token
+
+        return [(token, self._texts[token]) for token in sorted(found, key=distance)[:limit]]
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        self.engine.start()
+        pieces = self.engine.pieces(range(self.info.n_vocab))
+        return [piece.decode(errors="backslashreplace") for piece in pieces]
+
+    @cached_property
+    def _lower_texts(self) -> list[str]:
+        return [text.lower() for text in self._texts]
+
+    def metadata_rows(self) -> list[dict[str, str]]:
+        """Everything the file says of the model: key, type, value; of long arrays and texts the beginning."""
+        return [{"key": key, "type": kind, "value": value} for key, kind, value in self.info.metadata.rows()]
 
     def tokenize(self, text: str, *, special: bool = True) -> list[int]:
         """Token ids of `text`: as a prompt (BOS added, special tokens read), or as it stands."""

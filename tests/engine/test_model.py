@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from inferno_widget import Cancelled, InfernoError, Model, ModelFileError, ModelLoadError, Sampler
+from inferno_widget.memory import default_n_ctx
 from inferno_widget.model import default_threads, demo_path, fingerprint, usable_cores
 from tests.engine.tools import DEMO
 from tests.make_models import tiny_llama, tiny_qwen2
@@ -52,7 +53,7 @@ def test_the_context_is_as_llama_cpp_rounds_it(model: Model) -> None:
 
 
 def test_the_models_own_context_is_the_default_up_to_4096(model: Model) -> None:
-    assert model._default_n_ctx() == model.info.n_ctx_train == 1024
+    assert default_n_ctx(model.info) == model.info.n_ctx_train == 1024
 
 
 def test_the_card_tells_which_model_it_was(model: Model, tiny: Path, tmp_path: Path) -> None:
