@@ -24,6 +24,11 @@ interface Anchor {
   share: boolean;
 }
 
+interface Still {
+  unit: number;
+  top: number;
+}
+
 export class Pane {
   readonly blocks: Blocks;
   /** Whether the end of the text stays in view. */
@@ -41,6 +46,8 @@ export class Pane {
   #view = 0;
   #width = 0;
   #scroll = 0;
+  /** What shall stand still where lines break anew. */
+  #still: Still | null = null;
   /** Whether the end may be elsewhere than when it was last scrolled to. */
   #grown = false;
 
@@ -123,6 +130,7 @@ export class Pane {
     if (!this.#view) return;
     const anchor = this.#anchor();
     let corrected = false;
+    this.#still = null;
     for (let pass = 0; pass < PASSES; pass++) {
       const measured = this.#measureBlocks();
       const aligned = this.#align(anchor);
@@ -132,7 +140,8 @@ export class Pane {
       this.#scroll = this.blocks.top(index) + (share ? offset * this.blocks.height(index) : offset);
       this.#plan();
     }
-    if (this.following ? this.#grown : corrected) this.#scrollTo(this.following ? FAR : this.#scroll);
+    if (this.#still && !this.following) this.#scrollTo(this.#text.scrollTop + this.#shift(this.#still));
+    else if (this.following ? this.#grown : corrected) this.#scrollTo(this.following ? FAR : this.#scroll);
     this.#grown = false;
   }
 
@@ -240,6 +249,20 @@ export class Pane {
     return { index, offset: unknown ? offset / this.blocks.height(index) : offset, share: unknown };
   }
 
+  /** The unit in the middle of the view and where it stands: lines break anew around it. */
+  #middle(): Still | null {
+    const [from, to] = this.visible;
+    const unit = (from + to) >> 1;
+    const box = this.spanOf(unit)?.getBoundingClientRect();
+    return box ? { unit, top: box.top } : null;
+  }
+
+  /** How far down a unit has moved on the page. */
+  #shift({ unit, top }: Still): number {
+    const box = this.spanOf(unit)?.getBoundingClientRect();
+    return box ? box.top - top : 0;
+  }
+
   /** Draws the blocks that may soon be seen, and takes away those that are far. */
   #plan(): void {
     const { blocks } = this;
@@ -326,6 +349,7 @@ export class Pane {
       block.settled = true;
       const start = lastLineStart(block.element);
       if (!start) continue;
+      this.#still ??= this.#middle();
       if (anchor.index === index + 1) {
         const offset = anchor.share ? anchor.offset * this.blocks.height(anchor.index) : anchor.offset;
         Object.assign(anchor, { index, offset: offset + this.blocks.height(index), share: false });
