@@ -203,6 +203,7 @@ export class Link {
       const until = performance.now() + (LONG.includes(command.kind) ? LONG_PATIENCE_MS : PATIENCE_MS);
       this.#waiting.set(id, { until, settle: settle as (answer: Answer<unknown>) => void });
       this.#post({ ...command, id } as ToKernel);
+      if (!this.reachable) this.#giveUp({ type: "No kernel", message: this.silence });
     });
   }
 
@@ -244,13 +245,13 @@ export class Link {
     this.#post({ kind: "replay", epoch, have: size, seq });
   }
 
-  /** Shows what was kept with the notebook or the page. Whatever the kernel sends takes its place. */
   /** anywidget does not say whether a model has a kernel; the notebook's manager does. */
   async #askManager(): Promise<void> {
     const found = await this.#model.widget_manager?.get_model(String(this.#model.get("ident"))).catch(() => undefined);
     if (found?.comm_live === false) this.#disconnected();
   }
 
+  /** Shows what was kept with the notebook or the page. Whatever the kernel sends takes its place. */
   async #restore(): Promise<void> {
     const snapshot = this.#model.get("snapshot") as DataView | undefined;
     if (!snapshot?.byteLength) return;
@@ -274,18 +275,18 @@ export class Link {
       this.#figuresChanged();
       return;
     }
-    this.#changed(content.kind === "rows" && STREAMING.includes(this.#state));
     if (content.kind === "reply") this.#settle(content, buffers);
     else if (buffers.length) this.#rows(buffers[0]);
+    this.#changed(content.kind === "rows" && STREAMING.includes(this.#state));
   };
 
-  #rows(bytes: DataView): void {
   #settle({ id, ok, value, error }: ToPage & { kind: "reply" }, buffers: readonly DataView[]): void {
     const refusal = error ?? { type: "Error", message: "refused" };
     this.#waiting.get(id)?.settle(ok ? { ok, value, buffers } : { ok: false, error: refusal });
     this.#waiting.delete(id);
   }
 
+  #rows(bytes: DataView): void {
     try {
       if (this.store.apply(decode(bytes)) === "gap") this.#replay();
       else this.#asked = Number.NEGATIVE_INFINITY;
@@ -309,9 +310,16 @@ export class Link {
   readonly #disconnected = (): void => {
     this.silence = GONE;
     if (this.saved) this.silence = SAVED;
-    this.#changed();
     else if (!this.store.size && this.status.used) this.silence = NOT_KEPT;
+    this.#giveUp({ type: "No kernel", message: this.silence });
+    this.#changed();
   };
+
+  /** Tells everybody who waits for an answer that none will come. */
+  #giveUp(error: Failure): void {
+    for (const { settle } of this.#waiting.values()) settle({ ok: false, error });
+    this.#waiting.clear();
+  }
 
   readonly #traitChanged = (): void => {
     this.silence = ""; // only the kernel writes traits
