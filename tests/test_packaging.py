@@ -21,7 +21,8 @@ import pytest
 import inferno_widget
 
 ROOT = Path(__file__).parents[1]
-NEEDED = ("protocol.json", "py.typed", "models/demo.gguf", "static/widget.js", "static/widget.css")
+BUILT = tuple(f"static/{name}" for name in ("widget.js", "widget.css", "page.js", "page.css"))
+NEEDED = ("protocol.json", "py.typed", "models/demo.gguf", *BUILT)
 
 pytestmark = [pytest.mark.packaging, pytest.mark.timeout(1800)]
 
