@@ -80,7 +80,7 @@ function table(rows: Metadata["rows"]): HTMLElement {
     const line = h(
       "tr",
       {},
-      h("th", { scope: "row" }, key),
+      h("th", { scope: "row" }, ...breakable(key)),
       h("td", { class: "note" }, type),
       h("td", {}, longValue(value)),
     );
@@ -102,6 +102,9 @@ function table(rows: Metadata["rows"]): HTMLElement {
   const scroll = h("div", { class: "card-table", tabindex: 0, role: "region", "aria-label": "Metadata" }, grid);
   return h("details", { open: true }, h("summary", {}, "Metadata"), h("div", { class: "line" }, search, found), scroll);
 }
+
+/** A key that breaks into lines at its dots and underscores, and copies as it is. */
+const breakable = (key: string): (Node | string)[] => key.split(/(?<=[._])/).flatMap((part) => [h("wbr"), part]);
 
 /** A value that can be opened and copied where it is long. */
 function longValue(value: string): Node {

@@ -103,6 +103,7 @@ export function loader(link: Link, headers: Headers, leave: () => void) {
     if (!answer.ok) refused = answer.error;
     else if (!wanted) context.show(answer.value.n_ctx);
     draw();
+    if (!wanted) element.scrollIntoView?.({ block: "nearest" });
   }
 
   async function act(): Promise<void> {
