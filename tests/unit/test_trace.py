@@ -13,6 +13,7 @@ import pytest
 
 from inferno_widget.record import Kind
 from inferno_widget.trace import Trace, node_dtype
+from inferno_widget.window import Window
 from tests.traces import CONTROL, PIECES, assert_same_record, forked_trace, impatient_threads, made_trace, record
 
 # --- the tree ---------------------------------------------------------------------------------------------
@@ -269,6 +270,31 @@ def test_node_dtype_is_the_record_with_its_place() -> None:
     assert node_dtype(3).names[-2:] == ("parent", "run")
     assert Trace(3, control=CONTROL).control == {0, 12}
     assert Kind(made_trace().nodes["kind"][0]) is Kind.PROMPT
+
+
+def test_a_copy_goes_its_own_way() -> None:
+    trace = forked_trace()
+    copy = trace.copy()
+    assert copy.nodes.tobytes() == trace.nodes.tobytes()
+    for name in ("k", "runs", "pieces", "model", "control", "text", "head"):
+        assert getattr(copy, name) == getattr(trace, name), name
+    copy.append(record(4, 100), PIECES | {100: b"new"})
+    copy.runs[0]["sampler"]["seed"] = 9
+    copy.goto(2)
+    assert (len(copy), len(trace), trace.head) == (8, 7, 6)
+    assert 100 not in trace.pieces
+    assert trace.runs[0]["sampler"]["seed"] == 7
+    assert len(Trace(3).copy()) == 0
+
+
+def test_the_window_of_a_node_is_what_its_run_kept_and_what_its_record_left_out() -> None:
+    trace = made_trace()
+    assert trace.window(0) == trace.window(1) == Trace(3).window() == Window()
+    assert trace.window() == trace.window(3) == Window(0, 1)
+    trace.runs.append({"keep": 2})
+    trace.append(record(4, 1)._replace(left_out=1), PIECES)
+    assert trace.window() == Window(2, 1)
+    assert trace.window().of(trace.path()[:-1]).tolist() == [0, 1, 3]
 
 
 def test_a_trace_needs_no_engine_no_widget_and_no_pandas() -> None:
