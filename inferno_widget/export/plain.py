@@ -43,6 +43,6 @@ def _folded(flat: list[Any], shape: tuple[int, ...]) -> list[Any]:
     return flat
 
 
-def dumps(value: Any, *, indent: int | None = None) -> str:
-    """Strict JSON, as text."""
-    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False, indent=indent)
+def dumps(value: Any) -> str:
+    """Strict JSON of a `plain` value."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -6,10 +6,12 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..record import Kind
 from .colour import ACCENT, Palette, Rgb, Theme, css, flame, ground, ink
@@ -29,7 +31,10 @@ LINE = 28
 MARGIN = 26
 HEAD = 74
 """Height of the title, and of what stands below it."""
-FOOT = 76
+FOOT = 42
+"""Height of what stands below the legend."""
+NOTE = 13 * CELL / SIZE
+"""Width of a cell of the legend."""
 TAB = 4
 """Cells of a tab."""
 _CONTROL = re.compile(r"<(/?s|\|.+\|)>", re.DOTALL)
@@ -61,6 +66,7 @@ class Unit(NamedTuple):
     items : what is drawn of it
     ground, ink : colours; no ground where there is none
     forced : whether a person put it there
+    unseen : whether the model has left it behind, at the end of the path
     said : what it says of itself to a pointer
     """
 
@@ -68,6 +74,7 @@ class Unit(NamedTuple):
     ground: Rgb | None
     ink: Rgb
     forced: bool
+    unseen: bool
     said: str
 
 
@@ -107,12 +114,16 @@ def draw(trace: Trace, look: Look, *, title: str, subtitle: str, span: tuple[int
     drawn = drawn_units(trace, look, span)
     placed = list(_placed(wrapped([item for unit in drawn for item in unit.items], look.columns)))
     lines = 1 + max((part.line for part in placed), default=0)
+    notes = ["grey: prompt", "dotted: put there by a person"]
+    if any(unit.unseen for unit in drawn):
+        notes.append("faint: the model no longer sees it")
+    legend, bottom = _legend(trace, look, notes, HEAD + lines * LINE + 20)
     inside = [
         _heading(title, subtitle, look),
         *(_unit(drawn[unit], parts) for unit, parts in _by_unit(placed)),
-        _legend(trace, look, HEAD + lines * LINE + 20),
+        legend,
     ]
-    return "\n".join(inside), int(2 * MARGIN + look.columns * CELL), HEAD + lines * LINE + FOOT
+    return "\n".join(inside), int(2 * MARGIN + look.columns * CELL), int(bottom) + FOOT
 
 
 # --- what there is to draw ------------------------------------------------------------------------------------
@@ -128,6 +139,7 @@ def drawn_units(trace: Trace, look: Look, span: tuple[int, int] | None) -> list[
     numbers, end = values(rows, look.metric), end_of(trace, look.metric)
     tokens = rows["token_id"].tolist()
     pieces = [trace.pieces[token] for token in tokens]
+    gone = _left_behind(trace, path)
     found: list[Unit] = []
     for start, stop in units(pieces):
         if not first <= start < behind:
@@ -138,10 +150,19 @@ def drawn_units(trace: Trace, look: Look, span: tuple[int, int] | None) -> list[
         items = _items(len(found), piece, tokens[start], control=control, most=look.columns)
         colours = _colours(row["kind"] == Kind.PROMPT, step_of(look.metric, value, end), look)
         said = _said(piece, row, f"{look.metric} {SCALES[look.metric].format(value)}" if not math.isnan(value) else "")
-        found.append(Unit(items, *colours, bool(row["kind"] == Kind.FORCED), said))
+        found.append(Unit(items, *colours, bool(row["kind"] == Kind.FORCED), start in gone, said))
     return found
 
 
+def _left_behind(trace: Trace, path: NDArray[np.int32]) -> range:
+    """Positions that the model did not see any more when the path ended."""
+    if not len(path) or not (left := int(trace.nodes["left_out"][path[-1]])):
+        return range(0)
+    keep = int(trace.runs[trace.nodes["run"][path[-1]]].get("keep", 0))
+    return range(keep, keep + left)
+
+
+@lru_cache(maxsize=256)
 def _colours(prompt: bool, step: int, look: Look) -> tuple[Rgb | None, Rgb]:
     if prompt:
         return None, look.muted
@@ -295,7 +316,7 @@ def _unit(unit: Unit, parts: list[Placed]) -> str:
     shapes += [_item(item, x, part.line, unit) for part in parts for item, x in _columns(part)]
     if unit.forced:
         shapes += [_underline(box, unit.ink) for box in boxes]
-    return tag("g", tag("title", xml(unit.said)), *shapes)
+    return tag("g", tag("title", xml(unit.said)), *shapes, opacity=0.45 if unit.unseen else None)
 
 
 def _columns(part: Placed) -> Iterator[tuple[Item, float]]:
@@ -329,10 +350,7 @@ def _box(box: tuple[int, int, int], **attributes: object) -> str:
 
 def _underline(box: tuple[int, int, int], colour: Rgb) -> str:
     line, column, n = box
-    x, y = MARGIN + column * CELL, HEAD + line * LINE + LINE - 6.5
-    return tag(
-        "path", d=f"M{x + 1:g} {y:g}h{n * CELL - 2:g}", stroke=css(colour), stroke_width=1.6, stroke_dasharray="2 2"
-    )
+    return _dots(MARGIN + column * CELL + 1, HEAD + line * LINE + LINE - 6.5, n * CELL - 2, colour)
 
 
 def _item(item: Item, x: float, line: int, unit: Unit) -> str:
@@ -359,38 +377,35 @@ def _heading(title: str, subtitle: str, look: Look) -> str:
     return first + text(cut(subtitle, int(most * SIZE / 13)), MARGIN, 56, font_size=13, fill=css(look.muted))
 
 
-def _legend(trace: Trace, look: Look, top: float) -> str:
-    """The scale, and what is not on it."""
+def _legend(trace: Trace, look: Look, notes: Sequence[str], top: float) -> tuple[str, float]:
+    """The scale, and what is not on it; and where that ends."""
     quiet, hot = SCALES[look.metric].ends(end_of(trace, look.metric))
-    muted = {"fill": css(look.muted), "font_size": 13}
-    cell = 13 * CELL / SIZE
     line = tag("path", d=f"M{MARGIN} {top - 8:g}h{look.columns * CELL:g}", stroke=css(_line(look)))
-    before = f"{look.metric} {quiet}"
-    x = MARGIN + (len(before) + 1) * cell
-    bars = [
-        tag("rect", x=x + 4.0 * step, y=top + 4, width=4.5, height=11, fill=css(flame(step, look.theme, look.palette)))
-        for step in range(STEPS + 1)
-    ]
-    after = x + 4.0 * (STEPS + 1) + cell
-    notes = after + (len(hot) + 3) * cell
-    forced = notes + 16 * cell
-    return "".join(
-        [
-            line,
-            text(before, MARGIN, top + 14, cells=len(before), cell=cell, **muted),
-            *bars,
-            text(hot, after, top + 14, cells=len(hot), cell=cell, **muted),
-            text("grey: prompt", notes, top + 14, cells=12, cell=cell, **muted),
-            text("dotted: put there by a person", forced, top + 14, cells=29, cell=cell, **muted),
-            tag(
-                "path",
-                d=f"M{forced:g} {top + 18:g}h{6 * cell:g}",
-                stroke=css(ACCENT[look.theme]),
-                stroke_width=1.6,
-                stroke_dasharray="2 2",
-            ),
-        ]
-    )
+    before, x, y = f"{look.metric} {quiet}", float(MARGIN), top + 14
+    parts = [line, _note(before, x, y, look)]
+    x += (len(before) + 1) * NOTE
+    for step in range(STEPS + 1):
+        colour = css(flame(step, look.theme, look.palette))
+        parts.append(tag("rect", x=x + 4.0 * step, y=y - 10, width=4.5, height=11, fill=colour))
+    x += 4.0 * (STEPS + 1) + NOTE
+    parts.append(_note(hot, x, y, look))
+    x += (len(hot) + 3) * NOTE
+    for note in notes:
+        if x + len(note) * NOTE > MARGIN + look.columns * CELL:
+            x, y = float(MARGIN), y + 20
+        parts.append(_note(note, x, y, look))
+        if note.startswith("dotted"):
+            parts.append(_dots(x, y + 4, 6 * NOTE, ACCENT[look.theme]))
+        x += (len(note) + 3) * NOTE
+    return "".join(parts), y
+
+
+def _note(string: str, x: float, y: float, look: Look) -> str:
+    return text(string, x, y, cells=len(string), cell=NOTE, fill=css(look.muted), font_size=13)
+
+
+def _dots(x: float, y: float, length: float, colour: Rgb) -> str:
+    return tag("path", d=f"M{x:g} {y:g}h{length:g}", stroke=css(colour), stroke_width=1.6, stroke_dasharray="2 2")
 
 
 def _line(look: Look) -> Rgb:

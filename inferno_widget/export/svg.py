@@ -53,6 +53,9 @@ def text(
 
 def clusters(string: str) -> Iterator[str]:
     """The characters as readers count them: with their accents, and emoji as one. An approximation of UAX 29."""
+    if string.isascii():
+        yield from string
+        return
     cluster = ""
     for char in string:
         if cluster and _joins(cluster, char):
@@ -82,6 +85,8 @@ def _is_flag(char: str) -> bool:
 
 def cells(cluster: str) -> int:
     """Cells that a cluster takes: 2 for what is wide (Chinese, Japanese, Korean, emoji), else 1."""
+    if cluster.isascii():
+        return 1
     wide = unicodedata.east_asian_width(cluster[0]) in ("W", "F") or _EMOJI_STYLE in cluster or _is_flag(cluster[0])
     return 2 if wide else 1
 

@@ -54,7 +54,7 @@ def odd_trace(k: int = 5) -> Trace:
     for position, token in enumerate(pieces):
         kind = Kind.PROMPT if position < 3 else Kind.FORCED if position in (15, 18) else Kind.GENERATED
         ids = np.random.default_rng(position).permutation(len(ODD))[:k].astype(np.int32)
-        said = record(position, 1, k, kind)._replace(token_id=token)
+        said = record(position, 1, k, kind)._replace(token_id=token, left_out=0)
         trace.append(said._replace(top_ids=ids) if position else said, pieces)
     trace._rows["logprob"][4] = -np.inf
     return trace
@@ -296,13 +296,13 @@ def test_a_transcript_has_a_row_for_each_run() -> None:
 
 @parametrize_traces
 @pytest.mark.parametrize("what", ["stream", "distribution"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_picture_is_complete_in_itself(trace: Trace, what: str, theme: str) -> None:
+@pytest.mark.parametrize(("theme", "columns"), [("light", 88), ("dark", 88), ("light", 56)])
+def test_a_picture_is_complete_in_itself(trace: Trace, what: str, theme: str, columns: int) -> None:
     if what == "distribution" and not len(trace):
         with pytest.raises(IndexError, match="no token at position -1: the text has 0"):
             trace.to_svg(what=what)
         return
-    drawn = trace.to_svg(what=what, theme=theme)
+    drawn = trace.to_svg(what=what, theme=theme, columns=columns)
     root = ET.fromstring(drawn)
     assert {tag.tag.removeprefix(SVG) for tag in root.iter()} <= {
         "svg",
@@ -352,6 +352,17 @@ def test_a_picture_shows_every_token_in_its_colour() -> None:
 )
 def test_every_option_changes_the_picture(option: dict[str, Any]) -> None:
     assert odd_trace().to_svg(**option) != odd_trace().to_svg()
+
+
+def test_what_the_model_no_longer_sees_is_faint() -> None:
+    trace = odd_trace()
+    assert 'opacity="0.45"><title' not in trace.to_svg()
+    assert "no longer sees" not in trace.to_svg()
+    trace._rows["left_out"][len(trace) - 1] = 6
+    trace.runs[1]["keep"] = 2
+    groups = list(ET.fromstring(trace.to_svg()).iter(f"{SVG}g"))
+    assert [i for i, group in enumerate(groups) if group.get("opacity") == "0.45"] == [2, 3, 4, 5, 6, 7]
+    assert "faint: the model no longer sees it" in trace.to_svg()
 
 
 def test_a_part_of_the_text_can_be_drawn() -> None:
