@@ -227,7 +227,6 @@ def test_a_hostile_trace_is_text(opened):
 
 def test_without_scripts_there_is_the_text(opened):
     page = opened(recorded(), javascript=False)
-    expect(page.get_by_text("The interactive view needs JavaScript")).to_be_visible()
     expect(page.locator("pre")).to_be_visible()
     expect(page.get_by_role("rowheader", name="model")).to_be_visible()
     picture(page, "without-scripts")
