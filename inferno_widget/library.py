@@ -345,7 +345,7 @@ class Library:
             "file": str(model.path),
             "current": loaded is self.model,
             "n_ctx": model.n_ctx,
-            **_costs(model),
+            **model.memory(),
             "holders": [{"session": name, "tokens": tokens} for name, tokens in held if tokens],
         }
 
@@ -396,12 +396,6 @@ def prompt_of(trace: Trace) -> str:
     generated = trace.nodes["kind"][path] != Kind.PROMPT
     n = int(generated.argmax()) if generated.any() else len(path)
     return "".join(trace.texts(path[:n]))
-
-
-def _costs(model: Any) -> dict[str, int]:
-    if hasattr(model, "memory"):
-        return dict(model.memory())
-    return {"rss": model.rss, "weights": model.info.size_bytes, "kv_reserved": 0, "kv_used": 0}
 
 
 def _close(opened: Opened) -> None:

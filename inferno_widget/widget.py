@@ -29,12 +29,12 @@ from .workbench import Export, Workbench
 STATIC = Path(__file__).parent / "static"
 PANELS = ("status", "tools", "controls", "stream", "logits", "strip")
 FRAME_SECONDS = 1 / PROTOCOL["limits"]["frames_per_second"]
-STATUS_SECONDS = 0.8
+STATUS_SECONDS = 1.2
 """How often figures that change all the time (speed, memory) are shown anew."""
-LIBRARY_SECONDS, LIBRARY_BUSY_SECONDS = 0.5, 2.0
-"""The same for those of the library, which are more: while nothing runs, and while something does."""
-LIBRARY_BYTES = 250
-"""Most that they may cost a second during a run, when the list has become long."""
+LIBRARY_SECONDS, WARNING_SECONDS = 0.5, 2.0
+"""How often those of the library are told while nothing runs, and how often memory is watched while something does."""
+LIBRARY_BYTES = 60
+"""Bytes a second that they may cost during a run: a slow model makes some 1,500 of records."""
 CLOSE_SECONDS = 5
 TELLING = ("prompt", "status", "library")
 """Traits that hold some of the text. Saved notebooks hold every trait, so without a fallback these go as messages."""
@@ -96,7 +96,7 @@ class Inferno(anywidget.AnyWidget):
         self._messages: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._later: list[object] = []
         self._wake, self._ended = threading.Event(), threading.Event()
-        self._status_at = self._library_at = 0.0
+        self._status_at = self._library_at = self._warned_at = 0.0
         self._outline: list[Any] = []
         self._stale = True
         ident = uuid4().hex  # by which the page finds its own model
@@ -275,19 +275,24 @@ class Inferno(anywidget.AnyWidget):
         return None
 
     def _tell_library(self) -> float | None:
-        outline = self.workbench.outline()
+        outline, now = self.workbench.outline(), time.monotonic()
         if outline == self._outline:
-            wait = self._library_at + self._library_seconds() - time.monotonic()
-            if not self._stale or wait > 0:
+            wait = self._library_at + self._library_seconds() - now
+            if not self._stale or (wait > 0 and not self._warns(now)):
                 return wait if self._stale else None
-        self._outline, self._stale, self._library_at = outline, False, time.monotonic()
+        self._outline, self._stale, self._library_at = outline, False, now
         self.library = self.workbench.library_dict()
         return None
 
     def _library_seconds(self) -> float:
-        if not self.workbench.busy:
-            return LIBRARY_SECONDS
-        return max(LIBRARY_BUSY_SECONDS, len(json.dumps(self.library)) / LIBRARY_BYTES)
+        return len(json.dumps(self.library)) / LIBRARY_BYTES if self.workbench.busy else LIBRARY_SECONDS
+
+    def _warns(self, now: float) -> bool:
+        """Whether there is something new to say about memory, which cannot wait."""
+        if now < self._warned_at + WARNING_SECONDS:
+            return False
+        self._warned_at = now
+        return bool(self.workbench.library.warning() != self.library["memory"]["warning"])
 
 
 class _Done(NamedTuple):

@@ -594,7 +594,7 @@ class Workbench:
             "error": {"type": type(error).__name__, "message": str(error)} if error and state != "loading" else None,
             "finish": session.finish if session else None,
             "code": self.code,
-            "chat": self.model is not None and self.model.info.chat_template is not None,
+            "chat": self.model is not None and self.model.template is not None,
             "keep": trace.runs[-1].get("keep", 0) if trace is not None and trace.runs else 0,
         }
 
@@ -610,7 +610,7 @@ class Workbench:
 
     def outline(self) -> list[Any]:
         """The part of `library_dict` that is told at once when it changes."""
-        tasks = [(task.number, task.stage, task.error is None) for task in self._tasks]
+        tasks = [(task.number, task.stage, round((task.progress or 0) * 20), task.error is None) for task in self._tasks]
         with self._lock:
             return [*self.library.outline(), tasks]
 
@@ -658,7 +658,7 @@ def _metadata(model: Model) -> dict[str, Any]:
     shape = {"n_layer": info.n_layer, "n_embd": info.n_embd, "n_head": info.n_head}
     facts = {name: model.card[name] for name in (*MODEL_FACTS, "bytes")}
     card = {**facts, "file": str(model.path), "n_ctx": model.n_ctx, **shape}
-    return {"card": card, "rows": model.metadata_rows(), "template": model.info.chat_template}
+    return {"card": card, "rows": model.metadata_rows(), "template": model.template}
 
 
 def _file_name(name: str) -> str:

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -445,6 +446,96 @@ def test_a_killed_engine_costs_nothing_but_time(benches: Callable[..., Workbench
         bench.resume()
         bench.session.wait()
         assert bench.session.text.startswith(session.text)
+
+
+def test_a_download_is_fetched_and_loaded(bench: Workbench, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stages: list[Any] = []
+
+    def fetch(repo: str, pattern: str, *, progress: Callable[[float], object]) -> Path:
+        assert (repo, pattern) == ("owner/qwen-GGUF", "*Q8_0.gguf")
+        assert progress(0.5) is True
+        stages.append(bench.tasks[0])
+        return files / "qwen.gguf"
+
+    monkeypatch.setattr("inferno_widget.hub.fetch", fetch)
+    number = bench.download("owner/qwen-GGUF", "*Q8_0.gguf")
+    assert bench.code == "model = Model.from_hub('owner/qwen-GGUF', '*Q8_0.gguf')"
+    arrived(bench, number)
+    task = {"id": number, "kind": "download", "name": "owner/qwen-GGUF", "error": None}
+    assert stages == [{**task, "stage": "downloading", "progress": 0.5}]
+    assert bench.model.info.architecture == "qwen2"
+
+
+def test_a_download_that_fails_says_why(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(*_: object, **__: object) -> Path:
+        raise InfernoError("there is no repository nobody/nothing")
+
+    monkeypatch.setattr("inferno_widget.hub.fetch", fetch)
+    bench.download("nobody/nothing")
+    until(lambda: bench.tasks and bench.tasks[0]["error"])
+    assert bench.tasks[0]["error"] == {"type": "InfernoError", "message": "there is no repository nobody/nothing"}
+
+
+def test_the_card_of_a_model(bench: Workbench, model: Model) -> None:
+    told = bench.metadata(bench.library.models[0].id).result(WAIT)
+    json.dumps(told, allow_nan=False)
+    facts = {"name": "tiny llama", "architecture": "llama", "n_ctx": 2048, "n_layer": model.info.n_layer}
+    assert facts.items() <= told["card"].items()
+    assert told["card"]["file"] == str(model.path)
+    assert {"general.architecture", "tokenizer.ggml.tokens"} <= {row["key"] for row in told["rows"]}
+    assert told["template"] is None
+
+
+def test_the_vocabulary_is_searched(bench: Workbench, model: Model) -> None:
+    found = bench.vocabulary("e").result(WAIT)
+    assert 0 < len(found) <= 50
+    for token in found:
+        assert "e" in token["text"].lower()
+        assert model.detokenize([token["id"]]).decode(errors="backslashreplace") == token["text"]
+
+
+# --- chat -------------------------------------------------------------------------------------------------
+
+TEMPLATE = "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
+TALK = [{"role": "user", "content": "once upon a time"}]
+
+
+@pytest.fixture
+def talking(benches: Callable[..., Workbench], files: Path) -> Iterator[Workbench]:
+    """A workbench whose model has a chat template."""
+    with loaded(files / "tiny.gguf") as mine:
+        mine.info = replace(mine.info, chat_template=TEMPLATE)
+        bench = benches(mine)
+        bench.set("seed", 7)
+        yield bench
+
+
+def test_a_conversation_is_what_the_template_makes_of_it(talking: Workbench) -> None:
+    assert talking.facts()["chat"] is True
+    told = talking.render(TALK).result(WAIT)
+    tokens = told["tokens"]
+    assert (tokens[0]["special"], [token["special"] for token in tokens[1:]]) == (True, [False] * (len(tokens) - 1))
+    assert "user: once upon a time\nassistant:" in told["text"]
+    talking.chat(TALK)
+    session = talking.session
+    session.wait()
+    assert session.prompt_ids == [token["id"] for token in tokens]
+    assert talking.prompt == session.prompt
+    names: dict[str, Any] = {"model": talking.model, "Sampler": Sampler}
+    exec(talking.code, names)
+    assert names["session"].text == session.text
+    talking.step(talking.prompt)
+    session.wait()
+    assert talking.session is session, "the same conversation goes on"
+
+
+def test_a_base_model_says_that_it_has_no_template(bench: Workbench) -> None:
+    assert bench.facts()["chat"] is False
+    with pytest.raises(InfernoError, match="base model without a chat template"):
+        bench.render(TALK).result(WAIT)
+    with pytest.raises(InfernoError, match="base model without a chat template"):
+        bench.chat(TALK)
+    assert bench.session is None
 
 
 # --- settings ---------------------------------------------------------------------------------------------
