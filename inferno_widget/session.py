@@ -425,7 +425,7 @@ class Session(Shown):
             self._set("generating", None)
         while True:
             window = self._window()
-            if not window:
+            if window is None:
                 return "context"
             finish = self._generate(run, window)
             if finish != "context":
