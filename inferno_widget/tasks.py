@@ -127,6 +127,10 @@ class Task:
         """Wait for the end, at most so long."""
         self._thread.join(seconds)
 
+    def outline(self) -> tuple[object, ...]:
+        """What is told as soon as it changes: progress by the twentieth."""
+        return self.number, self.stage, round((self.progress or 0) * 20), self.error is None
+
     def to_dict(self) -> dict[str, Any]:
         """As the page gets it."""
         error = self.error

@@ -490,20 +490,25 @@ class Workbench:
     @_alone
     def delete(self, session: int) -> None:
         """Take a session from the list; `undo` brings it back."""
+        before = self.library.shown
         self.library.delete(self.library.find_session(session))
-        self._after_change()
+        self._follow(before)
         self.code = "session.close()"
 
     @_alone
     def undo(self) -> None:
         """Take back the last action that changed the list, or the sampler."""
+        before = self.library.shown
         self.library.undo()
-        self._after_change()
+        self._follow(before)
 
-    def _after_change(self) -> None:
+    def _follow(self, before: Opened | None) -> None:
+        """Look at what is on display now, if it is not what was there before."""
+        if self.library.shown is before:
+            return
+        self.selection = -1
         if self.library.shown:
             self._show(self.library.shown)
-        self.selection = -1
 
     def open(self, path: str) -> Future[int]:
         """Show an ``.inferno`` file; returns the id of the session. No model is needed for that."""
@@ -610,9 +615,8 @@ class Workbench:
 
     def outline(self) -> list[Any]:
         """The part of `library_dict` that is told at once when it changes."""
-        tasks = [(task.number, task.stage, round((task.progress or 0) * 20), task.error is None) for task in self._tasks]
         with self._lock:
-            return [*self.library.outline(), tasks]
+            return [*self.library.outline(), [task.outline() for task in self._tasks]]
 
     def library_dict(self) -> dict[str, Any]:
         """`Library` of ``state.ts``."""

@@ -626,8 +626,12 @@ def test_presets(bench: Workbench) -> None:
     bench.preset("greedy")
     bench.preset("wild")
     assert bench.settings["top_p"] == 0.5
+    run(bench)
+    bench.select(2)
+    bench.prompt = "half a sentence"
     bench.undo()
     assert bench.settings["temperature"] == 0, "the preset before"
+    assert (bench.selection, bench.prompt) == (2, "half a sentence"), "nothing else moved"
     bench.drop_preset("wild")
     with pytest.raises(ValueError, match="there is no preset 'wild'"):
         bench.preset("wild")
