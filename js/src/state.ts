@@ -85,6 +85,8 @@ export interface Look {
   /** Whether the text scrolls with what is generated. */
   follow: boolean;
   presets: Preset[];
+  /** What is wrong with the settings file, in words; "" where nothing is. */
+  note: string;
 }
 
 export interface Preset {
@@ -103,6 +105,7 @@ export const LOOK: Look = {
   font_size: 17,
   follow: true,
   presets: [],
+  note: "",
 };
 
 /** Trait `library`: everything that is open, and what it costs. Sizes are bytes. */

@@ -64,7 +64,7 @@ export function look(link: Link): View {
       }),
     ),
   ];
-  const note = h("p", { class: "note" }, "Kept for the next time in your settings file.");
+  const note = h("p", { class: "note", role: "status" });
   const element = h("div", { class: "tool-look" }, ...parts.map((part) => part.element), error, note);
 
   function number(
@@ -91,6 +91,7 @@ export function look(link: Link): View {
     draw(streaming) {
       if (streaming) return; // nothing here comes from the run but the scale of time
       note.hidden = link.recorded;
+      setText(note, link.look.note || "Kept for the next time in your settings file.");
       for (const part of parts) part.draw(link.look);
     },
   };
