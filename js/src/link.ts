@@ -161,6 +161,18 @@ export class Link {
     return this.status.state === "loading" || this.library.tasks.some(({ error }) => !error);
   }
 
+  /**
+   * The state as far as gestures go: a recorded run whose model is loaded can go on, and beside another one a new
+   * run can begin.
+   */
+  get able(): State {
+    const { state } = this.status;
+    if (state !== "closed" || this.recorded) return state;
+    const { models, sessions } = this.library;
+    const shown = sessions.find(({ current }) => current);
+    return shown?.live ? "ready" : shown && models.length ? "empty" : state;
+  }
+
   get reachable(): boolean {
     return this.silence === "";
   }

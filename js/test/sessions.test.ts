@@ -89,6 +89,23 @@ describe("the list", () => {
   });
 });
 
+it("a recorded run goes on where its model is loaded, and beside another one a new run can begin", async () => {
+  page.model.rows(run(["Once"], [" upon"]));
+  page.model.status({ state: "closed" });
+  const can = () =>
+    (page.all(".buttons button:not([hidden])") as HTMLButtonElement[])
+      .filter(({ disabled }) => !disabled)
+      .map(({ dataset }) => dataset.action);
+  const recorded = (live: boolean) => [session(1, { state: "closed", live })];
+  await page.library({ sessions: recorded(false) });
+  expect(can()).toEqual([]);
+  const model = { id: 1, name: "m", file: "", current: true, n_ctx: 1, rss: 0, weights: 0, kv_reserved: 0, kv_used: 0 };
+  await page.library({ sessions: recorded(false), models: [{ ...model, holders: [] }] });
+  expect(can()).toEqual(["run", "step"]);
+  await page.library({ sessions: recorded(true), models: [{ ...model, holders: [] }] });
+  expect(can()).toEqual(["run", "resume", "step"]);
+});
+
 describe("files", () => {
   const listing = {
     path: "/h",

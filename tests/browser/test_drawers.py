@@ -94,6 +94,8 @@ def test_sessions_are_renamed_duplicated_deleted_kept_and_opened_again(lab: Tabs
     widget.locator("[data-action=browse]").click()
     widget.locator(".browser-row").filter(has_text="der König.inferno").click()
     expect(names).to_have_count(3)
+    widget.locator(".buttons [data-action=resume]").click()  # its model is loaded, so that it can go on
+    page.kernel_until(f"w.trace.length == {kept.length} + 12")
     page.screenshot("drawer-sessions")
 
 

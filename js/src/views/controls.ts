@@ -110,7 +110,7 @@ function buttons(link: Link, prompt: () => string) {
   element.append(...made.map(([, button]) => button));
 
   const can = (action: Action): boolean => {
-    if (!link.reachable || !ENABLED[action].includes(link.status.state)) return false;
+    if (!link.reachable || !ENABLED[action].includes(link.able)) return false;
     return action !== "resume" || link.store.length > 0;
   };
 

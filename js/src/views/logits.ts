@@ -162,7 +162,7 @@ export function logits(link: Link): View {
     }
     if (list.lastChild !== rest.element) list.append(rest.element);
     const scale = Math.max(mass, ...alternatives.map(({ probability }) => probability));
-    const forkable = link.reachable && FORKABLE.includes(link.status.state);
+    const forkable = link.reachable && FORKABLE.includes(link.able);
     rows.forEach((row, i) => {
       const alternative = alternatives[i];
       if (alternative) drawRow(row, alternative, scale, forkable, streaming);

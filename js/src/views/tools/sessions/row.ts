@@ -69,7 +69,8 @@ export function sessionRow(link: Link, { id }: OpenSession, act: (command: Comma
       setText(time, clock(session.started));
       setAttribute(time, "datetime", new Date(1000 * session.started).toISOString());
       setAttribute(time, "title", new Date(1000 * session.started).toLocaleString());
-      setText(state, session.live ? session.state : "recorded");
+      const recorded = session.state === "closed" || !session.live;
+      setText(state, recorded ? "recorded" : session.state);
       setAttribute(state, "title", session.live ? null : "It can go on when its model is loaded");
       for (const [one, verb] of [
         [rename, "Rename"],
