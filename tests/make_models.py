@@ -1,7 +1,7 @@
 """Tiny random-weight GGUF models that llama.cpp loads, tokenises and decodes, made in milliseconds.
 
-``tiny_llama(path)`` and ``tiny_qwen2(path)`` are the usual ones; `write_model` makes any other from a
-`Shape`, a `Vocabulary` and a source of weights.
+``tiny_llama(path)`` and ``tiny_qwen2(path)`` are the usual ones, ``tiny_chat(path)`` has a chat template;
+`write_model` makes any other from a `Shape`, a `Vocabulary` and a source of weights.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import string
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gguf
@@ -68,6 +68,7 @@ class Vocabulary:
     scores: list[float] | None = None
     merges: list[str] | None = None
     pre: str | None = None
+    template: str | None = None
 
 
 def tiny_llama(
@@ -81,6 +82,26 @@ def tiny_qwen2(path: Path, *, n_vocab: int = 512, dtype: str = "F32", seed: int 
     """A Qwen2 (biases on Q, K and V) with a byte-level BPE vocabulary."""
     shape = Shape(architecture="qwen2")
     return write_model(path, shape, bpe_vocabulary(n_vocab), random_weights(dtype, seed), dtype=dtype, name=name)
+
+
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def tiny_chat(path: Path, *, template: str = CHATML, n_vocab: int = 512, name: str = "tiny chat") -> Path:
+    """A Llama with a chat template; its last two tokens are ``<|im_start|>`` and ``<|im_end|>``, the end of a text."""
+    plain = spm_vocabulary(n_vocab - 2)
+    vocabulary = replace(
+        plain,
+        tokens=[*plain.tokens, "<|im_start|>", "<|im_end|>"],
+        types=[*plain.types, CONTROL, CONTROL],
+        scores=[*plain.scores, 0.0, 0.0],
+        eos=n_vocab - 1,
+        template=template,
+    )
+    return write_model(path, TINY, vocabulary, random_weights("F32", 0), dtype="F32", name=name)
 
 
 def write_model(path: Path, shape: Shape, vocabulary: Vocabulary, weights: Weights, *, dtype: str, name: str) -> Path:
@@ -136,6 +157,8 @@ def add_vocabulary(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:
     writer.add_token_types(vocabulary.types)
     writer.add_bos_token_id(vocabulary.bos)
     writer.add_eos_token_id(vocabulary.eos)
+    if vocabulary.template is not None:
+        writer.add_chat_template(vocabulary.template)
     if vocabulary.scores is not None:
         writer.add_token_scores(vocabulary.scores)
         writer.add_unk_token_id(0)

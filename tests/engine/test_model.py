@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +20,8 @@ from inferno_widget import Cancelled, InfernoError, Model, ModelFileError, Model
 from inferno_widget.memory import default_n_ctx
 from inferno_widget.model import default_threads, demo_path, fingerprint, usable_cores
 from tests.engine.tools import DEMO
-from tests.make_models import tiny_llama, tiny_qwen2
+from tests.hub import Hub
+from tests.make_models import tiny_chat, tiny_llama, tiny_qwen2
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +114,137 @@ def test_the_demo_model_is_the_default() -> None:
     with Model() as model:
         assert model.path == DEMO
         assert model.session("Once upon a time", Sampler(seed=1)).generate(3)
+
+
+# --- looking into it --------------------------------------------------------------------------------------
+
+
+def test_tokens_are_found_by_their_text(model: Model) -> None:
+    found = model.find_tokens("On")
+    assert [text for _, text in found][:2] == ["on", "onc"], "the exact text, then the shortest"
+    assert all("on" in text.lower() for _, text in found)
+    assert all(model.detokenize([token]).decode() == text for token, text in found)
+    everything = [model.detokenize([token]) for token in range(model.info.n_vocab)]
+    assert len(model.find_tokens("on", 1000)) == sum(b"on" in piece.lower() for piece in everything)
+    assert model.find_tokens(" once")[0] == (model.tokenize(" once", special=False)[-1], " once")
+    assert len(model.find_tokens("o", 3)) == 3
+    assert model.find_tokens("</s>") == [(2, "</s>")]
+    assert model.find_tokens(r"\xf0") == [(3 + 0xF0, r"\xf0")], "bytes that are no character"
+    assert model.find_tokens("") == model.find_tokens("nowhere in it") == []
+
+
+def test_all_metadata_in_short(model: Model) -> None:
+    rows = {row["key"]: (row["type"], row["value"]) for row in model.metadata_rows()}
+    assert rows.keys() == set(model.info.metadata)
+    assert rows["general.name"] == ("str", "tiny llama")
+    assert rows["llama.block_count"] == ("int", "2")
+    assert rows["llama.attention.layer_norm_rms_epsilon"] == ("float", "1e-05")
+    assert rows["tokenizer.ggml.add_bos_token"] == ("bool", "True")
+    assert rows["tokenizer.ggml.tokens"] == (
+        "str[512]",
+        "<unk>, <s>, </s>, <0x00>, <0x01>, <0x02>, <0x03>, <0x04>, ...",
+    )
+    assert rows["tokenizer.ggml.scores"][0] == "float[512]"
+    json.dumps(model.metadata_rows())
+
+
+def test_what_it_takes_of_memory(tiny: Path) -> None:
+    with Model(tiny, n_ctx=512, n_threads=1) as model:
+        before = model.memory()
+        assert before.keys() == {"rss", "weights", "kv_reserved", "kv_used"}
+        # 2 layers, 2 KV heads of 16 numbers, K and V, 2 bytes each; llama.cpp tells hundredths of a MiB
+        assert before["kv_reserved"] == pytest.approx(2 * 2 * 16 * 2 * 2 * 512, abs=0.01 * 2**20)
+        assert before["kv_used"] == 0
+        assert 0 < before["weights"] < tiny.stat().st_size
+        assert before["rss"] == pytest.approx(model.rss, rel=0.1)
+        session = model.session("once upon a time", Sampler(seed=1))
+        session.generate(5)
+        assert model.memory()["kv_used"] == (session.trace.length - 1) * before["kv_reserved"] // 512
+    assert model.memory() == {"rss": 0, "weights": 0, "kv_reserved": 0, "kv_used": 0}
+
+
+def test_unloading_gives_the_memory_back() -> None:
+    """The whole system's figure would tell it too, but anything else that runs here moves that."""
+    here = psutil.Process()
+    before = here.memory_info().rss
+    model = Model(n_ctx=32_768, type_k="f32", type_v="f32")
+    pid, reserved = model.engine.pid, model.memory()["kv_reserved"]
+    assert reserved == 2 * 6 * 2 * 64 * 4 * 32_768  # 201 MB
+    assert psutil.Process(pid).memory_info().rss > reserved
+    model.close()
+    assert ended(pid, 0.5)
+    assert model.rss == 0
+    assert here.memory_info().rss - before < 0.1 * reserved, "nothing of it stays in this process"
+
+
+# --- chat -------------------------------------------------------------------------------------------------
+
+HELLO = [{"role": "user", "content": "once upon"}]
+
+
+def test_a_chat_is_a_session_of_the_rendered_prompt(tmp_path: Path) -> None:
+    with Model(tiny_chat(tmp_path / "chat.gguf"), n_ctx=256, n_threads=1) as model:
+        start, end = model.info.n_vocab - 2, model.info.n_vocab - 1
+        ids = model.render(HELLO)
+        assert model.detokenize(ids[1:]).decode() == "<|im_start|>user\nonce upon<|im_end|>\n<|im_start|>assistant\n"
+        assert (ids[0], ids[1], ids.count(start), ids.count(end)) == (model.info.bos_id, start, 2, 1)
+        session = model.chat(HELLO, Sampler(seed=1), k=5, on_full="slide", keep=3)
+        assert (session.prompt_ids, session.k, session.on_full, session.keep) == (ids, 5, "slide", 3)
+        assert session.prompt.startswith("user\nonce upon"), "control tokens are no text"
+        session.generate(4)
+        assert session.trace.length == len(ids) + 4
+        with pytest.raises(TypeError, match="chat has no parameter 'tmperature'"):
+            model.chat(HELLO, tmperature=1)
+        with pytest.raises(InfernoError, match="there is no message yet"):
+            model.chat([])
+
+
+@pytest.mark.parametrize("begin", ["{{ bos_token }}", ""])
+def test_bos_is_there_once_whoever_writes_it(begin: str, tmp_path: Path) -> None:
+    path = tiny_chat(tmp_path / "chat.gguf", template=begin + "{{ messages[0].content }}{{ eos_token }}")
+    with Model(path, n_ctx=256, n_threads=1) as model:
+        ids = model.render(HELLO)
+        assert ids.count(model.info.bos_id) == 1
+        assert (ids[0], ids[-1]) == (model.info.bos_id, model.info.eos_id)
+
+
+def test_a_base_model_says_that_it_is_one(model: Model) -> None:
+    assert model.template is None
+    for call in (model.chat, model.render):
+        with pytest.raises(InfernoError, match="tiny llama is a base model without a chat template"):
+            call(HELLO)
+
+
+def test_a_template_that_refuses_says_so(tmp_path: Path) -> None:
+    path = tiny_chat(tmp_path / "chat.gguf", template="{{ raise_exception('no ' ~ messages[0].role) }}")
+    with Model(path, n_ctx=256, n_threads=1) as model:
+        assert "raise_exception" in model.template
+        with pytest.raises(InfernoError, match="refuses the messages: no user"):
+            model.render(HELLO)
+
+
+# --- from the hub -----------------------------------------------------------------------------------------
+
+
+def test_a_model_from_the_hub(tiny: Path, tmp_path: Path) -> None:
+    """In a process of its own, since huggingface_hub reads its settings once."""
+    code = """
+from inferno_widget import Model
+told = []
+with Model.from_hub("ann/tales-GGUF", "*q8_0*", progress=told.append, n_ctx=256) as model:
+    print(model.info.name, model.path.name, model.n_ctx, told[-1])
+"""
+    hub = Hub({"ann/tales-GGUF": {"tales.Q8_0.gguf": tiny.read_bytes(), "tales.F16.gguf": b"other"}})
+    with hub.serving():
+        environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_ENDPOINT": hub.url}
+        command = [sys.executable, "-c", code]
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert run.stdout == "tiny llama tales.Q8_0.gguf 256 1.0\n", run.stderr
+
+
+def test_a_wrong_option_is_named_before_anything_is_downloaded() -> None:
+    with pytest.raises(TypeError, match=re.escape("Model has no parameter 'n_ctxt'; did you mean 'n_ctx'?")):
+        Model.from_hub("nobody/nothing", n_ctxt=5)
 
 
 # --- what is refused --------------------------------------------------------------------------------------
