@@ -138,9 +138,15 @@ def _card(contents: Mapping[str, Any]) -> str:
     rows = [
         f'<tr><th scope="row">{_text(name)}</th><td>{_text(value)}</td></tr>' for name, value in card_rows(contents)
     ]
-    runs = run_rows(contents)
-    head = [_row("th", runs[0], ' scope="col"')] if runs else []
-    return _table(rows) + (_table([*head, *(_row("td", run.values()) for run in runs)]) if runs else "")
+    return _table(rows) + _runs(run_rows(contents))
+
+
+def _runs(runs: Sequence[Mapping[str, str]]) -> str:
+    """A table that scrolls by itself where it is wider than the page."""
+    if not runs:
+        return ""
+    rows = [_row("th", runs[0], ' scope="col"'), *(_row("td", run.values()) for run in runs)]
+    return f'<div class="runs" role="region" aria-label="Runs" tabindex="0">{_table(rows)}</div>'
 
 
 def _row(tag: str, cells: Iterable[str], attributes: str = "") -> str:

@@ -237,6 +237,8 @@ def test_the_card_can_be_opened(opened):
     page.get_by_text("Reproduction card").click()
     expect(page.get_by_role("rowheader", name="model")).to_be_visible()
     expect(page.get_by_text("temperature 0.8")).to_be_visible()
+    page.set_viewport_size({"width": 480, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "wide tables scroll by themselves"
     picture(page, "card")
 
 

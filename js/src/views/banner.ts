@@ -20,6 +20,7 @@ export function banner(link: Link): View {
         ? (link.status.error ?? link.failure)
         : { type: link.saved ? "Saved view" : "No kernel", message: link.silence };
       element.hidden = !failure;
+      element.classList.toggle("note", link.saved);
       setText(type, failure?.type ?? "");
       setText(message, failure?.message ?? "");
       // What the kernel holds against its state goes away with that state.

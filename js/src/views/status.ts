@@ -103,15 +103,17 @@ export function status(link: Link): View {
         const trained = `vocabulary of ${whole(model.n_vocab)}, trained for a context of ${whole(model.n_ctx_train)}`;
         setAttribute(chip, "title", `${whole(model.parameters)} parameters, ${trained}`);
       }
-      const shown = link.recorded ? "recorded" : link.reachable ? now.state : "closed";
-      setAttribute(element, "data-state", shown);
+      const shown = link.reachable ? now.state : "closed";
+      setAttribute(element, "data-state", link.recorded || link.saved ? "recorded" : shown);
       const gone = link.saved ? "saved view, no kernel" : "no kernel";
       setText(state, link.reachable ? words(now, link.store.length > 0) : gone);
       const rated =
         link.reachable && now.tokens_per_second && ["prefill", "generating", "paused", "ready"].includes(now.state);
       setText(rate, rated ? ` · ${speed(now.tokens_per_second as number)} tok/s` : "");
       use.draw();
-      warning.hidden = !link.library.memory?.warning;
+      use.element.hidden = !link.reachable; // nobody holds it any more
+      use.more.hidden ||= !link.reachable;
+      warning.hidden = !link.reachable || !link.library.memory?.warning;
       setText(warning, link.library.memory?.warning ?? "");
       bar.hidden = !link.reachable || !(now.state === "loading" || now.state === "prefill");
       bar.classList.toggle("unknown", progress === null);
