@@ -30,7 +30,7 @@ REACH = {"first": 100, "append_p95": 20, "recolour": 33, "scroll_p95": 18, "heap
 README = Path(__file__).with_name("README.md")
 BUNDLE = """
 import { build } from "esbuild";
-const options = { bundle: true, format: "esm", target: "es2022", minify: true };
+const options = { bundle: true, format: "esm", target: "es2022" };
 await build({ ...options, entryPoints: ["scripts/bench.ts"], outfile: process.argv[1] });
 """
 BEGIN, END = "<!-- ui: begin -->", "<!-- ui: end -->"

@@ -159,20 +159,37 @@ async function frames(count: number, act: (i: number) => void): Promise<number[]
   return times;
 }
 
-async function bench() {
-  const tokens = Array.from({ length: N + FRAMES * CHUNK }, (_, i) => tokenAt(i));
-  const subject = (wanted.get("who") === "plain" ? plain : ours)(tokens);
-  const first = await took(() => subject.show());
-  const append = await frames(FRAMES, (i) => subject.append(N + i * CHUNK, N + (i + 1) * CHUNK));
-  const recolour: number[] = [];
-  for (let i = 0; i < 5; i++) recolour.push(await took(() => subject.recolour(i % 2 ? "surprisal" : "entropy")));
-  const { scroller } = subject;
-  scroller.scrollTop = scroller.scrollHeight / 2;
-  await painted();
-  const scroll = await frames(SCROLLS, (i) => {
-    scroller.scrollTop += i < SCROLLS / 2 ? STEP : -STEP;
-  });
-  return { first, append, recolour, scroll, text: scroller.textContent?.length ?? 0 };
+/** One after the other; a profile may be taken of each. */
+function stepsOf(subject: Subject) {
+  return {
+    first: () => took(() => subject.show()),
+    append: () => frames(FRAMES, (i) => subject.append(N + i * CHUNK, N + (i + 1) * CHUNK)),
+    async recolour(): Promise<number[]> {
+      const times: number[] = [];
+      for (let i = 0; i < 5; i++) times.push(await took(() => subject.recolour(i % 2 ? "surprisal" : "entropy")));
+      return times;
+    },
+    async scroll(): Promise<number[]> {
+      const { scroller } = subject;
+      scroller.scrollTop = scroller.scrollHeight / 2;
+      await painted();
+      return frames(SCROLLS, (i) => {
+        scroller.scrollTop += i < SCROLLS / 2 ? STEP : -STEP;
+      });
+    },
+  };
 }
 
-Object.assign(globalThis, { bench });
+const tokens = Array.from({ length: N + FRAMES * CHUNK }, (_, i) => tokenAt(i));
+const subject = (wanted.get("who") === "plain" ? plain : ours)(tokens);
+const steps = stepsOf(subject);
+
+async function bench() {
+  const first = await steps.first();
+  const append = await steps.append();
+  const recolour = await steps.recolour();
+  const scroll = await steps.scroll();
+  return { first, append, recolour, scroll, text: subject.scroller.textContent?.length ?? 0 };
+}
+
+Object.assign(globalThis, { bench, steps });

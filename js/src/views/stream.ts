@@ -53,12 +53,11 @@ export function stream(link: Link): View {
   const menu = copyMenu(store, marks);
   const map = minimap(link, pane);
   const facts = card(store, `${id}-card`);
-  const search = find(
-    link,
-    pane,
-    () => text.focus({ preventScroll: true }),
-    () => map.draw(search.positions),
-  );
+  const search = find(link, pane, {
+    left: () => text.focus({ preventScroll: true }),
+    changed: () => map.draw(search.positions),
+    finding: (found) => text.classList.toggle("finding", found),
+  });
   const tools = h("div", { class: "stream-tools" }, seek, menu.element);
   const element = h(
     "section",

@@ -9,6 +9,8 @@ export const LONGEST = 480;
 const NEARBY = 60;
 const NEWLINE = 0x0a;
 const SPACE = 0x20;
+/** First byte, in UTF-8, from which on most characters are wide, and lines may break between them. */
+const WIDE = 0xe3;
 
 export interface Block {
   /** Its first unit; it ends where the next one begins. */
@@ -32,12 +34,31 @@ export interface Measure {
   line: number;
 }
 
+/** What a token brings into a block. */
+interface Weight {
+  columns: number;
+  breaks: number;
+  /** Whether it ends its line; whether a line may begin with it. */
+  ends: boolean;
+  breakable: boolean;
+}
+
+function weigh(bytes: Uint8Array): Weight {
+  let [columns, breaks] = [0, 0];
+  for (const byte of bytes) {
+    if (byte === NEWLINE) breaks++;
+    else if ((byte & 0xc0) !== 0x80) columns += byte >= WIDE ? 2 : 1;
+  }
+  return { columns, breaks, ends: bytes.at(-1) === NEWLINE, breakable: bytes[0] === SPACE || bytes[0] >= WIDE };
+}
+
 export class Blocks {
   readonly list: Block[] = [];
   /** Units that are in blocks. */
   end = 0;
   measure: Measure = { perLine: 70, line: 34 };
   readonly #store: Store;
+  readonly #weights = new WeakMap<Uint8Array, Weight>();
   /** Height above each block, and of all; the first `#summed` are up to date. */
   #tops: number[] = [0];
   #summed = 0;
@@ -157,31 +178,33 @@ export class Blocks {
   }
 
   #count(block: Block, unit: number): void {
+    const { unitStart, units, length } = this.#store;
+    const end = unit + 1 < units ? unitStart[unit + 1] : length;
     block.height = 0;
-    const [from, to] = this.#store.unitSpan(unit);
-    for (let at = from; at < to; at++) {
-      const bytes = this.#bytes(at);
-      for (let i = 0; i < bytes.length; i++) {
-        const byte = bytes[i];
-        if (byte === NEWLINE) block.breaks++;
-        else if ((byte & 0xc0) !== 0x80) block.columns += byte >= 0xe3 ? 2 : 1;
-      }
+    for (let at = unitStart[unit]; at < end; at++) {
+      const { columns, breaks } = this.#weightAt(at);
+      block.columns += columns;
+      block.breaks += breaks;
     }
   }
 
   #breaksAfter(unit: number): boolean {
-    const bytes = this.#bytes(this.#store.unitSpan(unit)[1] - 1);
-    return bytes[bytes.length - 1] === NEWLINE;
+    const { unitStart, units, length } = this.#store;
+    return this.#weightAt((unit + 1 < units ? unitStart[unit + 1] : length) - 1).ends;
   }
 
   #breakable(unit: number): boolean {
-    const first = this.#bytes(this.#store.unitStart[unit])[0];
-    return first === SPACE || first >= 0xe3;
+    return this.#weightAt(this.#store.unitStart[unit]).breakable;
   }
 
-  #bytes(position: number): Uint8Array {
+  #weightAt(position: number): Weight {
     const { columns, path } = this.#store;
-    return this.#store.bytes(columns.token_id[path[position]]);
+    const bytes = this.#store.bytes(columns.token_id[path[position]]);
+    const known = this.#weights.get(bytes);
+    if (known) return known;
+    const weight = weigh(bytes);
+    this.#weights.set(bytes, weight);
+    return weight;
   }
 
   /** The last block of which something holds that holds of all before it. */

@@ -46,7 +46,14 @@ export interface Find {
   close(): void;
 }
 
-export function find(link: Link, pane: Pane, leave: () => void, changed: () => void): Find {
+/** What it tells the view: that it was left, that its hits changed, whether there are any to be seen. */
+interface Reports {
+  left: () => void;
+  changed: () => void;
+  finding: (found: boolean) => void;
+}
+
+export function find(link: Link, pane: Pane, { left, changed, finding }: Reports): Find {
   const { store } = link;
   const transcript = new Transcript(store);
   const query = h("input", {
@@ -151,6 +158,7 @@ export function find(link: Link, pane: Pane, leave: () => void, changed: () => v
     if (state === marked) return;
     marked = state;
     unmark();
+    finding(hits.starts.length > 0);
     if (element.hidden || !highlight(HIT)) return;
     const [begin, end] = [transcript.startOf(from), transcript.startOf(to)];
     for (let i = notBelow(hits.starts, begin - hits.length); i < hits.starts.length && hits.starts[i] < end; i++) {
@@ -179,7 +187,7 @@ export function find(link: Link, pane: Pane, leave: () => void, changed: () => v
     now = -1;
     mark();
     changed();
-    leave();
+    left();
   }
 
   function open(): void {
