@@ -13,6 +13,7 @@ from inferno_widget import Trace
 from inferno_widget.model import demo_path
 from tests.browser.conftest import Tabs
 from tests.browser.lab import KERNELS, LabPage
+from tests.make_models import tiny_chat
 
 pytestmark = pytest.mark.parametrize("kernel", KERNELS[:1], indirect=True)
 
@@ -116,3 +117,22 @@ def test_every_format_is_downloaded_and_one_is_written(lab: Tabs, tmp_path: Path
     widget.locator("[data-action=verify]").click()
     expect(widget.locator(".verified")).to_contain_text("✓")
     page.screenshot("drawer-export")
+
+
+def test_a_conversation_shows_what_the_model_reads_and_takes_the_answer(lab: Tabs, tmp_path: Path) -> None:
+    file = tiny_chat(tmp_path / "chat.gguf")
+    page = lab.open([f"from inferno_widget import Inferno\nw = Inferno({str(file)!r}, max_tokens=8)\nw"])
+    page.run_all()
+    widget = page.widget()
+    expect(widget.get_by_test_id("status")).to_have_attribute("data-state", "empty")
+    widget.get_by_role("tab", name="Chat").click()
+    texts = widget.locator(".message-text")
+    texts.fill("once upon a time")
+    expect(widget.locator(".chat-prompt")).to_contain_text("once upon a time")
+    expect(widget.locator(".chat-prompt .special").first).to_be_visible()
+    texts.press("Control+Enter")
+    page.kernel_until("w.session is not None and w.session.state == 'ready'")
+    widget.locator("[data-action=answer]").click()
+    expect(texts).to_have_count(3)
+    assert texts.nth(1).input_value().strip()
+    page.screenshot("drawer-chat")
