@@ -49,7 +49,7 @@ export function decode(message: ArrayBuffer | ArrayBufferView): Frame {
   const pieces = new Map<number, Uint8Array>();
   for (let i = 0; i < header.pieces; i++) {
     const size = data.getUint16(at + 4, true);
-    pieces.set(data.getInt32(at, true), new Uint8Array(bytes, at + 6, size));
+    pieces.set(data.getInt32(at, true), new Uint8Array(bytes.slice(at + 6, at + 6 + size))); // a view keeps the frame
     at += 6 + size;
   }
   if (at !== bytes.byteLength)
