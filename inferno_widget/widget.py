@@ -55,7 +55,8 @@ class Inferno(anywidget.AnyWidget):
     panels : which parts to show, in order: "status", "tools", "controls", "stream", "logits", "strip"
     prompt : the prompt to begin with
     max_tokens : tokens to generate when Run is pressed
-    root : the folder that the file browser begins in and never leaves; the home folder when left out
+    root : the folder that the file browser begins in and never leaves; when left out the home folder, or the
+        working directory if that lies elsewhere
     fallback : whether the notebook keeps the text, so that it can be read where there is no kernel
 
     Attributes
@@ -194,6 +195,8 @@ class Inferno(anywidget.AnyWidget):
     def _reply(self, request: object, future: Future[Any]) -> None:
         """Answer a message, after what it changed."""
         self._mirror()
+        self._tell_status()
+        self._tell_library()
         if request is None or future.cancelled():
             return
         error = future.exception()

@@ -77,7 +77,7 @@ class Workbench:
 
     Parameters
     ----------
-    root : the folder that files are browsed from, and that none above is; the home folder when None
+    root : the folder that files are browsed from, and never above; see `browse.Files`
     max_tokens : tokens to generate when Run is pressed
     preferences : the settings file; the user's own when None
     news : called after every change, from any thread; it must only take note
@@ -449,6 +449,7 @@ class Workbench:
             self._arrived(task, model)
         except InfernoError:  # the workbench was closed meanwhile
             model.close()
+            return
         if path != demo_path():
             self.preferences.add_recent(str(path.resolve()))
 
@@ -666,8 +667,8 @@ def _metadata(model: Model) -> dict[str, Any]:
 
 
 def _file_name(name: str) -> str:
-    """A session's name as that of a file."""
-    return re.sub(r"[^\w]+", "-", name).strip("-").lower()[:40].strip("-") or "run"
+    """A session's name as one that every file system takes; the page's `fileName` gives the same."""
+    return re.sub(r'[\x00-\x1f\x7f-\x9f"*/:<>?\\|]+', "-", name)[:80].strip() or "session"
 
 
 def _export_code(form: str, path: str) -> str:

@@ -350,13 +350,14 @@ def test_the_list_of_sessions(page: Page) -> None:
     page.order("duplicate", session=second)
     page.assert_shows(page.widget.trace)
     page.order("delete", session=second)
-    until(lambda: [opened["name"] for opened in page.widget.library["sessions"]] == [PROMPT, "mine (copy)"])
+    assert [opened["name"] for opened in page.widget.library["sessions"]] == [PROMPT, "mine (copy)"]
     assert page.widget.library["undo"] == "delete “mine”"
     page.order("undo")
-    until(lambda: [opened["name"] for opened in page.widget.library["sessions"]] == [PROMPT, "mine", "mine (copy)"])
+    assert [opened["name"] for opened in page.widget.library["sessions"]] == [PROMPT, "mine", "mine (copy)"]
     for opened in page.widget.library["sessions"]:
         page.order("delete", session=opened["id"])
-    until(lambda: page.state == "empty")
+    assert page.state == "empty"
+    until(lambda: page.frames[-1]["header"]["rows"] == 0)
     shown = page.frames[-1]["header"]
     assert (shown["rows"], shown["head"]) == (0, -1), "an empty page"
     page.order("step", prompt="anew")
@@ -368,7 +369,7 @@ def test_what_is_made_for_the_page_comes_as_bytes(page: Page, tmp_path: Path) ->
     page.widget.session.generate(3)
     number = page.tell("save", path="")
     until(lambda: number in page.replies)
-    name = "once-upon-a-time-there-was-a-king.inferno"
+    name = "once upon a time there was a king.inferno"
     assert page.replies[number]["value"] == {"name": name, "mime": "application/zip", "path": ""}
     (tmp_path / name).write_bytes(page.buffers[number][0])
     assert Trace.load(tmp_path / name).text == page.widget.session.text
@@ -395,14 +396,14 @@ def test_files_are_browsed_below_the_root(opened: Callable[..., Page], model: Mo
     pid = page.widget.model.engine.pid
     page.order("unload", model=loaded_model["id"])
     assert not psutil.pid_exists(pid)
-    until(lambda: len(page.widget.library["models"]) == 1)
+    assert len(page.widget.library["models"]) == 1
     page.tell("load", path="nothing.gguf", n_ctx=0)
     until(lambda: page.widget.library["tasks"] and page.widget.library["tasks"][0]["error"])
     failed = page.widget.library["tasks"][0]
     assert "nothing.gguf" in failed["error"]["message"]
     assert page.widget.status["error"] is None
     page.order("cancel", task=failed["id"])
-    until(lambda: not page.widget.library["tasks"])
+    assert not page.widget.library["tasks"]
 
 
 def test_a_file_can_be_looked_for_and_loaded_while_the_first_model_loads(
@@ -937,6 +938,7 @@ def test_things_draw_themselves(make: Callable[[Model], object], model: Model) -
         ((5,), {}, TypeError, "Inferno shows a Session, a Model, a Trace or a GGUF file, not 5"),
         ((), {"max_tokens": 0}, ValueError, "max_tokens must be a whole number of at least 1"),
         ((), {"panels": ("stream", "strem")}, Exception, "strem"),
+        ((), {"root": "no/such/folder"}, InfernoError, "no/such/folder is not a folder"),
     ],
 )
 def test_a_wrong_argument_is_named_and_leaves_nothing(

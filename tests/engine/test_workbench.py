@@ -685,7 +685,7 @@ def test_save_and_open(bench: Workbench, benches: Callable[..., Workbench], file
     assert (saved.name, saved.path) == ("a run.inferno", str(bench.files.root / "a run.inferno"))
     assert bench.code == f"session.trace.save({saved.path!r})"
     inline = bench.save("").result(WAIT)
-    assert inline.name == "once-upon-a-time-there-was-a-king.inferno"
+    assert inline.name == "once upon a time there was a king.inferno"
     assert (inline.path, len(inline.data) > 500) == ("", True)
     other = benches(forked_trace())
     number = other.open("a run.inferno").result(WAIT)
@@ -772,10 +772,29 @@ def test_an_export_goes_nowhere_else(
     assert (files / "tiny.gguf").read_bytes() == before
     (files / "folder").mkdir()
     assert bench.save("folder").result(WAIT).path == str(
-        bench.files.root / "folder" / "once-upon-a-time-there-was-a-king.inferno"
+        bench.files.root / "folder" / "once upon a time there was a king.inferno"
     )
     with pytest.raises(OSError, match="No such file or directory"):
         bench.save("no folder/x").result(WAIT)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("der König", "der König"),
+        ("a/b\\c: what?\n", "a-b-c- what-"),
+        ("../..", "..-.."),
+        ("x" * 100, "x" * 80),
+        ("\x00", "-"),
+    ],
+)
+def test_a_session_is_written_under_its_name(name: str, file: str, bench: Workbench) -> None:
+    run(bench)
+    bench.rename(shown(bench), name)
+    assert bench.save("").result(WAIT).name == f"{file}.inferno"
+    written = Path(bench.save(".").result(WAIT).path)
+    assert written == bench.files.root / f"{file}.inferno"
+    written.unlink()
 
 
 def test_verify(bench: Workbench, benches: Callable[..., Workbench]) -> None:
