@@ -1,0 +1,14 @@
+"""From logits to a token: llama.cpp's sampler chain, stage by stage, in numpy.
+
+The order is llama.cpp's: logit bias, penalties, DRY, top-n-sigma, top-k, typical, top-p, min-p, XTC, temperature; or
+logit bias, penalties, DRY, temperature, mirostat. Each stage is a function from candidates to candidates. The chance
+comes from `draw`, which depends on the seed and the position alone, so that pausing, forking and restarting never
+shift it.
+"""
+
+from .candidates import Candidates, Moment, softmax
+from .chance import draw
+from .dry import Vocabulary
+from .sampler import Choice, Sampler
+
+__all__ = ["Candidates", "Choice", "Moment", "Sampler", "Vocabulary", "draw", "softmax"]

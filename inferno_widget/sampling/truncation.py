@@ -1,0 +1,57 @@
+"""Stages that cut off the tail, and the temperature."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..stats import leading
+from .candidates import Candidates, fewest, softmax
+
+
+def sigma(c: Candidates) -> float:
+    """Standard deviation of the logits that are finite."""
+    return float(c.logits[np.isfinite(c.logits)].std(dtype=np.float64))
+
+
+def top_n_sigma(c: Candidates, n: float) -> Candidates:
+    """Keep logits within n standard deviations of the largest (Tang et al., 2024, "Top-n-sigma")."""
+    return c.take(np.flatnonzero(c.logits >= c.logits.max() - n * sigma(c)))
+
+
+def top_k(c: Candidates, k: int) -> Candidates:
+    """Keep the k most likely (Fan et al., 2018, "Hierarchical neural story generation")."""
+    return c.take(leading(c.logits, k))
+
+
+def entropy(c: Candidates) -> float:
+    """-sum p ln p over the candidates, nats."""
+    probabilities = softmax(c.logits)
+    return float(-(probabilities * np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))).sum())
+
+
+def typical(c: Candidates, mass: float) -> Candidates:
+    """Keep tokens whose surprisal is nearest the entropy (Meister et al., 2023, "Locally typical sampling")."""
+    probabilities = softmax(c.logits)
+    surprisals = -np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
+    expected = (probabilities * surprisals).sum()
+    return c.take(fewest(-np.abs(surprisals - expected), probabilities, mass, beyond=True))
+
+
+def top_p(c: Candidates, mass: float) -> Candidates:
+    """Keep the fewest most likely that reach `mass` (Holtzman et al., 2020, "The curious case of neural text ...")."""
+    return c.take(fewest(c.logits, softmax(c.logits), mass))
+
+
+def min_p(c: Candidates, fraction: float) -> Candidates:
+    """Keep what is at least `fraction` as likely as the best (Nguyen et al., 2024, "Turning up the heat")."""
+    return c.take(c.logits >= c.logits.max() + math.log(fraction))
+
+
+def temperature(c: Candidates, t: float) -> Candidates:
+    """Divide by it, after the largest logit is taken off; at 0 only the most likely token stays."""
+    if t == 0:
+        return c.take(leading(c.logits, 1))
+    with np.errstate(over="ignore"):  # -inf is what a very small temperature leaves of all but the best
+        return Candidates(c.ids, ((c.logits - c.logits.max()).astype(np.float64) / t).astype(np.float32))
