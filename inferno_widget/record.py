@@ -83,6 +83,29 @@ class StepRecord(NamedTuple):
         return -self.logprob
 
 
+class WatchedRecord(StepRecord):
+    """A `StepRecord` with the probabilities of tokens that somebody watches.
+
+    Attributes
+    ----------
+    watched : float32 [m], the raw probability of each set of tokens that is watched
+    """
+
+    watched: Floats
+
+    @classmethod
+    def of(cls, record: StepRecord, watched: Floats) -> WatchedRecord:
+        """`record` with what is watched."""
+        made = cls(*record)
+        made.watched = watched
+        return made
+
+
+def watched_of(record: StepRecord) -> Floats | None:
+    """Probabilities of what is watched, float32 [m]; None where the record has none."""
+    return record.watched if isinstance(record, WatchedRecord) else None
+
+
 def record_dtype(k: int) -> np.dtype[np.void]:
     """The columns of a `StepRecord` that holds `k` alternatives, packed as one array element."""
     return np.dtype(

@@ -6,6 +6,7 @@ All functions take raw logits, float32 [n_vocab], and sum in float64. Ties alway
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -71,6 +72,20 @@ def describe(logits: Floats, token: int, k: int) -> Distribution:
         top_ids=top_ids,
         top_logprobs=(logits[top_ids].astype(np.float64) - best).astype(np.float32),
     )
+
+
+def mass(logits: Floats, sets: Sequence[Sequence[int]]) -> Floats:
+    """Probability of each set of tokens under softmax(logits), float32 [len(sets)].
+
+    Parameters
+    ----------
+    logits : float32 [n_vocab], raw
+    sets : ids of the tokens of each; none twice
+    """
+    peak = logits.max()
+    total = np.exp(logits - peak).sum(dtype=np.float64)
+    shares = [np.exp(logits[list(ids)].astype(np.float64) - peak).sum() / total for ids in sets]
+    return np.array(shares, np.float32)
 
 
 def rank(logits: Floats, token: int) -> int:

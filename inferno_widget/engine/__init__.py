@@ -22,6 +22,9 @@ Finish = Literal["length", "eog", "stop", "context", "cancelled"]
 Processor = Callable[[Ids, Floats], Floats]
 """A logits processor: int32 [n] ids so far, float32 [n_vocab] logits -> float32 [n_vocab] logits."""
 
+Watch = tuple[tuple[int, ...], ...]
+"""Sets of token ids."""
+
 Progress = Callable[[float], None]
 """Told the finished fraction, 0 to 1."""
 
@@ -66,6 +69,7 @@ class Request:
     begun : the end of what an earlier run generated, where a stop string may have begun
     left_out : tokens of the text that the branch does not hold; they count in the positions of the records, and so
         for the dice
+    watch : sets of tokens whose probability each record is to have: it is a `WatchedRecord` then
     """
 
     sampler: Sampler
@@ -74,6 +78,7 @@ class Request:
     stop: tuple[str, ...] = ()
     begun: bytes = b""
     left_out: int = 0
+    watch: Watch = ()
 
 
 @dataclass(frozen=True)
@@ -126,14 +131,44 @@ class Engine(Protocol):
         """Add tokens whose records are known already; they are decoded when something needs it."""
 
     def prefill(
-        self, branch: Branch, ids: Sequence[int], *, k: int, cancel: Cancel, progress: Progress
+        self, branch: Branch, ids: Sequence[int], *, k: int, watch: Watch = (), cancel: Cancel, progress: Progress
     ) -> Generator[StepRecord, None, Finish]:
-        """Add tokens and score each."""
+        """Add tokens and score each; with `watch`, the records are `WatchedRecord`s."""
+
+    def prefill_many(
+        self,
+        branches: Sequence[Branch],
+        ids: Sequence[Sequence[int]],
+        *,
+        k: int,
+        watch: Watch = (),
+        cancel: Cancel,
+        progress: Progress,
+    ) -> Generator[tuple[int, StepRecord], None, list[Finish]]:
+        """`prefill` of several branches, as many as fit in one batch: (index of the branch, record).
+
+        Each branch's records come in order. What ended it is told for each.
+        """
 
     def generate(
         self, branch: Branch, request: Request, *, cancel: Cancel, progress: Progress, processor: Processor | None
     ) -> Generator[StepRecord, None, Finish]:
         """Choose tokens one by one and add them."""
+
+    def generate_many(
+        self,
+        branches: Sequence[Branch],
+        requests: Sequence[Request],
+        *,
+        cancel: Cancel,
+        progress: Progress,
+        processor: Processor | None,
+    ) -> Generator[tuple[int, StepRecord], None, list[Finish]]:
+        """`generate` of several branches, a token of each in one batch: (index of the branch, record).
+
+        Each branch's records come in order, and what ended it is told for each. Branches that do not fit into the
+        cache together are run in turn. `ms` of a record is its share of the batch.
+        """
 
     def logits(self, branch: Branch, at: int) -> Floats:
         """The raw row, float32 [n_vocab], that predicts the token at position `at`."""

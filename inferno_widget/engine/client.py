@@ -21,8 +21,8 @@ import numpy as np
 from inferno_widget.errors import EngineDiedError, InfernoError
 from inferno_widget.record import Floats, StepRecord
 
-from . import Branch, Finish, Holdings, Options, Processor, Progress, Request
-from .batch import unpack
+from . import Branch, Finish, Holdings, Options, Processor, Progress, Request, Watch
+from .batch import Batch
 from .channel import FLAGS, Channel, Flag, SharedMemory
 
 LOG_LINES = 200
@@ -293,13 +293,56 @@ class EngineClient:
         self._living().call("append", branch, list(ids), cancel=self._never)
 
     def prefill(
-        self, branch: Branch, ids: Sequence[int], *, k: int, cancel: Stop, progress: Progress
+        self,
+        branch: Branch,
+        ids: Sequence[int],
+        *,
+        k: int,
+        watch: Watch = (),
+        cancel: Stop,
+        progress: Progress,
     ) -> Generator[StepRecord, None, Finish]:
-        return self._records("prefill", branch, list(ids), k, cancel=cancel, handlers={"progress": progress})
+        handlers = {"progress": progress}
+        return self._records("prefill", branch, list(ids), k, watch, cancel=cancel, handlers=handlers)
+
+    def prefill_many(
+        self,
+        branches: Sequence[Branch],
+        ids: Sequence[Sequence[int]],
+        *,
+        k: int,
+        watch: Watch = (),
+        cancel: Stop,
+        progress: Progress,
+    ) -> Generator[tuple[int, StepRecord], None, list[Finish]]:
+        arguments = ("prefill_many", list(branches), [list(each) for each in ids], k, watch)
+        return self._records_of_many(*arguments, cancel=cancel, handlers={"progress": progress})
 
     def generate(
         self, branch: Branch, request: Request, *, cancel: Stop, progress: Progress, processor: Processor | None = None
     ) -> Generator[StepRecord, None, Finish]:
+        with self._processing(processor) as process:
+            handlers = {"progress": progress, "process": process}
+            arguments = ("generate", branch, request, processor is not None)
+            return (yield from self._records(*arguments, cancel=cancel, handlers=handlers))
+
+    def generate_many(
+        self,
+        branches: Sequence[Branch],
+        requests: Sequence[Request],
+        *,
+        cancel: Stop,
+        progress: Progress,
+        processor: Processor | None = None,
+    ) -> Generator[tuple[int, StepRecord], None, list[Finish]]:
+        with self._processing(processor) as process:
+            handlers = {"progress": progress, "process": process}
+            arguments = ("generate_many", list(branches), list(requests), processor is not None)
+            return (yield from self._records_of_many(*arguments, cancel=cancel, handlers=handlers))
+
+    @contextlib.contextmanager
+    def _processing(self, processor: Processor | None) -> Generator[Callable[[Any], None]]:
+        """What answers the child when it wants a row to be processed; its errors have the processor's as a cause."""
         child = self._living()
         broken: list[BaseException] = []
 
@@ -313,13 +356,8 @@ class EngineClient:
                 problem = f"the logits processor failed: {error!r}"
             child.send(-1, 0, "processed", (problem,))
 
-        handlers = {"progress": progress, "process": process}
         try:
-            return (
-                yield from self._records(
-                    "generate", branch, request, processor is not None, cancel=cancel, handlers=handlers
-                )
-            )
+            yield process
         except InfernoError as error:
             raise error from (broken[0] if broken else None)
 
@@ -339,14 +377,36 @@ class EngineClient:
     def _records(
         self, name: str, *arguments: object, cancel: Stop, handlers: dict[str, Callable[[Any], None]]
     ) -> Generator[StepRecord, None, Finish]:
-        batches = self._living().stream(name, *arguments, cancel=cancel, handlers=handlers)
+        batches = self._batches(name, *arguments, cancel=cancel, handlers=handlers)
         while True:
             try:
-                data, k, pieces = next(batches)
+                batch = next(batches)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
+            yield from batch.records()
+
+    def _records_of_many(
+        self, name: str, *arguments: object, cancel: Stop, handlers: dict[str, Callable[[Any], None]]
+    ) -> Generator[tuple[int, StepRecord], None, list[Finish]]:
+        batches = self._batches(name, *arguments, cancel=cancel, handlers=handlers)
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            yield from zip(batch.owners, batch.records(), strict=True)
+
+    def _batches(
+        self, name: str, *arguments: object, cancel: Stop, handlers: dict[str, Callable[[Any], None]]
+    ) -> Generator[Batch, None, Any]:
+        messages = self._living().stream(name, *arguments, cancel=cancel, handlers=handlers)
+        while True:
+            try:
+                batch, pieces = next(messages)
+            except StopIteration as end:
+                return end.value
             self._pieces.update(pieces)
-            yield from unpack(data, k)
+            yield batch
 
 
 @contextlib.contextmanager

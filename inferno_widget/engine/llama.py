@@ -9,19 +9,20 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import llama_cpp.llama_cpp as C
 import numpy as np
 
-from inferno_widget.engine import Branch, Finish, Holdings, Options, Processor, Progress, Request
+from inferno_widget.engine import Branch, Finish, Holdings, Options, Processor, Progress, Request, Watch
 from inferno_widget.engine.log import Log
 from inferno_widget.engine.pool import Entry, Pool
 from inferno_widget.engine.text import Tail
 from inferno_widget.errors import Cancelled, ContextFullError, InfernoError, ModelLoadError
-from inferno_widget.record import Floats, Ids, Kind, StepRecord
+from inferno_widget.record import Floats, Ids, Kind, StepRecord, WatchedRecord
 from inferno_widget.sampling import Choice
-from inferno_widget.stats import describe
+from inferno_widget.stats import describe, mass
 
 N_SEQ_MAX = 64
 """Branches in the KV cache at once. Every decode looks at all: 256 would cost the demo model a sixth of its speed."""
@@ -29,6 +30,8 @@ ROWS_BYTES = 32 << 20
 """Most that the logits of one prefill batch may take, whatever the vocabulary."""
 LARGE_VOCABULARY = 1 << 15
 """From here on another thread does a step's sums while the next token is decoded."""
+TOGETHER = N_SEQ_MAX // 2
+"""Most branches that are decoded in one batch: the others in the cache need not give way to them."""
 KV_TYPES = {"f32": 0, "f16": 1, "q8_0": 8, "bf16": 30}
 
 
@@ -44,6 +47,29 @@ class Flag(Protocol):
 # cost a tenth of the speed. strlen has its signature and answers 0 or 1 for the two states of a flag.
 _libc = ctypes.CDLL("msvcrt" if os.name == "nt" else None)
 _abort_when_set = ctypes.cast(_libc.strlen, C.ggml_abort_callback)
+
+
+Stretch = tuple[Entry, Sequence[int]]
+"""A branch, and the next of its tokens to be decoded."""
+
+
+@dataclass
+class _Run:
+    """One of several generations under way.
+
+    Attributes
+    ----------
+    text : its end, where a stop string may be
+    left : tokens still to generate
+    finish : why it ended, or None
+    """
+
+    index: int
+    entry: Entry
+    request: Request
+    text: Tail
+    left: int
+    finish: Finish | None = None
 
 
 class _Batch:
@@ -66,14 +92,17 @@ class _Batch:
             logits=self.wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_byte)),
         )
 
-    def fill(self, tokens: Sequence[int], position: int, seq: int, *, score: bool) -> None:
-        n = len(tokens)
-        self.token[:n] = tokens
-        self.position[:n] = np.arange(position, position + n)
-        self._seq[:n] = seq
-        self.wanted[:n] = score
-        self.wanted[n - 1] = True
-        self.native.n_tokens = n
+    def fill(self, stretches: Sequence[Stretch], *, score: bool) -> None:
+        """Put the stretches behind one another; each goes on where its branch ends in the cache."""
+        end = 0
+        for entry, tokens in stretches:
+            start, end = end, end + len(tokens)
+            self.token[start:end] = tokens
+            self.position[start:end] = np.arange(entry.decoded, entry.decoded + len(tokens))
+            self._seq[start:end] = entry.seq  # type: ignore[assignment]
+            self.wanted[start:end] = score
+            self.wanted[end - 1] = True
+        self.native.n_tokens = end
 
 
 class _Cells:
@@ -234,19 +263,48 @@ class LlamaEngine:
     # --- decoding -------------------------------------------------------------------------------------
 
     def prefill(
-        self, branch: Branch, ids: Sequence[int], *, k: int, cancel: Flag, progress: Progress
+        self, branch: Branch, ids: Sequence[int], *, k: int, watch: Watch = (), cancel: Flag, progress: Progress
     ) -> Generator[StepRecord, None, Finish]:
         entry = self.pool.use(branch)
         self._check_fit(entry, ids)
         try:
             for start in range(0, len(ids), self._rows):
                 chunk = list(ids[start : start + self._rows])
-                records = self._score(entry, chunk, k, cancel, progress)
+                (records,) = self._score([(entry, chunk)], k, watch, cancel, progress)
                 progress((start + len(chunk)) / len(ids))
                 yield from records
         except Cancelled:
             return "cancelled"
         return "length"
+
+    def prefill_many(
+        self,
+        branches: Sequence[Branch],
+        ids: Sequence[Sequence[int]],
+        *,
+        k: int,
+        watch: Watch = (),
+        cancel: Flag,
+        progress: Progress,
+    ) -> Generator[tuple[int, StepRecord], None, list[Finish]]:
+        entries = [self.pool.use(branch) for branch in branches]
+        for entry, mine in zip(entries, ids, strict=True):
+            self._check_fit(entry, mine)
+        left, total, done = [len(mine) for mine in ids], sum(map(len, ids)), 0
+        try:
+            for batch in packed(ids, self._rows, TOGETHER):
+                stretches = [(entries[i], chunk) for i, chunk in batch]
+                for (i, chunk), records in zip(
+                    batch, self._score_all(stretches, k, watch, cancel, progress), strict=True
+                ):
+                    left[i] -= len(chunk)
+                    done += len(chunk)
+                    for record in records:
+                        yield i, record
+                progress(done / total)
+        except Cancelled:
+            return ["cancelled" if n else "length" for n in left]
+        return ["length"] * len(left)
 
     def generate(
         self, branch: Branch, request: Request, *, cancel: Flag, progress: Progress, processor: Processor | None = None
@@ -262,17 +320,7 @@ class LlamaEngine:
                 row = self._row(entry, cancel, progress)
             except Cancelled:
                 return "cancelled"
-            started = time.perf_counter()
-            logits = processor(np.array(entry.tokens, np.int32), row.copy()) if processor else row
-            position = len(entry.tokens) + request.left_out
-            with _naming(position):
-                choice = request.sampler.choose(logits, entry.tokens, position)
-            entry.tokens.append(choice.token)
-            entry.row = None
-            finish = self._finish(choice.token, text)
-            spent = entry.row_ms + 1e3 * (time.perf_counter() - started)
-            made = (row, position, choice.token, Kind.GENERATED, request.k, spent, choice, request.left_out)
-            record = self._later(*made)
+            record, finish = self._choose(entry, row, request, text, processor)
             if self._sums and not finish and 0 < left < request.n - 1:
                 with suppress(InfernoError):  # met again at the top of the loop, when this record is safe
                     self._row(entry, cancel, progress)
@@ -280,6 +328,73 @@ class LlamaEngine:
             if finish:
                 return finish
         return "length"
+
+    def generate_many(
+        self,
+        branches: Sequence[Branch],
+        requests: Sequence[Request],
+        *,
+        cancel: Flag,
+        progress: Progress,
+        processor: Processor | None = None,
+    ) -> Generator[tuple[int, StepRecord], None, list[Finish]]:
+        runs = [
+            _Run(i, self.pool.use(branch), request, Tail(request.stop, request.begun), request.n)
+            for i, (branch, request) in enumerate(zip(branches, requests, strict=True))
+        ]
+        groups = [runs[start : start + TOGETHER] for start in range(0, len(runs), TOGETHER)]
+        while groups:
+            group = [run for run in groups.pop(0) if not self._over(run, cancel)]
+            if not group:
+                continue
+            try:
+                rows = self._rows_of([run.entry for run in group], cancel, progress)
+            except Cancelled:
+                groups.insert(0, group)  # the flag is set: they are told that they ended
+                continue
+            except ContextFullError:
+                if len(group) == 1:
+                    raise
+                half = len(group) // 2
+                groups[:0] = group[:half], group[half:]
+                continue
+            groups.insert(0, group)
+            made = [self._go_on(run, row, processor) for run, row in zip(group, rows, strict=True)]
+            for run, record in zip(group, made, strict=True):
+                yield run.index, record()
+        return [run.finish or "length" for run in runs]
+
+    def _over(self, run: _Run, cancel: Flag) -> bool:
+        """Whether a generation has ended."""
+        if run.finish is None and not run.left:
+            run.finish = "length"
+        elif run.finish is None and cancel.is_set():
+            run.finish = "cancelled"
+        elif run.finish is None and len(run.entry.tokens) >= self.n_ctx:
+            run.finish = "context"
+        return run.finish is not None
+
+    def _go_on(self, run: _Run, row: Floats, processor: Processor | None) -> Callable[[], StepRecord]:
+        record, run.finish = self._choose(run.entry, row, run.request, run.text, processor)
+        run.left -= 1
+        return record
+
+    def _choose(
+        self, entry: Entry, row: Floats, request: Request, text: Tail, processor: Processor | None
+    ) -> tuple[Callable[[], StepRecord], Finish | None]:
+        """Add the token that `row` predicts; its record, and why the run ends with it, if it does."""
+        started = time.perf_counter()
+        logits = processor(np.array(entry.tokens, np.int32), row.copy()) if processor else row
+        position = len(entry.tokens) + request.left_out
+        with _naming(position):
+            choice = request.sampler.choose(logits, entry.tokens, position)
+        entry.tokens.append(choice.token)
+        entry.row = None
+        finish = self._finish(choice.token, text)
+        spent = entry.row_ms + 1e3 * (time.perf_counter() - started)
+        kind, k = Kind.GENERATED, request.k
+        made = (row, position, choice.token, kind, k, spent, choice, request.left_out, request.watch)
+        return self._later(*made), finish
 
     def logits(self, branch: Branch, at: int, *, cancel: Flag) -> Floats:
         """The raw row that predicts position `at`."""
@@ -294,59 +409,119 @@ class LlamaEngine:
         finally:
             self.drop(scratch)
 
-    def _row(self, entry: Entry, cancel: Flag, progress: Progress) -> Floats:
+    def _row(self, entry: Entry, cancel: Flag, progress: Progress, besides: Sequence[Entry] = ()) -> Floats:
         """The logits after the last token; decodes whatever is not in the cache yet."""
         if entry.row is not None:
             return entry.row
         if not entry.tokens:
             raise InfernoError("a branch without a token predicts nothing; prefill it first")
         if entry.seq is None:
-            self.pool.enter(entry)
+            self.pool.enter(entry, besides)
         elif entry.decoded == len(entry.tokens):  # in the cache, but its row is gone: decode the last token once more
             self.pool.shorten(entry, entry.decoded - 1)
         started = time.perf_counter()
         total = len(entry.tokens) - entry.decoded
         while entry.decoded < len(entry.tokens):
             chunk = entry.tokens[entry.decoded : entry.decoded + self.options.n_batch]
-            self._decode(entry, chunk, cancel, score=False)
+            self._decode([(entry, chunk)], cancel, score=False, besides=besides)
             if total > self.options.n_batch:
                 progress(1 - (len(entry.tokens) - entry.decoded) / total)
         entry.row = self._output(len(chunk) - 1).copy()
         entry.row_ms = 1e3 * (time.perf_counter() - started)
         return entry.row
 
-    def _score(self, entry: Entry, chunk: list[int], k: int, cancel: Flag, progress: Progress) -> list[StepRecord]:
-        """Add `chunk` and describe each of its tokens, all at once: the next decode, whoever's, overwrites the rows."""
-        before = self._row(entry, cancel, progress) if entry.tokens else None
-        started = time.perf_counter()
-        self._decode(entry, chunk, cancel, score=True)
-        entry.row_ms = 1e3 * (time.perf_counter() - started)
-        rows = [before, *(self._output(i) for i in range(len(chunk)))]
-        entry.row = self._output(len(chunk) - 1).copy()
-        first = len(entry.tokens)
-        entry.tokens += chunk
-        return [
-            self._record(row, first + i, token, Kind.PROMPT, k, entry.row_ms / len(chunk))
-            for i, (row, token) in enumerate(zip(rows, chunk, strict=False))
-        ]
+    def _rows_of(self, entries: Sequence[Entry], cancel: Flag, progress: Progress) -> list[Floats]:
+        """The logits after the last token of each, decoded together.
 
-    def _decode(self, entry: Entry, tokens: Sequence[int], cancel: Flag, *, score: bool) -> None:
+        Raises ContextFullError where they do not fit into the cache at once.
+        """
+        waiting = [entry for entry in entries if entry.row is None]
+        if waiting and len(waiting[0].tokens) - waiting[0].decoded != 1:
+            self._row(
+                waiting.pop(0), cancel, progress, besides=entries
+            )  # what the others begin with too is in the cache then
+        for entry in waiting:
+            if not entry.tokens:
+                raise InfernoError("a branch without a token predicts nothing; prefill it first")
+            if entry.seq is None:
+                self.pool.enter(entry, entries)
+            elif entry.decoded == len(entry.tokens):
+                self.pool.shorten(entry, entry.decoded - 1)
+        missing = [entry.tokens[entry.decoded :] for entry in waiting]
+        for batch in packed(missing, self.options.n_batch, TOGETHER):
+            started = time.perf_counter()
+            self._decode([(waiting[i], chunk) for i, chunk in batch], cancel, score=False, besides=entries)
+            share = 1e3 * (time.perf_counter() - started) / len(batch)
+            last = -1
+            for i, chunk in batch:
+                last += len(chunk)
+                if waiting[i].decoded == len(waiting[i].tokens):
+                    waiting[i].row, waiting[i].row_ms = self._output(last).copy(), share
+        return [self._row(entry, cancel, progress) for entry in entries]
+
+    def _score_all(
+        self, stretches: Sequence[Stretch], k: int, watch: Watch, cancel: Flag, progress: Progress
+    ) -> Iterator[list[StepRecord]]:
+        """Like `_score`, one after the other where the cache has no room for all."""
+        try:
+            scored = self._score(stretches, k, watch, cancel, progress)
+        except ContextFullError:
+            if len(stretches) == 1:
+                raise
+            for stretch in stretches:
+                yield from self._score([stretch], k, watch, cancel, progress)
+        else:
+            yield from scored
+
+    def _score(
+        self, stretches: Sequence[Stretch], k: int, watch: Watch, cancel: Flag, progress: Progress
+    ) -> list[list[StepRecord]]:
+        """Add tokens and describe each, all at once: the next decode, whoever's, overwrites the rows."""
+        entries = [entry for entry, _ in stretches]
+        before = iter(self._rows_of([entry for entry in entries if entry.tokens], cancel, progress))
+        started = time.perf_counter()
+        self._decode(stretches, cancel, score=True, besides=entries)
+        spent = 1e3 * (time.perf_counter() - started)
+        ms = spent / sum(len(chunk) for _, chunk in stretches)
+        scored, at = [], 0
+        for entry, chunk in stretches:
+            rows = [next(before) if entry.tokens else None, *(self._output(at + i) for i in range(len(chunk)))]
+            at, first = at + len(chunk), len(entry.tokens)
+            entry.row, entry.row_ms = self._output(at - 1).copy(), spent
+            entry.tokens += chunk
+            scored.append(
+                [
+                    self._record(row, first + i, token, Kind.PROMPT, k, ms, watch=watch)
+                    for i, (row, token) in enumerate(zip(rows, chunk, strict=False))
+                ]
+            )
+        return scored
+
+    def _decode(
+        self, stretches: Sequence[Stretch], cancel: Flag, *, score: bool, besides: Sequence[Entry] = ()
+    ) -> None:
+        """Decode in one batch. Others than these, and those `besides`, give way where the cache is full."""
         if cancel.is_set():  # the abort callback works on the CPU only
             raise Cancelled("decoding was cancelled")
-        seq = entry.seq if entry.seq is not None else self.pool.enter(entry)
-        self._batch.fill(tokens, entry.decoded, seq, score=score)
+        kept = [*(entry for entry, _ in stretches), *besides]
+        for entry in kept[: len(stretches)]:
+            if entry.seq is None:
+                self.pool.enter(entry, kept)
+        self._batch.fill(stretches, score=score)
         C.llama_set_abort_callback(self.context, _abort_when_set, cancel.address)
         while True:
             code = C.llama_decode(self.context, self._batch.native)
             if code == 0:
-                self.pool.grown(entry, len(tokens))
+                for entry, tokens in stretches:
+                    self.pool.grown(entry, len(tokens))
                 return
-            self.cells.cut(seq, entry.decoded)
+            for entry, _ in stretches:
+                self.cells.cut(entry.seq, entry.decoded)  # type: ignore[arg-type]
             if code == 2:
                 raise Cancelled("decoding was cancelled")
             if code != 1:
                 raise InfernoError(f"llama.cpp failed to decode (code {code}): {self.log.reason()}")
-            if not self.pool.give_way(besides=entry):
+            if not self.pool.give_way(*kept):
                 raise ContextFullError(
                     f"the context of {self.n_ctx:,} tokens is full; load the model with a larger n_ctx"
                 )
@@ -375,6 +550,7 @@ class LlamaEngine:
         ms: float,
         choice: Choice | None = None,
         left_out: int = 0,
+        watch: Watch = (),
     ) -> StepRecord:
         if row is None:
             return StepRecord(position, token, kind, ms=ms)
@@ -386,12 +562,30 @@ class LlamaEngine:
             top_kept = _members(d.top_ids, choice.kept, self.n_vocab)
         raw = (position, token, kind, d.logprob, d.entropy, d.rank)
         sampled = (probability, kept, u)
-        return StepRecord(*raw, *sampled, ms, d.tail, left_out, d.top_ids, d.top_logprobs, top_kept)
+        record = StepRecord(*raw, *sampled, ms, d.tail, left_out, d.top_ids, d.top_logprobs, top_kept)
+        return WatchedRecord.of(record, mass(row, watch)) if watch else record
 
     def _finish(self, token: int, text: Tail) -> Finish | None:
         if C.llama_vocab_is_eog(self.vocabulary, token):
             return "eog"
         return "stop" if text.stops(self._piece, token) else None
+
+
+def packed(ids: Sequence[Sequence[int]], size: int, most: int) -> Iterator[list[tuple[int, Sequence[int]]]]:
+    """Batches of stretches (index, some of its tokens), each with at most `size` tokens and `most` stretches."""
+    batch: list[tuple[int, Sequence[int]]] = []
+    room = size
+    for i, tokens in enumerate(ids):
+        start = 0
+        while start < len(tokens):
+            chunk = tokens[start : start + room]
+            batch.append((i, chunk))
+            start, room = start + len(chunk), room - len(chunk)
+            if not room or len(batch) == most:
+                yield batch
+                batch, room = [], size
+    if batch:
+        yield batch
 
 
 @contextmanager

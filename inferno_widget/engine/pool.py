@@ -6,7 +6,7 @@ cannot be asked, so it is kept account of here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
@@ -100,10 +100,10 @@ class Pool:
         """Forget a branch; the cells that others share stay."""
         self._evict(self._entries.pop(branch))
 
-    def enter(self, entry: Entry) -> int:
+    def enter(self, entry: Entry, besides: Sequence[Entry] = ()) -> int:
         """Give `entry` a place in the cache, with the cells of the branch that begins with most of the same tokens.
 
-        All but the last token: somebody wants what follows it.
+        All but the last token: somebody wants what follows it. Those `besides` do not give way to it.
         """
         shared, source = 0, entry
         for other in self._entries.values():
@@ -111,9 +111,9 @@ class Pool:
                 n = min(_common(entry.tokens, other.tokens), other.decoded, len(entry.tokens) - 1)
                 shared, source = max((shared, source), (n, other), key=lambda found: found[0])
         if shared:
-            self._share(entry, source, shared)
+            self._share(entry, source, shared, besides)
         if entry.seq is None:
-            entry.seq = self._take(entry)
+            entry.seq = self._take(entry, *besides)
         return entry.seq
 
     def grown(self, entry: Entry, n: int) -> None:
@@ -131,12 +131,13 @@ class Pool:
         entry.decoded, entry.grows = n, False
         entry.stretches = [(number, start) for number, start in entry.stretches if start < n]
 
-    def give_way(self, besides: Entry) -> bool:
-        """Evict the least recently used branch; False when only `besides` is left."""
-        others = [entry for entry in self._entries.values() if entry.seq is not None and entry is not besides]
-        if not others:
+    def give_way(self, besides: Entry, *others: Entry) -> bool:
+        """Evict the least recently used branch; False when only those `besides` are left."""
+        kept = set(map(id, (besides, *others)))
+        rest = [entry for entry in self._entries.values() if entry.seq is not None and id(entry) not in kept]
+        if not rest:
             return False
-        self._evict(min(others, key=lambda entry: entry.used))
+        self._evict(min(rest, key=lambda entry: entry.used))
         self.evictions += 1
         return True
 
@@ -144,18 +145,18 @@ class Pool:
         """The cells of each branch, as `Holdings.branches` has them; any thread may ask."""
         return {branch: list(_stretches(entry)) for branch, entry in list(self._entries.items()) if entry.decoded}
 
-    def _share(self, entry: Entry, source: Entry, n: int) -> None:
+    def _share(self, entry: Entry, source: Entry, n: int, besides: Sequence[Entry] = ()) -> None:
         if not n or source.seq is None:
             return
         source.used = next(self._clock)  # it may not give way to its own child
-        entry.seq = self._take(entry)
+        entry.seq = self._take(entry, *besides)
         self._cells.copy(source.seq, entry.seq, n)
         entry.stretches = [(number, start) for number, start in source.stretches if start < n]
         entry.decoded, entry.grows = n, False
 
-    def _take(self, entry: Entry) -> int:
+    def _take(self, entry: Entry, *besides: Entry) -> int:
         if not self._free:
-            self.give_way(besides=entry)
+            self.give_way(entry, *besides)
         return self._free.pop()
 
     def _evict(self, entry: Entry) -> None:

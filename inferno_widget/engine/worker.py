@@ -25,8 +25,8 @@ import numpy as np
 from inferno_widget.errors import InfernoError
 from inferno_widget.record import Floats, Ids, StepRecord
 
-from . import Branch, Finish, Holdings, Options, Request
-from .batch import pack
+from . import Branch, Finish, Holdings, Options, Processor, Request, Watch
+from .batch import Batch
 from .channel import Channel, Flag, SharedMemory
 from .llama import LlamaEngine
 
@@ -40,13 +40,33 @@ AT_ONCE = {"holdings"}
 
 @dataclass
 class Job:
-    """A generation under way, and its records that have not been sent yet."""
+    """A generation under way, and its records that have not been sent yet.
 
-    steps: Generator[StepRecord, None, Finish]
+    Attributes
+    ----------
+    steps : what makes the records; of several branches (index of the branch, record)
+    owners : of the records, their branches' indices, where there are several
+    """
+
+    steps: Generator[StepRecord, None, Finish] | Generator[tuple[int, StepRecord], None, list[Finish]]
     k: int
     cancel: Flag
     records: list[StepRecord] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)
     sent: float = 0.0
+
+    def add(self, made: StepRecord | tuple[int, StepRecord]) -> None:
+        if isinstance(made, StepRecord):
+            self.records.append(made)
+        else:
+            self.owners.append(made[0])
+            self.records.append(made[1])
+
+    def take(self) -> Batch:
+        """The records that have not been sent yet."""
+        batch = Batch.of(self.records, self.k, self.owners)
+        self.records, self.owners = [], []
+        return batch
 
 
 class Worker:
@@ -105,7 +125,7 @@ class Worker:
     def _advance(self, request: int, job: Job) -> None:
         with self._reporting(request):
             try:
-                record = next(job.steps)
+                made: Any = next(job.steps)
             except StopIteration as end:
                 self._flush(request, job)
                 del self._jobs[request]
@@ -115,14 +135,15 @@ class Worker:
                 del self._jobs[request]
                 self._flush(request, job)
                 raise
-            job.records.append(record)
+            job.add(made)
             if time.monotonic() - job.sent > FLUSH_SECONDS or len(job.records) >= FLUSH_RECORDS:
                 self._flush(request, job)
 
     def _flush(self, request: int, job: Job) -> None:
         if job.records:
-            self._send(request, "records", (pack(job.records, job.k), job.k, self._new_pieces(job.records)))
-        job.records, job.sent = [], time.monotonic()
+            pieces = self._new_pieces(job.records)
+            self._send(request, "records", (job.take(), pieces))
+        job.sent = time.monotonic()
 
     def _new_pieces(self, records: list[StepRecord]) -> dict[int, bytes]:
         """Bytes of the tokens that the kernel has not met yet."""
@@ -173,18 +194,36 @@ class Worker:
     def _do_logits(self, _: int, flag: Flag, branch: Branch, at: int) -> None:
         self._memory.answer[:] = self._engine.logits(branch, at, cancel=flag)
 
-    def _do_prefill(self, request: int, flag: Flag, branch: Branch, ids: list[int], k: int) -> Job:
-        steps = self._engine.prefill(branch, ids, k=k, cancel=flag, progress=self._progress(request))
+    def _do_prefill(self, request: int, flag: Flag, branch: Branch, ids: list[int], k: int, watch: Watch) -> Job:
+        steps = self._engine.prefill(branch, ids, k=k, watch=watch, cancel=flag, progress=self._progress(request))
+        return Job(steps, k, flag)
+
+    def _do_prefill_many(
+        self, request: int, flag: Flag, branches: list[Branch], ids: list[list[int]], k: int, watch: Watch
+    ) -> Job:
+        progress = self._progress(request)
+        steps = self._engine.prefill_many(branches, ids, k=k, watch=watch, cancel=flag, progress=progress)
         return Job(steps, k, flag)
 
     def _do_generate(self, request: int, flag: Flag, branch: Branch, asked: Request, processed: bool) -> Job:
+        progress, processor = self._progress(request), self._processor(request, processed)
+        steps = self._engine.generate(branch, asked, cancel=flag, progress=progress, processor=processor)
+        return Job(steps, asked.k, flag)
+
+    def _do_generate_many(
+        self, request: int, flag: Flag, branches: list[Branch], asked: list[Request], processed: bool
+    ) -> Job:
+        progress, processor = self._progress(request), self._processor(request, processed)
+        steps = self._engine.generate_many(branches, asked, cancel=flag, progress=progress, processor=processor)
+        return Job(steps, max((each.k for each in asked), default=1), flag)
+
+    def _processor(self, request: int, processed: bool) -> Processor | None:
+        """What lets the kernel change a row, where it wants to."""
+
         def process(ids: Ids, logits: Floats) -> Floats:
             return self._process(request, ids, logits)
 
-        steps = self._engine.generate(
-            branch, asked, cancel=flag, progress=self._progress(request), processor=process if processed else None
-        )
-        return Job(steps, asked.k, flag)
+        return process if processed else None
 
     def _process(self, request: int, ids: Ids, logits: Floats) -> Floats:
         """Let the kernel's logits processor change a row."""
