@@ -23,6 +23,7 @@ from .branches import Branches
 from .engine import Branch, Finish, Processor, Request
 from .engine.client import Stop
 from .errors import Cancelled, ContextFullError, InfernoError, hint_unknown_keywords
+from .lookahead import Continuation, Each, Lookahead, as_forced, forced, look_ahead
 from .record import Kind, StepRecord
 from .sampling import Sampler
 from .shown import Shown
@@ -341,6 +342,67 @@ class Session(Shown):
         self._set("ready", None)
         return self
 
+    @hint_unknown_keywords
+    def lookahead(
+        self,
+        k: int = 5,
+        depth: int = 12,
+        at: int | None = None,
+        sampler: Sampler | None = None,
+        *,
+        each: Each | None = None,
+    ) -> Lookahead:
+        """The `k` most likely tokens at a position, each with what would follow it; all are decoded in one batch.
+
+        It is a preview: path, state and trace stay as they are (only a prompt that was not scored yet is scored),
+        and nothing of it is recorded until `take` is told to.
+
+        Parameters
+        ----------
+        k : alternatives, the most likely under the raw model
+        depth : tokens to follow each; fewer where a text ends or the context is full
+        at : position of the alternatives on the current path, from 1; its end, the next token, when None
+        sampler : what chooses the tokens that follow; the most likely ones when None. One without a seed throws the
+            session's own dice, so that ``lookahead(sampler=session.sampler)`` shows what `fork` and `generate` would
+            make of each alternative
+        each : called with (index of the alternative, record) for every token as it comes, from this thread; the
+            look-ahead ends early, with what it has, if that returns False
+        """
+        k, depth = count("k", k), count("depth", depth)
+        self._look()
+        chosen = self._seeded(sampler or Sampler(temperature=0))
+        return look_ahead(self, min(k, self.model.info.n_vocab), depth, at, chosen, each)
+
+    def take(self, way: Continuation, n: int | None = None) -> Session:
+        """Go the way that a look-ahead or a resample of this session showed: its first `n` tokens join the trace.
+
+        They are recorded as they were shown, and nothing is computed. A token that the path goes through already is
+        not recorded again. All its tokens when `n` is None.
+        """
+        self._settle()
+        records = way.records[: len(way.records) if n is None else count("n", n)]
+        self.trace.goto(way.place.node)
+        for record in records:
+            node = self.trace.child(self.trace.head, record.token_id)
+            if node is not None:
+                self.trace.goto(node)
+                continue
+            self._note_settings(way.place.window, way.sampler)
+            self._add(record)
+        self._set("ready", None)
+        return self
+
+    def _look(self) -> None:
+        """Make sure that there is a path to look at, and that nobody is changing it."""
+        with self._changed:
+            self._check_idle()
+            if self._unscored and self.state == "paused":
+                raise InfernoError("the prompt is not read yet: resume() or stop() first")
+        self.score()
+
+    def _seeded(self, sampler: Sampler) -> Sampler:
+        return sampler if sampler.seed is not None else replace(sampler, seed=self.sampler.seed)
+
     def _forced_ids(self, token: str | int) -> list[int]:
         if isinstance(token, str):
             ids = self.model.tokenize(token, special=False)
@@ -367,16 +429,14 @@ class Session(Shown):
         if not len(found):
             return None
         at = int(found[0])
-        return _as_forced(record, token, float(record.top_logprobs[at]), at + 1)
+        return as_forced(record, token, float(record.top_logprobs[at]), at + 1)
 
     def _forced(self, token: int, window: Window) -> StepRecord:
         """The record of `token` at the end of the current path, from the whole row."""
         position = self.trace.length
         branch = self._branches.at_head(window, cancel=Stop(), progress=self._report)
         d = describe(self.model.engine.logits(branch, window.size(position)), token, self.k)
-        record = StepRecord(position, token, Kind.FORCED, d.logprob, d.entropy, d.rank, tail=d.tail)
-        kept = np.zeros(len(d.top_ids), np.bool_)
-        return record._replace(left_out=window.left_out, top_ids=d.top_ids, top_logprobs=d.top_logprobs, top_kept=kept)
+        return forced(d, token, position, window.left_out)
 
     # --- the worker thread ----------------------------------------------------------------------------
 
@@ -492,16 +552,16 @@ class Session(Shown):
             self._notify()
         return node
 
-    def _note_settings(self, window: Window) -> None:
+    def _note_settings(self, window: Window, sampler: Sampler | None = None) -> None:
         """Begin a row of `trace.runs`, unless the latest has the same settings: a thousand steps are one run."""
         keep = window.keep if window.left_out else self.keep
-        card, runs = {**self._card(), "on_full": self.on_full, "keep": keep}, self.trace.runs
+        card, runs = {**self._card(sampler or self.sampler), "on_full": self.on_full, "keep": keep}, self.trace.runs
         if not runs or runs[-1] | {"started": card["started"]} != card:
             runs.append(card)
 
-    def _card(self) -> dict[str, Any]:
+    def _card(self, sampler: Sampler) -> dict[str, Any]:
         return {
-            "sampler": self.sampler.to_dict(),
+            "sampler": sampler.to_dict(),
             "started": time.time(),
             "versions": _versions(),
             **asdict(self.model.options),
@@ -515,6 +575,23 @@ class Session(Shown):
         """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
+
+    # --- beside the path ------------------------------------------------------------------------------------
+
+    def beside(self, node: int, window: Window) -> Branch:
+        """A branch of the engine, for whoever looks at what might come behind `node`; he lets go of it."""
+        return self._branches.beside(node, window, cancel=Stop(), progress=self._report)
+
+    def let_go(self, branches: Sequence[Branch]) -> None:
+        """Drop branches that `beside` made, or copies of them."""
+        self._branches.let_go(branches)
+
+    def room(self) -> Window:
+        """What the model sees of the path when it predicts what follows. Raises ContextFullError when it is full."""
+        window = self._window()
+        if window is None:
+            raise self._full()
+        return window
 
     # --- small things ---------------------------------------------------------------------------------
 
@@ -625,15 +702,6 @@ def _prompt_of(trace: Trace) -> list[int]:
     last = nodes[trace.column("position", tree=True)[nodes].argmax()]
     ids: list[int] = trace.column("token_id", tree=True)[trace.path(int(last))].tolist()
     return ids
-
-
-def _as_forced(record: StepRecord, token: int, logprob: float, rank: int) -> StepRecord:
-    """What `record` would say had `token` been put in its place."""
-    forced = StepRecord(record.position, token, Kind.FORCED, logprob, record.entropy, rank, tail=record.tail)
-    kept = np.zeros(len(record.top_ids), np.bool_)
-    return forced._replace(
-        left_out=record.left_out, top_ids=record.top_ids, top_logprobs=record.top_logprobs, top_kept=kept
-    )
 
 
 def _text(model: Model, ids: Sequence[int]) -> str:

@@ -167,6 +167,16 @@ class Trace(Shown):
             node = int(parents[node])
         return np.array(found[::-1], np.int32)
 
+    def children(self, node: int) -> NDArray[np.int32]:
+        """Nodes whose parent is `node`, in the order in which they came, int32 [n]; of -1 those that begin a text."""
+        return np.flatnonzero(self.nodes["parent"] == node).astype(np.int32)
+
+    def child(self, node: int, token: int) -> int | None:
+        """The first child of `node` that holds `token`, or None."""
+        found = self.children(node)
+        same = found[self.nodes["token_id"][found] == token]
+        return int(same[0]) if len(same) else None
+
     def window(self, node: int | None = None) -> Window:
         """What the model saw of the path before `node` (the head when None) when it predicted it.
 

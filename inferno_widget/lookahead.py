@@ -1,0 +1,263 @@
+"""What else could have come at a position, and then what: continuations made beside a text and recorded nowhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, overload
+
+import numpy as np
+
+from .engine import Branch, Finish, Request
+from .engine.client import Stop, interruptible
+from .record import Kind, StepRecord
+from .stats import Distribution, describe
+from .window import Window
+
+if TYPE_CHECKING:
+    from .sampling import Sampler
+    from .session import Session
+
+Each = Callable[[int, StepRecord], object]
+"""Told of every token as it comes: (index of the continuation, record). If it returns False, the work ends there."""
+
+
+class Place(NamedTuple):
+    """Where continuations of a session's path begin.
+
+    Attributes
+    ----------
+    at : position of their first token
+    node : the one before it; -1 for none
+    window : what the model sees of the text
+    """
+
+    at: int
+    node: int
+    window: Window
+
+    @property
+    def size(self) -> int:
+        """Tokens that the model sees."""
+        return self.window.size(self.at)
+
+
+class Continuation(NamedTuple):
+    """A way in which a text might have gone on.
+
+    Attributes
+    ----------
+    place : where in the session's tree it begins
+    records : of its tokens, in order; the first is the alternative of a look-ahead, and then "forced"
+    pieces : the tokens' own bytes; empty for control tokens
+    finish : why it ended
+    sampler : what chose the tokens
+    """
+
+    place: Place
+    records: tuple[StepRecord, ...]
+    pieces: tuple[bytes, ...]
+    finish: Finish
+    sampler: Sampler
+
+    def __repr__(self) -> str:
+        return f"<Continuation at {self.place.at}: {self.text!r}, {self.logprob:.2f} nats>"
+
+    @property
+    def token_ids(self) -> list[int]:
+        """Ids of its tokens."""
+        return [record.token_id for record in self.records]
+
+    @property
+    def text(self) -> str:
+        r"""Its text; bytes that are no whole character are written like ``\xf0``."""
+        return b"".join(self.pieces).decode(errors="backslashreplace")
+
+    @property
+    def logprob(self) -> float:
+        """Logarithm (nats) of the joint probability of its tokens under the raw model."""
+        return math.fsum(record.logprob for record in self.records)
+
+    @property
+    def probability(self) -> float:
+        """Of its first token, under the raw model; NaN where there is none."""
+        return self.records[0].probability if self.records else math.nan
+
+
+@dataclass(frozen=True, repr=False)
+class Lookahead(Sequence[Continuation]):
+    """The most likely tokens at a position, each with what would follow it; the most likely first.
+
+    Attributes
+    ----------
+    at : position of the alternatives
+    depth : tokens that follow each, unless its text ended
+    continuations : one for each alternative
+    """
+
+    at: int
+    depth: int
+    continuations: tuple[Continuation, ...]
+
+    def __len__(self) -> int:
+        return len(self.continuations)
+
+    @overload
+    def __getitem__(self, index: int) -> Continuation: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Continuation, ...]: ...
+    def __getitem__(self, index: int | slice) -> Continuation | tuple[Continuation, ...]:
+        return self.continuations[index]
+
+    def __repr__(self) -> str:
+        lines = (
+            f"{index:3}  {100 * way.probability:5.1f} %  {_first(way)!r:14} {_rest(way)!r}  {way.logprob:.2f} nats"
+            for index, way in enumerate(self)
+        )
+        return "\n".join(
+            [f"<Lookahead at {self.at}: {len(self)} alternatives, {self.depth} tokens after each>", *lines]
+        )
+
+
+def look_ahead(session: Session, k: int, depth: int, at: int | None, sampler: Sampler, each: Each | None) -> Lookahead:
+    """`Session.lookahead`, with its arguments checked."""
+    place = place_at(session, at)
+    with beside(session, place) as parent:
+        alternatives = _alternatives(session, place, parent, k)
+        firsts = [alternative.token_id for alternative in alternatives]
+        ways = [list[StepRecord]() for _ in firsts]
+        told = Telling(each)
+        for i, alternative in enumerate(alternatives):
+            ways[i].append(alternative)
+            told(i, alternative)
+        request = Request(sampler, depth, session.k, left_out=place.window.left_out)
+        with copies(session, parent, place.size, len(firsts)) as branches:
+            for branch, token in zip(branches, firsts, strict=True):
+                session.model.engine.append(branch, [token])
+            finish = generate(session, branches, [request] * len(firsts), ways, told)
+    continuations = (continuation(session, place, *made, sampler) for made in zip(ways, finish, strict=True))
+    return Lookahead(place.at, depth, tuple(continuations))
+
+
+# --- what resampling needs too ----------------------------------------------------------------------------
+
+
+class Telling:
+    """Tells somebody of what comes, until he says that it is enough."""
+
+    def __init__(self, each: Each | None) -> None:
+        self._each = each
+        self.cancel = Stop()
+
+    def __call__(self, index: int, record: StepRecord) -> None:
+        if self._each and not self.cancel.is_set() and self._each(index, record) is False:
+            self.cancel.set()
+
+
+def place_at(session: Session, at: int | None) -> Place:
+    """The place before position `at` of the path, None for its end; what the model saw there is seen again."""
+    path = session.trace.path()
+    at = len(path) if at is None else at
+    if not 1 <= at <= len(path):
+        raise IndexError(f"at must be between 1 and {len(path)}, not {at}: nothing predicts the first token")
+    window = session.trace.window(int(path[at])) if at < len(path) else session.room()
+    return Place(at, int(path[at - 1]), window)
+
+
+@contextmanager
+def beside(session: Session, place: Place) -> Generator[Branch]:
+    """A branch that ends where `place` is, for as long as the block runs; with the session's cache."""
+    branch = session.beside(place.node, place.window)
+    try:
+        yield branch
+    finally:
+        session.let_go([branch])
+
+
+@contextmanager
+def copies(session: Session, parent: Branch, keep: int, n: int) -> Generator[list[Branch]]:
+    """`n` branches with the first `keep` tokens of `parent`."""
+    engine, branches = session.model.engine, list[Branch]()
+    try:
+        for _ in range(n):
+            branches.append(engine.branch(parent, keep))
+        yield branches
+    finally:
+        session.let_go(branches)
+
+
+def generate(
+    session: Session,
+    branches: Sequence[Branch],
+    requests: Sequence[Request],
+    into: Sequence[list[StepRecord]],
+    told: Telling,
+) -> list[Finish]:
+    """Generate on all branches at once; the records go `into` a list for each. Why each ended."""
+    steps = session.model.engine.generate_many(
+        branches, requests, cancel=told.cancel, progress=_ignore, processor=session.logits_processor
+    )
+    with interruptible(told.cancel), closing(steps):
+        while True:
+            try:
+                index, record = next(steps)
+            except StopIteration as end:
+                finish: list[Finish] = end.value
+                return finish
+            into[index].append(record)
+            told(index, record)
+
+
+def continuation(
+    session: Session, place: Place, records: Sequence[StepRecord], finish: Finish, sampler: Sampler
+) -> Continuation:
+    """`records` with the bytes of their tokens."""
+    ids = [record.token_id for record in records]
+    pieces = session.model.engine.pieces(ids)
+    control = session.model.control
+    shown = (b"" if token in control else piece for token, piece in zip(ids, pieces, strict=True))
+    return Continuation(place, tuple(records), tuple(shown), finish, sampler)
+
+
+def as_forced(record: StepRecord, token: int, logprob: float, rank: int) -> StepRecord:
+    """What `record` would say had `token` been put in its place."""
+    forced = StepRecord(record.position, token, Kind.FORCED, logprob, record.entropy, rank, tail=record.tail)
+    kept = np.zeros(len(record.top_ids), np.bool_)
+    return forced._replace(
+        left_out=record.left_out, top_ids=record.top_ids, top_logprobs=record.top_logprobs, top_kept=kept
+    )
+
+
+def forced(d: Distribution, token: int, position: int, left_out: int) -> StepRecord:
+    """The record of `token` where `d`, which describes it, was predicted."""
+    record = StepRecord(position, token, Kind.FORCED, d.logprob, d.entropy, d.rank, tail=d.tail)
+    kept = np.zeros(len(d.top_ids), np.bool_)
+    return record._replace(left_out=left_out, top_ids=d.top_ids, top_logprobs=d.top_logprobs, top_kept=kept)
+
+
+def _alternatives(session: Session, place: Place, parent: Branch, k: int) -> list[StepRecord]:
+    """The `k` most likely tokens at a place; from the trace alone where it stores as many."""
+    path = session.trace.path()
+    if place.at < len(path):
+        stored = session.trace.record(int(path[place.at]))
+        if len(stored.top_ids) >= k:
+            tops = zip(stored.top_ids[:k].tolist(), stored.top_logprobs[:k].tolist(), strict=True)
+            return [as_forced(stored, token, logprob, i) for i, (token, logprob) in enumerate(tops, 1)]
+    row = session.model.engine.logits(parent, place.size)
+    top = describe(row, 0, k).top_ids.tolist()
+    base = forced(describe(row, top[0], session.k), top[0], place.at, place.window.left_out)
+    logprobs = [describe(row, token, 1).logprob for token in top]
+    return [as_forced(base, token, logprob, i) for i, (token, logprob) in enumerate(zip(top, logprobs, strict=True), 1)]
+
+
+def _first(way: Continuation) -> str:
+    return way.pieces[0].decode(errors="backslashreplace")
+
+
+def _rest(way: Continuation) -> str:
+    return b"".join(way.pieces[1:]).decode(errors="backslashreplace")
+
+
+def _ignore(_: float) -> None: ...
