@@ -4,11 +4,28 @@ The order is llama.cpp's: logit bias, penalties, DRY, top-n-sigma, top-k, typica
 logit bias, penalties, DRY, temperature, mirostat. Each stage is a function from candidates to candidates. The chance
 comes from `draw`, which depends on the seed and the position alone, so that pausing, forking and restarting never
 shift it.
+
+`Sampler` has the settings and runs the chain; a family of stages has a file of its own. `explain` says what each stage
+did, and `stored` what can be said of that from a record alone.
 """
 
 from .candidates import Candidates, Moment, softmax
 from .chance import draw
 from .dry import Vocabulary
+from .explain import Draw, Part, Stage
+from .reasons import Change
 from .sampler import Choice, Sampler
 
-__all__ = ["Candidates", "Choice", "Moment", "Sampler", "Vocabulary", "draw", "softmax"]
+__all__ = [
+    "Candidates",
+    "Change",
+    "Choice",
+    "Draw",
+    "Moment",
+    "Part",
+    "Sampler",
+    "Stage",
+    "Vocabulary",
+    "draw",
+    "softmax",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..stats import leading
 from .candidates import Candidates, fewest, softmax
@@ -27,15 +28,25 @@ def top_k(c: Candidates, k: int) -> Candidates:
 
 def entropy(c: Candidates) -> float:
     """-sum p ln p over the candidates, nats."""
-    probabilities = softmax(c.logits)
-    return float(-(probabilities * np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))).sum())
+    return _surprisals(c)[2]
+
+
+def _surprisals(c: Candidates) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Probability and surprisal (nats) of each candidate, and the entropy, which is the mean surprisal.
+
+    With l the logits less their peak and Z = sum exp(l), -ln p = ln Z - l: no logarithm of every candidate is taken.
+    """
+    # exp() of less than -1000 is 0, and 0 * 1000 is 0 too, which 0 * inf is not.
+    shifted = np.maximum(c.logits - c.logits.max(), np.float32(-1000)).astype(np.float64)
+    weights = np.exp(shifted.astype(np.float32)).astype(np.float64)
+    total = weights.sum()
+    log_total = float(np.log(total))
+    return weights / total, log_total - shifted, log_total - float(shifted @ weights / total)
 
 
 def typical(c: Candidates, mass: float) -> Candidates:
     """Keep tokens whose surprisal is nearest the entropy (Meister et al., 2023, "Locally typical sampling")."""
-    probabilities = softmax(c.logits)
-    surprisals = -np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
-    expected = (probabilities * surprisals).sum()
+    probabilities, surprisals, expected = _surprisals(c)
     return c.take(fewest(-np.abs(surprisals - expected), probabilities, mass, beyond=True))
 
 
