@@ -11,12 +11,13 @@ from inferno_widget import Model, Sampler, Session
 
 PROMPT = "Once upon a time there was a king who had three sons"
 WAYS, DEPTH = 8, 12
+SAMPLES, TOKENS = 32, 8
 
 
 def run(setting: Setting) -> list[Figure]:
     with Model(setting.model_h) as model, model.session(PROMPT, Sampler(seed=7)) as session:
         session.generate(32)
-        return [_look_ahead(session, setting.rounds)]
+        return [_look_ahead(session, setting.rounds), _resample(session, setting.rounds)]
 
 
 def _look_ahead(session: Session, rounds: int) -> Figure:
@@ -33,6 +34,22 @@ def _look_ahead(session: Session, rounds: int) -> Figure:
         session.goto(head)
 
     return _figure(f"look-ahead, {WAYS} branches of {DEPTH} tokens, over forks", together, one_by_one, rounds, 0.5)
+
+
+def _resample(session: Session, rounds: int) -> Figure:
+    sampler, head = replace(session.sampler, temperature=1.0), session.trace.head
+
+    def together() -> None:
+        session.resample(n=SAMPLES, max_tokens=TOKENS, sampler=sampler)
+
+    def one_by_one() -> None:
+        for i in range(SAMPLES):
+            session.sampler = replace(sampler, seed=i)
+            session.goto(head)
+            session.generate(TOKENS)
+        session.goto(head)
+
+    return _figure(f"resample, {SAMPLES} times {TOKENS} tokens, over runs", together, one_by_one, rounds, 0.5)
 
 
 def _figure(

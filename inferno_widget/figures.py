@@ -24,6 +24,7 @@ from .record import Kind
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from .resample import Commitment
     from .trace import Trace
 
 NEUTRAL: Rgb = (121, 121, 127)
@@ -173,6 +174,54 @@ def rank(trace: Trace, *, title: str = "Rank", palette: Palette = "inferno", the
     most = math.log10(max(10, float(rows["rank"].max(initial=1))))
     figure.update_yaxes(type="log", range=[most * 1.05, -0.1], dtick=1)  # the likely ones on top
     return figure
+
+
+def commitment(
+    found: Commitment,
+    *,
+    most: int = 8,
+    title: str = "What the text was going to say",
+    palette: Palette = "inferno",
+    theme: Theme | None = None,
+) -> go.Figure:
+    """Share of each answer among the continuations of each prefix, one upon the other; the text's own lies lowest.
+
+    A line marks the position before which the answer was decided.
+
+    Parameters
+    ----------
+    found : what `Session.commitment` found
+    most : answers that are told apart; all others are one
+    title, palette, theme : as in `surprisal`
+    """
+    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+        raise ValueError(f"most must be a whole number of at least 1, not {most!r}")
+    figure = _figure(title, "first token left open", "share of the continuations (%)", palette, theme)
+    order = sorted(range(len(found.answers)), key=lambda i: found.answers[i] != found.answer)
+    shares, names = 100 * found.shares[:, order], [_named(found.answers[i]) for i in order]
+    if len(names) > most:
+        shares = np.column_stack([shares[:, : most - 1], shares[:, most - 1 :].sum(axis=1)])
+        names = [*names[: most - 1], "all others"]
+    for i, name in enumerate(names):
+        figure.add_scatter(
+            x=found.positions,
+            y=shares[:, i],
+            name=name,
+            mode="lines",
+            stackgroup="answers",
+            line={"width": 0.5, "color": css(colour_at(palette, 0.85 - 0.7 * i / max(len(names) - 1, 1)))},
+            customdata=[escape(label(piece)) for piece in found.pieces],
+            hovertemplate=f"{name}: %{{y:.0f}} %<br>before %{{customdata}}, position %{{x}}<extra></extra>",
+        )
+    decided = found.decided()
+    if decided is not None:
+        figure.add_vline(decided, line={"color": css(NEUTRAL), "dash": "dash"}, annotation_text="decided")
+    figure.update_yaxes(range=[0, 100])
+    return figure
+
+
+def _named(answer: object) -> str:
+    return "no answer" if answer is None else escape(str(answer))
 
 
 def running_mean(numbers: NDArray[np.float64], window: int) -> NDArray[np.float64]:

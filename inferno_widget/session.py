@@ -25,6 +25,7 @@ from .engine.client import Stop
 from .errors import Cancelled, ContextFullError, InfernoError, hint_unknown_keywords
 from .lookahead import Continuation, Each, Lookahead, as_forced, forced, look_ahead
 from .record import Kind, StepRecord
+from .resample import By, Commitment, Resample, commitment, resample
 from .sampling import Sampler
 from .shown import Shown
 from .stats import describe
@@ -392,6 +393,68 @@ class Session(Shown):
         self._set("ready", None)
         return self
 
+    @hint_unknown_keywords
+    def resample(
+        self,
+        at: int | None = None,
+        n: int = 32,
+        max_tokens: int = 16,
+        *,
+        by: By = None,
+        stop: str | Sequence[str] = (),
+        sampler: Sampler | None = None,
+        each: Each | None = None,
+    ) -> Resample:
+        """`n` continuations from one point, and how often which answer comes out. Nothing of it is recorded.
+
+        Parameters
+        ----------
+        at : position of their first token on the current path, from 1; its end when None
+        n : how many; they are decoded in batches
+        max_tokens : of each, at most
+        by : what an answer is of a continuation's text: the first match of a regular expression (its first group,
+            where it has one), or what a function of the text returns; the first word when None
+        stop : strings that end a continuation
+        sampler : what chooses the tokens; the session's when None. The i-th continuation has dice of its own, whose
+            seed follows from the sampler's (the session's, where that has none) and i: the same call gives the same
+        each : called with (index, record) for every token as it comes; it all ends early if that returns False
+        """
+        n, max_tokens, strings = count("n", n), count("max_tokens", max_tokens), _strings(stop)
+        self._look()
+        chosen = self._seeded(sampler or self.sampler)
+        return resample(self, at, n, max_tokens, by=by, stop=strings, sampler=chosen, each=each)
+
+    @hint_unknown_keywords
+    def commitment(
+        self,
+        start: int | None = None,
+        n: int = 16,
+        max_tokens: int | None = None,
+        *,
+        by: By = None,
+        stop: str | Sequence[str] = (),
+        every: int = 1,
+    ) -> Commitment:
+        """From which token on was the answer decided? Resamples the rest of the text from each of its prefixes.
+
+        Parameters
+        ----------
+        start : position where the answer's text begins; behind the prompt when None
+        n : continuations from each prefix
+        max_tokens : length of the text that an answer is read from, counted from `start`; what the path has when None
+        by, stop : as in `resample`; the answer is read from the prefix (from `start` on) and its continuation
+        every : take only each so manieth prefix
+        """
+        n, every, strings = count("n", n), count("every", every), _strings(stop)
+        self._look()
+        first = len(self.prompt_ids) if start is None else start
+        length = self.trace.length
+        if not 1 <= first < length:
+            raise IndexError(f"start must be between 1 and {length - 1}, a token of the text, not {first}")
+        most = length - first if max_tokens is None else count("max_tokens", max_tokens)
+        positions = range(first, min(length, first + most), every)
+        return commitment(self, positions, n, most, by=by, stop=strings)
+
     def _look(self) -> None:
         """Make sure that there is a path to look at, and that nobody is changing it."""
         with self._changed:
@@ -442,9 +505,7 @@ class Session(Shown):
 
     def _launch(self, max_tokens: int, stop: str | Sequence[str] = ()) -> _Run:
         left = count("max_tokens", max_tokens)
-        strings = (stop,) if isinstance(stop, str) else tuple(stop)
-        if not all(isinstance(string, str) for string in strings):
-            raise TypeError(f"stop must be a string or several, not {stop!r}")
+        strings = _strings(stop)
         with self._changed:
             self._check_idle()
             first = len(self.prompt_ids) if self._unscored else self.trace.length
@@ -706,6 +767,13 @@ def _prompt_of(trace: Trace) -> list[int]:
 
 def _text(model: Model, ids: Sequence[int]) -> str:
     return model.detokenize([token for token in ids if token not in model.control]).decode(errors="backslashreplace")
+
+
+def _strings(stop: str | Sequence[str]) -> tuple[str, ...]:
+    strings = (stop,) if isinstance(stop, str) else tuple(stop)
+    if not all(isinstance(string, str) for string in strings):
+        raise TypeError(f"stop must be a string or several, not {stop!r}")
+    return strings
 
 
 def _checked(ids: Sequence[int], n_vocab: int) -> list[int]:
