@@ -20,6 +20,7 @@ import numpy as np
 
 from . import __version__
 from .branches import Branches
+from .dice import mu_of
 from .engine import Branch, Finish, Processor, Request
 from .engine.client import Stop
 from .errors import Cancelled, ContextFullError, InfernoError, hint_unknown_keywords
@@ -582,9 +583,10 @@ class Session(Shown):
         branch = self._branches.at_head(window, cancel=run.cancel, progress=self._report)
         self._note_settings(window)
         begun = b"".join(self.trace.pieces[int(token)] for token in self.trace.column("token_id")[run.first :])
+        mu = mu_of(self.trace, self.sampler) if self.sampler.mirostat_mode else None
         steps = self.model.engine.generate(
             branch,
-            Request(self.sampler, run.left, self.k, run.stop, begun, window.left_out),
+            Request(self.sampler, run.left, self.k, run.stop, begun, window.left_out, mu=mu),
             cancel=run.cancel,
             progress=self._report,
             processor=self.logits_processor,

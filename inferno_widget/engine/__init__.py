@@ -70,6 +70,7 @@ class Request:
     left_out : tokens of the text that the branch does not hold; they count in the positions of the records, and so
         for the dice
     watch : sets of tokens whose probability each record is to have: it is a `WatchedRecord` then
+    mu : mirostat's state before the first token, bits, as `dice.mu_of` folds it; its beginning when None
     """
 
     sampler: Sampler
@@ -79,6 +80,7 @@ class Request:
     begun: bytes = b""
     left_out: int = 0
     watch: Watch = ()
+    mu: float | None = None
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from inferno_widget.engine.pool import Entry, Pool
 from inferno_widget.engine.text import Tail
 from inferno_widget.errors import Cancelled, ContextFullError, InfernoError, ModelLoadError
 from inferno_widget.record import Floats, Ids, Kind, StepRecord, WatchedRecord
-from inferno_widget.sampling import Choice
+from inferno_widget.sampling import Choice, Chooser
 from inferno_widget.stats import describe, mass
 
 N_SEQ_MAX = 64
@@ -59,6 +59,7 @@ class _Run:
 
     Attributes
     ----------
+    chooser : chooses its tokens
     text : its end, where a stop string may be
     left : tokens still to generate
     finish : why it ended, or None
@@ -67,6 +68,7 @@ class _Run:
     index: int
     entry: Entry
     request: Request
+    chooser: Chooser
     text: Tail
     left: int
     finish: Finish | None = None
@@ -310,7 +312,7 @@ class LlamaEngine:
         self, branch: Branch, request: Request, *, cancel: Flag, progress: Progress, processor: Processor | None = None
     ) -> Generator[StepRecord, None, Finish]:
         entry = self.pool.use(branch)
-        text = Tail(request.stop, request.begun)
+        chooser, text = self._chooser(request), Tail(request.stop, request.begun)
         for left in range(request.n - 1, -1, -1):
             if cancel.is_set():
                 return "cancelled"
@@ -320,7 +322,7 @@ class LlamaEngine:
                 row = self._row(entry, cancel, progress)
             except Cancelled:
                 return "cancelled"
-            record, finish = self._choose(entry, row, request, text, processor)
+            record, finish = self._choose(entry, row, request, chooser, text, processor)
             if self._sums and not finish and 0 < left < request.n - 1:
                 with suppress(InfernoError):  # met again at the top of the loop, when this record is safe
                     self._row(entry, cancel, progress)
@@ -339,7 +341,14 @@ class LlamaEngine:
         processor: Processor | None = None,
     ) -> Generator[tuple[int, StepRecord], None, list[Finish]]:
         runs = [
-            _Run(i, self.pool.use(branch), request, Tail(request.stop, request.begun), request.n)
+            _Run(
+                i,
+                self.pool.use(branch),
+                request,
+                self._chooser(request),
+                Tail(request.stop, request.begun),
+                request.n,
+            )
             for i, (branch, request) in enumerate(zip(branches, requests, strict=True))
         ]
         groups = [runs[start : start + TOGETHER] for start in range(0, len(runs), TOGETHER)]
@@ -375,19 +384,28 @@ class LlamaEngine:
         return run.finish is not None
 
     def _go_on(self, run: _Run, row: Floats, processor: Processor | None) -> Callable[[], StepRecord]:
-        record, run.finish = self._choose(run.entry, row, run.request, run.text, processor)
+        record, run.finish = self._choose(run.entry, row, run.request, run.chooser, run.text, processor)
         run.left -= 1
         return record
 
+    def _chooser(self, request: Request) -> Chooser:
+        return Chooser(request.sampler, self, request.mu)
+
     def _choose(
-        self, entry: Entry, row: Floats, request: Request, text: Tail, processor: Processor | None
+        self,
+        entry: Entry,
+        row: Floats,
+        request: Request,
+        chooser: Chooser,
+        text: Tail,
+        processor: Processor | None,
     ) -> tuple[Callable[[], StepRecord], Finish | None]:
         """Add the token that `row` predicts; its record, and why the run ends with it, if it does."""
         started = time.perf_counter()
         logits = processor(np.array(entry.tokens, np.int32), row.copy()) if processor else row
         position = len(entry.tokens) + request.left_out
         with _naming(position):
-            choice = request.sampler.choose(logits, entry.tokens, position)
+            choice = chooser.choose(logits, entry.tokens, position)
         entry.tokens.append(choice.token)
         entry.row = None
         finish = self._finish(choice.token, text)

@@ -14,12 +14,13 @@ from .chance import draw
 from .dry import Vocabulary
 from .explain import Draw, Part, Stage
 from .reasons import Change
-from .sampler import Choice, Sampler
+from .sampler import Choice, Chooser, Sampler
 
 __all__ = [
     "Candidates",
     "Change",
     "Choice",
+    "Chooser",
     "Draw",
     "Moment",
     "Part",

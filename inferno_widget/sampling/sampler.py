@@ -155,10 +155,14 @@ class Sampler:
     def bound(self, vocabulary: dry.Vocabulary) -> Sampler:
         """This sampler, knowing the tokens of a model: DRY's breakers are strings, and stages see only ids.
 
+        Itself where DRY is off.
+
         Parameters
         ----------
         vocabulary : an `Engine` or a `Model`
         """
+        if "dry" not in self.stages:
+            return self
         other = replace(self)
         breakers = dry.Breakers(self.dry_sequence_breakers, vocabulary) if self.dry_sequence_breakers else None
         other.__dict__["breakers"] = breakers
@@ -228,14 +232,15 @@ class Sampler:
             raise FloatingPointError(f"the largest logit is {peak}")
         left = self.candidates(logits, history, position, mu)
         if len(left.ids) == 1:
-            return Choice(int(left.ids[0]), 1.0, math.nan, left.ids, self._mu(mu, 1.0))
+            return Choice(int(left.ids[0]), 1.0, math.nan, left.ids, self.mu_next(mu, 1.0))
         u = self.chance(position)
         probabilities = softmax(left.logits)
         at = fewest(left.logits, probabilities, u, beyond=True)[-1]
         probability = float(probabilities[at])
-        return Choice(int(left.ids[at]), probability, u, left.ids, self._mu(mu, probability))
+        return Choice(int(left.ids[at]), probability, u, left.ids, self.mu_next(mu, probability))
 
-    def _mu(self, mu: float | None, probability: float) -> float:
+    def mu_next(self, mu: float | None, probability: float) -> float:
+        """Mirostat's state behind a token with this probability after the last stage, bits; NaN without mirostat."""
         if not self.mirostat_mode:
             return math.nan
         return mirostat.after(mirostat.begin(self) if mu is None else mu, probability, self)
@@ -270,6 +275,27 @@ class Sampler:
         from .explain import explain_stored
 
         return explain_stored(self, record, history, mu, n_vocab=n_vocab)
+
+
+class Chooser:
+    """Chooses one token after the other, and keeps what a sampler must know of the tokens before.
+
+    Parameters
+    ----------
+    sampler : how
+    vocabulary : of the model
+    mu : mirostat's state, bits; its beginning when None
+    """
+
+    def __init__(self, sampler: Sampler, vocabulary: dry.Vocabulary, mu: float | None = None) -> None:
+        self._sampler = sampler.bound(vocabulary)
+        self._mu = mu
+
+    def choose(self, logits: Floats, history: Sequence[int], position: int) -> Choice:
+        """The token at `position`; see `Sampler.choose`."""
+        choice = self._sampler.choose(logits, history, position, self._mu)
+        self._mu = choice.mu
+        return choice
 
 
 _RANGES: dict[str, tuple[float, float]] = {

@@ -163,6 +163,22 @@ class Partial:
         )
 
 
+def decide(s: Sampler, record: StepRecord, now: Moment) -> tuple[int, float | None]:
+    """The token that a sampler chooses where `record` was predicted, and its probability where that is exact too.
+
+    Raises
+    ------
+    NeedsRow
+        If the record alone does not prove it.
+    """
+    left = Partial.of(record, now.n_vocab or None)
+    for name in s.stages:
+        left = left.after(name, s, now)
+    at = left.draw(s, now.position)
+    exact = float(left.weights[at] / left.total[0]) if left.exact else None
+    return int(left.ids[at]), exact
+
+
 def _bias(p: Partial, s: Sampler, _: Moment) -> Partial:
     return p.shifted(s.logit_bias)
 

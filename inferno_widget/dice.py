@@ -1,0 +1,313 @@
+"""The same dice under other settings: where a run would have gone another way.
+
+Every choice is recorded with its dice (seed and position) and with the most likely candidates, so that most of this can
+be read off a trace, without the model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InfernoError, check_keywords
+from .record import Floats, Kind, StepRecord
+from .sampling import Moment, Sampler, Vocabulary
+from .sampling.stored import NeedsRow, decide
+
+if TYPE_CHECKING:
+    from .trace import Trace
+
+Rows = Callable[[int], Floats]
+"""Position -> the raw row, float32 [n_vocab], that predicts the token there."""
+
+
+class FirstChange(NamedTuple):
+    """Where a run would first differ under one value of a parameter.
+
+    Attributes
+    ----------
+    value : of the parameter
+    at : position of the first token that certainly differs; None where none does
+    token : what would come there; None where nothing differs
+    unknown : positions before `at` (or anywhere, without one) of which the stored candidates prove nothing: the run may
+        differ there already
+    """
+
+    value: Any
+    at: int | None
+    token: int | None
+    unknown: tuple[int, ...]
+
+    @property
+    def certain(self) -> bool:
+        """Whether `at` is the first difference, and not only the first that is proved."""
+        return not self.unknown
+
+    @property
+    def earliest(self) -> int | None:
+        """The first position that may differ; None where none can."""
+        return self.unknown[0] if self.unknown else self.at
+
+
+@dataclass(frozen=True)
+class WhatIf(Sequence[FirstChange]):
+    """What `what_if` found, a value at a time.
+
+    Attributes
+    ----------
+    parameter : of the sampler, by name
+    changes : one a value, in the order in which they were given
+    chosen : positions whose token was chosen by the sampler, int32 [n]
+    """
+
+    parameter: str
+    changes: tuple[FirstChange, ...]
+    chosen: NDArray[np.int32] = field(repr=False)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.changes[index]
+
+    def __len__(self) -> int:
+        return len(self.changes)
+
+    @property
+    def values(self) -> list[Any]:
+        return [change.value for change in self.changes]
+
+    @property
+    def at(self) -> NDArray[np.int32]:
+        """Position of the first proved difference a value, int32; -1 where there is none."""
+        return np.array([-1 if c.at is None else c.at for c in self.changes], np.int32)
+
+    @property
+    def unknown(self) -> list[int]:
+        """Positions that need the whole row for some value."""
+        return sorted({position for change in self.changes for position in change.unknown})
+
+    def __str__(self) -> str:
+        return "\n".join(_sentence(self.parameter, change) for change in self.changes)
+
+
+def what_if(
+    trace: Trace,
+    logits: Rows | None = None,
+    *,
+    node: int | None = None,
+    vocabulary: Vocabulary | None = None,
+    **parameter: Iterable[Any],
+) -> WhatIf:
+    """Where a run would first differ if one parameter had had another value, with the same dice.
+
+    Up to its first difference a run under other settings sees the same text and gets the same predictions: so the
+    stored ones answer, as far as they suffice. ``sampling.stored`` says when they do.
+
+    Parameters
+    ----------
+    trace : the run; forced tokens and the prompt were not chosen and cannot differ
+    logits : fetches a whole row where the stored candidates do not suffice; without it such positions are marked. With
+        a session's trace: ``lambda position: session.logits(position)``
+    node : end of the path to look at; the head when None
+    vocabulary : an `Engine` or a `Model`, for DRY's sequence breakers; the trace's own pieces when None, which suffices
+        for breakers of one byte
+    **parameter : one parameter of `Sampler` and the values to try, as ``temperature=[0.2, 0.5, 1]``; all others stay as
+        they were in each run
+
+    Notes
+    -----
+    A run with a logits processor was chosen from other numbers than the recorded ones; what is said of one does not
+    hold. Nor does it beyond rounding where `logits` computes a row anew: a draw at the very edge may fall elsewhere.
+    """
+    name, values = _one(parameter)
+    path = trace.path(node)
+    worlds = [_World(name, value, vocabulary or _Pieces(trace.pieces)) for value in values]
+    chosen = []
+    for step in _steps(trace, path, logits):
+        chosen.append(step.record.position)
+        for world in worlds:
+            if world.at is None:
+                world.see(step)
+    changes = tuple(FirstChange(w.value, w.at, w.token, tuple(w.unknown)) for w in worlds)
+    return WhatIf(name, changes, np.array(chosen, np.int32))
+
+
+def mu_of(trace: Trace, sampler: Sampler, node: int | None = None) -> float:
+    """Mirostat's state behind a node (the head when None): what `Sampler.choose` needs to go on there, bits.
+
+    It is folded from the records: mu begins anew where the mirostat settings were others, forced tokens leave it as it
+    is, and what is on other branches does not count.
+    """
+    rows, probabilities = trace.nodes, []
+    known: dict[int, tuple[float, ...]] = {}
+    for at in trace.path(node)[::-1]:
+        row = rows[at]
+        if row["kind"] != Kind.GENERATED:
+            continue
+        run = int(row["run"])
+        if run not in known:
+            known[run] = _target(_sampler_of(trace, run))
+        if known[run] != _target(sampler):
+            break
+        probabilities.append(float(row["sampled_prob"]))
+    return sampler.mu_after(reversed(probabilities))
+
+
+def _sampler_of(trace: Trace, run: int) -> Sampler:
+    settings = trace.runs[run].get("sampler") if 0 <= run < len(trace.runs) else None
+    if not settings:
+        raise InfernoError(f"the trace does not say with which sampler the tokens of run {run} were chosen")
+    return Sampler.from_dict(settings)
+
+
+def _target(s: Sampler) -> tuple[float, ...]:
+    """The settings with which mu goes on; with others it begins anew."""
+    return (s.mirostat_mode, s.mirostat_tau, s.mirostat_eta)
+
+
+def _one(parameter: Mapping[str, Iterable[Any]]) -> tuple[str, list[Any]]:
+    check_keywords("Sampler", parameter, [f.name for f in fields(Sampler)])
+    if len(parameter) != 1:
+        raise TypeError("what_if needs one parameter and its values, as temperature=[0.2, 0.5, 1]")
+    ((name, values),) = parameter.items()
+    if name == "seed":
+        raise ValueError("another seed is not the same dice: what_if asks about the other parameters")
+    return name, list(values)
+
+
+class _Pieces:
+    """The vocabulary as far as a trace knows it."""
+
+    def __init__(self, pieces: Mapping[int, bytes]) -> None:
+        self._pieces = pieces
+
+    def pieces(self, ids: Sequence[int]) -> list[bytes]:
+        return [self._pieces[token] for token in ids]
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:  # noqa: ARG002  as the protocol has it
+        raise ValueError(
+            f"a breaker of DRY ends in {text!r}, and a trace cannot make tokens of that: pass vocabulary=model"
+        )
+
+
+# --- one token at a time ------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Step:
+    """A token that was chosen.
+
+    Attributes
+    ----------
+    record : what was predicted
+    history : token ids that the model saw
+    run : its run's number
+    sampler : its run's
+    n_vocab : tokens there are; 0 where nobody knows
+    """
+
+    record: StepRecord
+    history: list[int]
+    run: int
+    sampler: Sampler
+    n_vocab: int
+    fetch: Rows | None
+    _row: Floats | None = None
+
+    def row(self) -> Floats:
+        """The whole row. Raises `NeedsRow` where it cannot be had."""
+        if self._row is None:
+            if self.fetch is None:
+                raise NeedsRow
+            self._row = self.fetch(self.record.position)
+        return self._row
+
+
+def _steps(trace: Trace, path: NDArray[np.int32], fetch: Rows | None) -> Iterator[_Step]:
+    rows = trace.nodes[path]
+    ids, samplers = rows["token_id"], {}
+    n_vocab = int(trace.model.get("n_vocab") or 0)
+    for i in np.flatnonzero(rows["kind"] == Kind.GENERATED).tolist():
+        run = int(rows["run"][i])
+        if run not in samplers:
+            samplers[run] = _sampler_of(trace, run)
+        history = trace.window(int(path[i])).of(ids[:i]).tolist()
+        yield _Step(trace.record(int(path[i])), history, run, samplers[run], n_vocab, fetch)
+
+
+class _World:
+    """A run as it would have been under one value of a parameter, as long as no token differs.
+
+    Attributes
+    ----------
+    at, token : the first difference that is proved
+    unknown : positions before it of which nothing is proved
+    """
+
+    def __init__(self, name: str, value: Any, vocabulary: Vocabulary) -> None:
+        self.value, self._name, self._vocabulary = value, name, vocabulary
+        self.at: int | None = None
+        self.token: int | None = None
+        self.unknown: list[int] = []
+        self._samplers: dict[int, Sampler] = {}
+        self._target: tuple[float, ...] | None = None
+        self._mu: float | None = None
+
+    def see(self, step: _Step) -> None:
+        """Choose the token once more."""
+        sampler = self._sampler(step)
+        if sampler == step.sampler:
+            self._follow(sampler, step.record.sampled_prob)
+            return
+        if _target(sampler) != self._target:
+            self._target, self._mu = _target(sampler), sampler.mu_after([])
+        try:
+            token, probability = self._choose(sampler, step)
+        except NeedsRow:
+            self.unknown.append(step.record.position)
+            self._mu = None
+            return
+        if token != step.record.token_id:
+            self.at, self.token = step.record.position, token
+        self._follow(sampler, probability)
+
+    def _sampler(self, step: _Step) -> Sampler:
+        if step.run not in self._samplers:
+            changed: dict[str, Any] = {self._name: self.value}
+            self._samplers[step.run] = replace(step.sampler, **changed).bound(self._vocabulary)
+        return self._samplers[step.run]
+
+    def _choose(self, sampler: Sampler, step: _Step) -> tuple[int, float | None]:
+        record, mu = step.record, self._mu if sampler.mirostat_mode else math.nan
+        if mu is None:
+            raise NeedsRow
+        try:
+            token, probability = decide(sampler, record, Moment(step.history, record.position, step.n_vocab, mu))
+            if probability is not None or not sampler.mirostat_mode:
+                return token, probability
+        except NeedsRow:
+            pass
+        choice = sampler.choose(step.row(), step.history, record.position, mu)
+        return choice.token, choice.probability
+
+    def _follow(self, sampler: Sampler, probability: float | None) -> None:
+        """Keep mirostat's state."""
+        if not sampler.mirostat_mode:
+            return
+        if _target(sampler) != self._target:
+            self._target, self._mu = _target(sampler), sampler.mu_after([])
+        self._mu = None if self._mu is None or probability is None else sampler.mu_next(self._mu, probability)
+
+
+def _sentence(name: str, change: FirstChange) -> str:
+    said = f"{name} {change.value!r}: "
+    if change.at is not None:
+        said += f"another token at position {change.at:,}"
+    else:
+        said += "no token differs" if change.certain else "no difference is proved"
+    if change.unknown:
+        said += f"; {len(change.unknown):,} earlier predictions need the whole row, from position {change.unknown[0]:,}"
+    return said
