@@ -220,7 +220,8 @@ def _known_sampler(settings: dict[str, Any]) -> Sampler | None:
         sampler = Sampler.from_dict(settings)
     except (TypeError, ValueError):
         return None
-    return None if sampler.seed is None or "penalties" in sampler.stages or not sampler.temperature else sampler
+    penalised = {"penalties", "dry"} & sampler.stages.keys()
+    return None if sampler.seed is None or penalised or not sampler.temperature else sampler
 
 
 def _chooses(sampler: Sampler, row: np.void) -> bool:

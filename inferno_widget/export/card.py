@@ -79,12 +79,20 @@ def _chain(settings: Mapping[str, Any]) -> list[str] | None:
     return [_stage(name, sampler) for name in sampler.stages]
 
 
+PARAMETERS = {
+    "penalties": ("repeat_penalty", "frequency_penalty", "presence_penalty", "penalty_last_n"),
+    "dry": ("dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n"),
+    "xtc": ("xtc_probability", "xtc_threshold"),
+    "mirostat": ("mirostat_mode", "mirostat_tau", "mirostat_eta"),
+}
+"""Stages with more than one parameter."""
+
+
 def _stage(name: str, sampler: Sampler) -> str:
     if name == "logit_bias":
         return f"logit_bias ({len(sampler.logit_bias)})"
-    if name == "penalties":
-        parts = ("repeat_penalty", "frequency_penalty", "presence_penalty", "penalty_last_n")
-        return "penalties (" + ", ".join(f"{part} {getattr(sampler, part):g}" for part in parts) + ")"
+    if name in PARAMETERS:
+        return f"{name} (" + ", ".join(f"{part} {getattr(sampler, part):g}" for part in PARAMETERS[name]) + ")"
     return f"{name} {getattr(sampler, name):g}"
 
 

@@ -13,6 +13,19 @@ export interface Settings {
   frequency_penalty: number;
   presence_penalty: number;
   penalty_last_n: number;
+  dry_multiplier: number;
+  dry_base: number;
+  dry_allowed_length: number;
+  dry_penalty_last_n: number;
+  /** Strings that a repetition may not reach across. */
+  dry_sequence_breakers: string[];
+  xtc_probability: number;
+  xtc_threshold: number;
+  /** 0 is off. */
+  mirostat_mode: number;
+  /** Bits. */
+  mirostat_tau: number;
+  mirostat_eta: number;
   /** Token id, as text -> what is added to its logit. */
   logit_bias: Record<string, number>;
   seed: number | null;

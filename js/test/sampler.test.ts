@@ -70,13 +70,16 @@ afterEach(() => {
 
 describe("the table of settings", () => {
   it("has the defaults of Python's Sampler and Controls, in their order", () => {
-    const declared = ["sampling.py", "controls.py"].flatMap((name) => {
+    const declared = ["sampling/sampler.py", "controls.py"].flatMap((name) => {
       const source = readFileSync(join(import.meta.dirname, "../../inferno_widget", name), "utf8");
-      const lines = source.matchAll(/^ {4}(\w+): (?:float|int|int \| None) = (\S+)$/gm);
+      const own = source.slice(Math.max(0, source.indexOf("class Sampler:"))); // what stands before has other fields
+      const lines = own.matchAll(/^ {4}(\w+): (?:float|int|int \| None) = (\S+)$/gm);
       return [...lines].map(([, setting, value]) => [setting, value === "None" ? null : Number(value)] as const);
     });
     for (const [name, value] of declared) expect(USUAL, name).toHaveProperty(name, value);
-    const numbers = SETTINGS.filter((name) => !["logit_bias", "stop", "on_full"].includes(name));
+    const numbers = SETTINGS.filter(
+      (name) => !["logit_bias", "dry_sequence_breakers", "stop", "on_full"].includes(name),
+    );
     expect(declared.map(([name]) => name)).toEqual(numbers);
   });
 
@@ -92,13 +95,23 @@ it("shows every setting, in the order of the chain", () => {
     "frequency_penalty",
     "presence_penalty",
     "penalty_last_n",
+    "dry_multiplier",
+    "dry_base",
+    "dry_allowed_length",
+    "dry_penalty_last_n",
+    "dry_sequence_breakers",
     "top_n_sigma",
     "top_k",
     "typical_p",
     "top_p",
     "min_p",
+    "xtc_probability",
+    "xtc_threshold",
     "temperature",
     "seed",
+    "mirostat_mode",
+    "mirostat_tau",
+    "mirostat_eta",
     "max_tokens",
     "stop",
     "on_full",
@@ -256,7 +269,7 @@ describe("stop strings", () => {
     expect(sent().at(-1)).toMatchObject({ name: "stop", value: ["\n\nEnd"] });
     await accept();
     expect(input("stop").value).toBe("");
-    expect(all(".chip-text code").map(({ textContent }) => textContent)).toEqual(["\\n\\nEnd"]);
+    expect(all("[data-setting=stop] .chip-text code").map(({ textContent }) => textContent)).toEqual(["\\n\\nEnd"]);
     write(input("stop"), "two");
     get("[data-action=add-stop]").click();
     expect(sent().at(-1)).toMatchObject({ value: ["\n\nEnd", "two"] });
@@ -283,6 +296,23 @@ describe("stop strings", () => {
     expect(toTyped("\n\u0007\u200b\\")).toBe("\\n\\x07\\u200b\\\\");
     expect(fromTyped("\\d \\x4 \\")).toBe("\\d \\x4 \\");
   });
+});
+
+it("shows DRY's breakers, and the way back to the usual ones", async () => {
+  const chips = () => all("[data-setting=dry_sequence_breakers] .chip-text code").map(({ textContent }) => textContent);
+  expect(chips()).toEqual(["\\n", ":", '"', "*"]);
+  write(input("dry_sequence_breakers"), "\\t");
+  key(input("dry_sequence_breakers"), "Enter");
+  expect(sent().at(-1)).toMatchObject({ name: "dry_sequence_breakers", value: ["\n", ":", '"', "*", "\t"] });
+  await accept();
+  expect(chips()).toContain("\\t");
+  expect(samplerCode(link.settings)).toBe('Sampler(dry_sequence_breakers=["\\n", ":", "\\"", "*", "\\t"])');
+  expect(isPreset(link.settings, {})).toBe(false);
+  row("dry_sequence_breakers").querySelector<HTMLButtonElement>(".reset")?.click();
+  expect(sent().at(-1)).toMatchObject({ value: ["\n", ":", '"', "*"] });
+  await accept();
+  expect(samplerCode(link.settings)).toBe("Sampler()");
+  expect(isPreset(structuredClone(link.settings), {})).toBe(true);
 });
 
 describe("the bias of a token", () => {

@@ -2,7 +2,7 @@
 import type { Settings } from "../../state.js";
 
 /** The settings that are one number. */
-export type NumberName = Exclude<keyof Settings, "logit_bias" | "stop" | "on_full">;
+export type NumberName = Exclude<keyof Settings, "logit_bias" | "dry_sequence_breakers" | "stop" | "on_full">;
 
 export interface Field {
   name: NumberName;
@@ -72,6 +72,47 @@ export const FIELDS: readonly Field[] = [
     means: (value) => (value === 0 ? "off" : value < 0 ? "all" : ""),
   },
   {
+    name: "dry_multiplier",
+    label: "DRY multiplier",
+    short: "multiplier",
+    usual: 0,
+    step: 0.1,
+    help: "Taken from the logit of a token that goes on with a repetition; 0 is off",
+    stops: even(0, 5, 0.05),
+    means: off((value) => value === 0),
+  },
+  {
+    name: "dry_base",
+    label: "DRY base",
+    short: "base",
+    usual: 1.75,
+    step: 0.05,
+    help: "DRY's penalty is multiplied by this for each token that the repetition is longer; below 1 is off",
+    stops: even(1, 4, 0.05),
+    means: off((value) => value < 1),
+  },
+  {
+    name: "dry_allowed_length",
+    label: "DRY allowed length",
+    short: "allowed",
+    usual: 2,
+    step: 1,
+    unit: "tokens",
+    help: "Repetitions that are shorter than this cost nothing",
+    stops: even(0, 20, 1),
+  },
+  {
+    name: "dry_penalty_last_n",
+    label: "DRY's tokens",
+    short: "last tokens",
+    usual: 64,
+    step: 8,
+    unit: "tokens",
+    help: "How far back DRY looks for repetitions; 0 is not at all, -1 the whole text",
+    stops: [0, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, -1],
+    means: (value) => (value === 0 ? "off" : value < 0 ? "all" : ""),
+  },
+  {
     name: "top_n_sigma",
     label: "top-n-sigma",
     usual: -1,
@@ -119,6 +160,54 @@ export const FIELDS: readonly Field[] = [
     means: off((value) => value === 0),
   },
   {
+    name: "xtc_probability",
+    label: "XTC probability",
+    short: "XTC",
+    usual: 0,
+    step: 0.05,
+    help: "How often all top choices but the least likely of them are excluded; 0 is never",
+    stops: even(0, 1, 0.01),
+    means: off((value) => value === 0),
+  },
+  {
+    name: "xtc_threshold",
+    label: "XTC threshold",
+    short: "top choice",
+    usual: 0.1,
+    step: 0.01,
+    help: "A token is one of XTC's top choices if it is at least this likely; above 0.5 is off",
+    stops: even(0, 0.51, 0.01),
+    means: off((value) => value > 0.5),
+  },
+  {
+    name: "mirostat_mode",
+    label: "mirostat",
+    usual: 0,
+    step: 1,
+    help: "1 or 2 holds the surprisal near a target instead of cutting off the tail as above; 0 is off",
+    stops: [0, 1, 2],
+    means: (value) => (value === 0 ? "off" : `version ${value}`),
+  },
+  {
+    name: "mirostat_tau",
+    label: "mirostat tau",
+    short: "target",
+    usual: 5,
+    step: 0.5,
+    unit: "bits",
+    help: "The surprisal that mirostat aims at: low is predictable text, high is surprising text",
+    stops: even(0, 10, 0.1),
+  },
+  {
+    name: "mirostat_eta",
+    label: "mirostat eta",
+    short: "learning rate",
+    usual: 0.1,
+    step: 0.05,
+    help: "How quickly mirostat follows the text after a token that surprised more or less",
+    stops: even(0, 1, 0.01),
+  },
+  {
     name: "temperature",
     label: "temperature",
     usual: 0.8,
@@ -162,6 +251,7 @@ export const fieldOf = (name: NumberName): Field => BY_NAME.get(name) as Field;
 /** What every setting is where nobody changed it. */
 export const USUAL: Settings = {
   ...(Object.fromEntries(FIELDS.map(({ name, usual }) => [name, usual])) as Pick<Settings, NumberName>),
+  dry_sequence_breakers: ["\n", ":", '"', "*"],
   logit_bias: {},
   stop: [],
   on_full: "stop",
@@ -179,6 +269,16 @@ export const SETTINGS = [
   "frequency_penalty",
   "presence_penalty",
   "penalty_last_n",
+  "dry_multiplier",
+  "dry_base",
+  "dry_allowed_length",
+  "dry_penalty_last_n",
+  "dry_sequence_breakers",
+  "xtc_probability",
+  "xtc_threshold",
+  "mirostat_mode",
+  "mirostat_tau",
+  "mirostat_eta",
   "logit_bias",
   "seed",
   "max_tokens",
@@ -206,7 +306,7 @@ export const changed = (settings: Partial<Settings>): (keyof Settings)[] =>
 export function isPreset(settings: Partial<Settings>, preset: Partial<Settings>): boolean {
   const wanted = { ...USUAL, ...preset };
   return SETTINGS.filter((name) => !APART.includes(name)).every(
-    (name) => settings[name] === undefined || settings[name] === wanted[name],
+    (name) => settings[name] === undefined || JSON.stringify(settings[name]) === JSON.stringify(wanted[name]),
   );
 }
 
@@ -219,6 +319,7 @@ export function samplerCode(settings: Partial<Settings>): string {
 function python(value: unknown): string {
   if (value === null) return "None";
   if (typeof value !== "object") return String(value);
+  if (Array.isArray(value)) return `[${value.map((item) => JSON.stringify(item)).join(", ")}]`;
   const biases = Object.entries(value).map(([id, bias]) => `${id}: ${bias === null ? 'float("-inf")' : bias}`);
   return `{${biases.join(", ")}}`;
 }

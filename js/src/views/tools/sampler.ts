@@ -8,7 +8,7 @@ import { changed, type NumberName, samplerCode, USUAL } from "../parts/sampling.
 import { logitBias } from "./sampler/bias.js";
 import { mark, numberRow, type Part, resetButton } from "./sampler/field.js";
 import { presets } from "./sampler/presets.js";
-import { stopStrings } from "./sampler/stops.js";
+import { breakers, stopStrings } from "./sampler/strings.js";
 
 const ON_FULL: Record<Settings["on_full"], string> = {
   stop: "stop: the run ends",
@@ -24,8 +24,15 @@ export function sampler(link: Link): View {
   const groups: [title: string, order: string, parts: Part[]][] = [
     ["Bias", "1", [logitBias(link)]],
     ["Penalties", "2", numbers("repeat_penalty", "frequency_penalty", "presence_penalty", "penalty_last_n")],
-    ["Cutting off the tail", "3", numbers("top_n_sigma", "top_k", "typical_p", "top_p", "min_p")],
-    ["Temperature and dice", "4", numbers("temperature", "seed")],
+    [
+      "DRY: no repetitions",
+      "3",
+      [...numbers("dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n"), breakers(link)],
+    ],
+    ["Cutting off the tail", "4", numbers("top_n_sigma", "top_k", "typical_p", "top_p", "min_p")],
+    ["XTC: no top choices", "5", numbers("xtc_probability", "xtc_threshold")],
+    ["Temperature and dice", "6", numbers("temperature", "seed")],
+    ["Mirostat, instead of 4 and 5", "7", numbers("mirostat_mode", "mirostat_tau", "mirostat_eta")],
     ["The run", "", [...numbers("max_tokens"), stopStrings(link), whenFull(link), ...numbers("keep")]],
   ];
   const sections = groups.map(([title, order, parts]) =>
