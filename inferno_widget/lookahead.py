@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, overload
 
 import numpy as np
 
+from .dice import mu_of
 from .engine import Branch, Finish, Request
 from .engine.client import Stop, interruptible
 from .record import Kind, StepRecord
@@ -132,7 +133,7 @@ def look_ahead(session: Session, k: int, depth: int, at: int | None, sampler: Sa
         for i, alternative in enumerate(alternatives):
             ways[i].append(alternative)
             told(i, alternative)
-        request = Request(sampler, depth, session.k, left_out=place.window.left_out)
+        request = asked(session, place, sampler, depth, session.k)
         with copies(session, parent, place.size, len(firsts)) as branches:
             for branch, token in zip(branches, firsts, strict=True):
                 session.model.engine.append(branch, [token])
@@ -208,6 +209,12 @@ def generate(
                 return finish
             into[index].append(record)
             told(index, record)
+
+
+def asked(session: Session, place: Place, sampler: Sampler, n: int, k: int, stop: tuple[str, ...] = ()) -> Request:
+    """What a continuation of `n` tokens from a place asks of the engine."""
+    mu = mu_of(session.trace, sampler, place.node) if sampler.mirostat_mode else None
+    return Request(sampler, n, k, stop, left_out=place.window.left_out, mu=mu)
 
 
 def continuation(

@@ -261,6 +261,35 @@ class Model(Shown):
 
         return [(token, self._texts[token]) for token in sorted(found, key=distance)[:limit]]
 
+    def token(self, text: str) -> int:
+        """Id of the token whose bytes are exactly `text`; a space before a word is part of them.
+
+        Raises
+        ------
+        ValueError
+            If no single token is; the message names those of its `variants` that are.
+        """
+        ids = self._by_text.get(text)
+        if ids is None:
+            n, near = len(self.tokenize(text, special=False)), self.variants(text)
+            hint = f"; single tokens near it: {', '.join(map(repr, near))}" if near else ""
+            raise ValueError(f"{text!r} is no single token of this model, but {n}{hint}")
+        return ids[-1]  # where a byte's own token has the same text, it comes first
+
+    def variants(self, text: str) -> dict[str, int]:
+        """Single tokens that are `text` with or without a space before it, and in other case: text -> id."""
+        word = text.strip()
+        forms = dict.fromkeys((text, word, word.lower(), word.capitalize(), word.upper()))
+        texts = dict.fromkeys(space + form for form in forms for space in ("", " ") if form)
+        return {each: self._by_text[each][-1] for each in texts if each in self._by_text}
+
+    @cached_property
+    def _by_text(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for token, text in enumerate(self._texts):
+            found.setdefault(text, []).append(token)
+        return found
+
     @cached_property
     def _texts(self) -> list[str]:
         self.engine.start()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .engine import Request
-from .lookahead import Continuation, Each, Place, Telling, beside, continuation, copies, generate, place_at
+from .lookahead import Continuation, Each, Place, Telling, asked, beside, continuation, copies, generate, place_at
 from .record import StepRecord
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def resample(
     """`Session.resample`, with its arguments checked."""
     answer = answering(by)
     place = place_at(session, at)
-    request = Request(sampler, max_tokens, 1, stop, left_out=place.window.left_out)
+    request = asked(session, place, sampler, max_tokens, 1, stop)
     made = _ways(session, place, [request] * n, Telling(each))
     ways = tuple(way for way in made if way.records or way.finish != "cancelled")  # not those that never began
     return Resample(place.at, ways, tuple(answer(way.text) for way in ways))
@@ -177,7 +177,7 @@ def commitment(
     for at in positions:
         place = place_at(session, at)
         left = max(1, max_tokens - (at - first))
-        request = Request(session.sampler, left, 1, stop, left_out=place.window.left_out)
+        request = asked(session, place, session.sampler, left, 1, stop)
         begun = b"".join(pieces[first:at])
         ways = _ways(session, place, [request] * n, Telling(None))
         found.append(Counter(answer((begun + b"".join(way.pieces)).decode(errors="backslashreplace")) for way in ways))

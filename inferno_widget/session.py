@@ -8,7 +8,7 @@ import operator
 import platform
 import textwrap
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
@@ -21,16 +21,17 @@ import numpy as np
 from . import __version__
 from .branches import Branches
 from .dice import mu_of
-from .engine import Branch, Finish, Processor, Request
+from .engine import Branch, Finish, Processor, Request, Watch
 from .engine.client import Stop
 from .errors import Cancelled, ContextFullError, InfernoError, hint_unknown_keywords
 from .lookahead import Continuation, Each, Lookahead, as_forced, forced, look_ahead
-from .record import Kind, StepRecord
+from .record import Kind, StepRecord, WatchedRecord
 from .resample import By, Commitment, Resample, commitment, resample
 from .sampling import Sampler
 from .shown import Shown
-from .stats import describe
+from .stats import describe, mass
 from .trace import Trace
+from .watching import Watchable, rescored, sets_of
 from .window import Window
 
 if TYPE_CHECKING:
@@ -391,6 +392,7 @@ class Session(Shown):
                 continue
             self._note_settings(way.place.window, way.sampler)
             self._add(record)
+        self._rescore(self.trace.watches)
         self._set("ready", None)
         return self
 
@@ -456,6 +458,54 @@ class Session(Shown):
         positions = range(first, min(length, first + most), every)
         return commitment(self, positions, n, most, by=by, stop=strings)
 
+    @hint_unknown_keywords
+    def watch(self, *tokens: Watchable, variants: bool = False) -> dict[str, tuple[int, ...]]:
+        """Note the exact probability of tokens, over the whole vocabulary, at every step past and future.
+
+        ``session.watch("yes", {"positive": ["good", "great"]}, 1234)``. `trace.watched(name)` has the numbers, and
+        ``to_pandas()`` a column for each. Steps that were recorded already, on every branch, are scored again now, in
+        batches. Runs that watch nothing do not pay for this.
+
+        Parameters
+        ----------
+        tokens : the exact text of a token (``"yes"`` and ``" yes"`` are two), its id, or names with several of them,
+            whose probabilities are added up
+        variants : let each text stand for all of `Model.variants`: with and without a space, in lower and upper case
+
+        Returns
+        -------
+        everything that is watched now : name -> ids of its tokens
+        """
+        sets = sets_of(self.model, tokens, variants=variants)
+        with self._changed:
+            self._check_idle()
+            self.trace.watch(sets)
+        self._rescore(sets)
+        with self._changed:
+            self._notify()
+        return dict(self.trace.watches)
+
+    def unwatch(self, name: str) -> None:
+        """End what `watch` began, and forget its numbers."""
+        with self._changed:
+            self._check_idle()
+            if name not in self.trace.watches:
+                raise KeyError(f"{name!r} is not watched; these are: {', '.join(map(repr, self.trace.watches))}")
+            self.trace.unwatch(name)
+            self._notify()
+
+    @property
+    def _watch(self) -> Watch:
+        return tuple(self.trace.watches.values())
+
+    def _rescore(self, sets: Mapping[str, tuple[int, ...]]) -> None:
+        """Note the probabilities of `sets` at every node that lacks them."""
+        if not sets:
+            return
+        missing = np.any([np.isnan(self.trace.watched(name, tree=True)) for name in sets], axis=0)
+        for node, values in rescored(self, np.flatnonzero(missing).tolist(), tuple(sets.values())):
+            self.trace.note_watched(node, list(sets), values)
+
     def _look(self) -> None:
         """Make sure that there is a path to look at, and that nobody is changing it."""
         with self._changed:
@@ -493,14 +543,19 @@ class Session(Shown):
         if not len(found):
             return None
         at = int(found[0])
-        return as_forced(record, token, float(record.top_logprobs[at]), at + 1)
+        alternative = as_forced(record, token, float(record.top_logprobs[at]), at + 1)
+        if not self.trace.watches:
+            return alternative
+        same = [self.trace.watched(name, tree=True)[node] for name in self.trace.watches]  # the row is the same
+        return WatchedRecord.of(alternative, np.array(same, np.float32))
 
     def _forced(self, token: int, window: Window) -> StepRecord:
         """The record of `token` at the end of the current path, from the whole row."""
         position = self.trace.length
         branch = self._branches.at_head(window, cancel=Stop(), progress=self._report)
-        d = describe(self.model.engine.logits(branch, window.size(position)), token, self.k)
-        return forced(d, token, position, window.left_out)
+        row = self.model.engine.logits(branch, window.size(position))
+        record = forced(describe(row, token, self.k), token, position, window.left_out)
+        return WatchedRecord.of(record, mass(row, self._watch)) if self._watch else record
 
     # --- the worker thread ----------------------------------------------------------------------------
 
@@ -563,7 +618,9 @@ class Session(Shown):
                 'prompt is read whole, also with on_full="slide"; shorten it or load the model with a larger n_ctx'
             )
         self._note_settings(window)
-        scoring = engine.prefill(branch, self._unscored, k=self.k, cancel=run.cancel, progress=self._report)
+        scoring = engine.prefill(
+            branch, self._unscored, k=self.k, watch=self._watch, cancel=run.cancel, progress=self._report
+        )
         try:
             return self._record(branch, window, scoring)
         finally:
@@ -586,7 +643,7 @@ class Session(Shown):
         mu = mu_of(self.trace, self.sampler) if self.sampler.mirostat_mode else None
         steps = self.model.engine.generate(
             branch,
-            Request(self.sampler, run.left, self.k, run.stop, begun, window.left_out, mu=mu),
+            Request(self.sampler, run.left, self.k, run.stop, begun, window.left_out, mu=mu, watch=self._watch),
             cancel=run.cancel,
             progress=self._report,
             processor=self.logits_processor,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import codecs
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .record import Kind, StepRecord, from_row, record_dtype, write_row
+from .record import Kind, StepRecord, from_row, record_dtype, watched_of, write_row
 from .shown import Shown
 from .window import Window
 
@@ -53,6 +53,7 @@ class Trace(Shown):
     Attributes
     ----------
     head : node at the end of the current path; -1 while there is none
+    watches : name -> ids of the tokens whose probability is noted at each node
     runs : one dict a run: sampler settings, versions, start time, tokens that a slide keeps
     pieces : token id -> its bytes, for every id that occurs here
     """
@@ -63,8 +64,10 @@ class Trace(Shown):
         self.control = frozenset(control)
         self.runs: list[dict[str, Any]] = []
         self.pieces: dict[int, bytes] = {}
+        self.watches: dict[str, tuple[int, ...]] = {}
         self._n = 0
         self._rows = np.zeros(64, node_dtype(k))
+        self._watched = np.zeros((64, 0), np.float32)  # [as many as rows, watches]
         self._path: list[int] = []
 
     @classmethod
@@ -87,6 +90,7 @@ class Trace(Shown):
         """
         trace = cls(rows.dtype["top_ids"].shape[0], model=model, control=control)
         trace.runs, trace.pieces, trace._rows, trace._n = runs, pieces, rows, len(rows)
+        trace._watched = np.zeros((len(rows), 0), np.float32)
         _check_rows(rows, pieces, runs)
         trace.goto(path[-1] if path else -1)
         if path != trace._path:
@@ -110,6 +114,7 @@ class Trace(Shown):
         other._path = self._path.copy()  # first: the rows hold the path
         other._rows = self.nodes.copy()
         other._n = len(other._rows)
+        other.watches, other._watched = self.watches.copy(), self._watched[: other._n].copy()
         other.runs, other.pieces = copy.deepcopy(self.runs), self.pieces.copy()
         return other
 
@@ -121,10 +126,15 @@ class Trace(Shown):
         A reader in another thread sees the row whole or not at all.
         """
         if self._n == len(self._rows):
-            self._rows = np.concatenate([self._rows, np.zeros(max(64, self._n), self._rows.dtype)])
+            more = max(64, self._n)
+            self._rows = np.concatenate([self._rows, np.zeros(more, self._rows.dtype)])
+            self._watched = np.concatenate([self._watched, np.zeros((more, len(self.watches)), np.float32)])
         row = self._rows[self._n]
         write_row(row, record)
         row["parent"], row["run"] = self.head, len(self.runs) - 1
+        if self.watches:
+            values = watched_of(record)
+            self._watched[self._n] = np.nan if values is None else values
         for token in (record.token_id, *record.top_ids.tolist()):
             if token not in self.pieces:
                 self.pieces[token] = pieces[token]
@@ -135,6 +145,36 @@ class Trace(Shown):
     def goto(self, node: int) -> None:
         """Make the path to `node` the current one; -1 is the empty path."""
         self._path = self.path(node).tolist()
+
+    # --- watching -------------------------------------------------------------------------------------
+
+    def watch(self, sets: Mapping[str, tuple[int, ...]]) -> None:
+        """Make room for the probability of each set of tokens; NaN until `note_watched` says what it is."""
+        kept = [name for name in self.watches if name not in sets]
+        watched = np.full((len(self._rows), len(kept) + len(sets)), np.nan, np.float32)
+        watched[:, : len(kept)] = self._watched[:, [list(self.watches).index(name) for name in kept]]
+        self._watched, self.watches = watched, {**{name: self.watches[name] for name in kept}, **sets}
+
+    def unwatch(self, name: str) -> None:
+        """Forget what `watch` made room for."""
+        at = list(self.watches).index(name)
+        self._watched = np.delete(self._watched, at, axis=1)
+        self.watches = {other: ids for other, ids in self.watches.items() if other != name}
+
+    def note_watched(self, node: int, names: Sequence[str], values: Sequence[float] | NDArray[np.float32]) -> None:
+        """Note probabilities at a node: those of the watches `names`."""
+        order = list(self.watches)
+        self._watched[node, [order.index(name) for name in names]] = values
+
+    def watched(self, name: str, *, tree: bool = False) -> NDArray[np.float32]:
+        """Probability of what `name` watches, under the raw model, at each node of the current path or of the tree.
+
+        float32 [n]; NaN where nothing was predicted.
+        """
+        if name not in self.watches:
+            raise KeyError(f"{name!r} is not watched; these are: {', '.join(map(repr, self.watches)) or 'none'}")
+        column = self._watched[: self._n, list(self.watches).index(name)]
+        return column.copy() if tree else column[self.path()]
 
     # --- reading --------------------------------------------------------------------------------------
 
@@ -235,7 +275,7 @@ class Trace(Shown):
         """A row a token, in order, of the current path (or of every node with ``tree=True``).
 
         Columns are those of `StepRecord`, with `node`, `parent`, `piece` (the token's own bytes), `text`
-        (str, where a whole character ends) and `run`.
+        (str, where a whole character ends) and `run`; and ``p(name)`` for each of `watches`.
 
         Raises
         ------
@@ -257,7 +297,10 @@ class Trace(Shown):
             columns[name] = rows[name]
         for name in ("top_ids", "top_logprobs", "top_kept"):
             columns[name] = list(rows[name])
-        return pd.DataFrame({**columns, "run": rows["run"]})
+        columns["run"] = rows["run"]
+        for name in self.watches:
+            columns[f"p({name})"] = self.watched(name, tree=True)[nodes]
+        return pd.DataFrame(columns)
 
     # --- files ----------------------------------------------------------------------------------------
 

@@ -76,9 +76,12 @@ def test_each_way_is_what_a_fork_would_give(session: Session, model: Model, at: 
         assert way.text == b"".join(model.engine.pieces(way.token_ids)).decode(errors="backslashreplace")
 
 
-def test_with_the_sessions_own_sampler_it_shows_what_would_come(session: Session) -> None:
+@pytest.mark.parametrize("mode", [0, 2])
+def test_with_the_sessions_own_sampler_it_shows_what_would_come(model: Model, mode: int) -> None:
+    session = model.session(PROMPT, dice(mirostat_mode=mode, mirostat_tau=2.0))
+    session.generate(20)
     ahead = session.lookahead(k=3, depth=8, at=12, sampler=session.sampler)
-    unseeded = session.lookahead(k=3, depth=8, at=12, sampler=dice(None))
+    unseeded = session.lookahead(k=3, depth=8, at=12, sampler=dice(None, mirostat_mode=mode, mirostat_tau=2.0))
     for way, same in zip(ahead, unseeded, strict=True):
         assert_same(way.records, same.records, nats=NATS)
         session.goto(way.place.node)
