@@ -110,10 +110,10 @@ def what_if(
     ----------
     trace : the run; forced tokens and the prompt were not chosen and cannot differ
     logits : fetches a whole row where the stored candidates do not suffice; without it such positions are marked. With
-        a session's trace: ``lambda position: session.logits(position)``
+        a branch of an engine that holds the text: ``lambda position: engine.logits(branch, position)``
     node : end of the path to look at; the head when None
-    vocabulary : an `Engine` or a `Model`, for DRY's sequence breakers; the trace's own pieces when None, which suffices
-        for breakers of one byte
+    vocabulary : an `Engine`, as `Model.engine`, for DRY's sequence breakers; the trace's own pieces when None, which
+        suffices for breakers of one byte
     **parameter : one parameter of `Sampler` and the values to try, as ``temperature=[0.2, 0.5, 1]``; all others stay as
         they were in each run
 
@@ -189,7 +189,7 @@ class _Pieces:
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:  # noqa: ARG002  as the protocol has it
         raise ValueError(
-            f"a breaker of DRY ends in {text!r}, and a trace cannot make tokens of that: pass vocabulary=model"
+            f"a breaker of DRY ends in {text!r}, and a trace cannot make tokens of that: pass vocabulary=model.engine"
         )
 
 
@@ -303,7 +303,7 @@ class _World:
 
 
 def _sentence(name: str, change: FirstChange) -> str:
-    said = f"{name} {change.value!r}: "
+    said = f"{name} {change.value}: "
     if change.at is not None:
         said += f"another token at position {change.at:,}"
     else:

@@ -25,7 +25,7 @@ _MAX_BYTES, _MAX_TAIL = 40, 20
 
 
 class Vocabulary(Protocol):
-    """What DRY must know of a tokenizer; an `Engine` and a `Model` do."""
+    """What DRY must know of a tokenizer; an `Engine` does."""
 
     def tokenize(self, text: str, *, special: bool) -> list[int]: ...
     def pieces(self, ids: Sequence[int]) -> list[bytes]: ...

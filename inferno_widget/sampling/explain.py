@@ -109,13 +109,14 @@ def explain(
     top : candidates to list in each part
     """
     now = s.moment(logits, history, position, mu)
-    left = Candidates(np.arange(len(logits), dtype=np.int32), logits)
+    everything = np.arange(len(logits), dtype=np.int32)
+    left = Candidates(everything, logits)
     before, total = _part(left, top)
     stages = []
     for name, stage in s.stages.items():
         kept = stage(left, now)
         after, weight = (before, total) if kept is left else _part(kept, top)
-        gone = _gone(left, kept, total, now.n_vocab, top)
+        gone = _gone(left, kept, total, top, in_order=left.ids is everything)
         stages.append(_stage(s, name, Finding(left, kept, before, after, gone, now)))
         left, before, total = kept, after, weight
     return [*stages, _drawn(s, before, _draw(s, left, now))]
@@ -218,15 +219,15 @@ def _listed(c: Candidates, count: int, norm: tuple[float, float]) -> Part:
     return Part(c.ids, c.logits, probabilities, count, rest)
 
 
-def _gone(before: Candidates, after: Candidates, norm: tuple[float, float], n_vocab: int, top: int) -> Part:
+def _gone(before: Candidates, after: Candidates, norm: tuple[float, float], top: int, *, in_order: bool) -> Part:
     """What is in `before` but not in `after`, with probabilities under `before`.
 
-    `rest` is the probability of those that are not listed.
+    `rest` is the probability of those that are not listed. With `in_order`, `before` is the vocabulary, an id a place.
     """
     count = len(before.ids) - len(after.ids)
     if not count:
         return Part(before.ids[:0], before.logits[:0], np.empty(0), 0, 0.0)
-    kept = after.ids if len(before.ids) == n_vocab else np.isin(before.ids, after.ids)
+    kept = after.ids if in_order else np.isin(before.ids, after.ids)
     others = before.logits.copy()
     others[kept] = -np.inf
     order = leading(others, min(top, count))

@@ -159,7 +159,7 @@ class Sampler:
 
         Parameters
         ----------
-        vocabulary : an `Engine` or a `Model`
+        vocabulary : an `Engine`, as `Model.engine`
         """
         if "dry" not in self.stages:
             return self
@@ -174,7 +174,7 @@ class Sampler:
         if self.dry_sequence_breakers:
             raise ValueError(
                 "dry_sequence_breakers are strings, and this sampler knows no model's tokens: use "
-                "sampler.bound(model), or dry_sequence_breakers=()"
+                "sampler.bound(model.engine), or dry_sequence_breakers=()"
             )
         return None
 

@@ -320,3 +320,143 @@ def test_a_row_without_a_distribution_is_refused(broken: float) -> None:
     for settings in ({}, {"temperature": 0}, OFF):
         with pytest.raises(FloatingPointError, match="largest logit"):
             Sampler(**settings, seed=1).choose(row, [], 0)
+
+
+# --- repetitions, top choices, mirostat ---------------------------------------------------------------------
+
+
+LONGER = {256: b"ab", 257: b"x\n", 258: b"en", 259: b"d of"}
+
+
+class Letters:
+    """A vocabulary of single bytes, with a few longer tokens behind."""
+
+    def pieces(self, ids):
+        return [LONGER.get(token) or bytes([token]) for token in ids]
+
+    def tokenize(self, text, *, special):
+        assert not special
+        return list(text.encode())
+
+
+def lost(history: list[int], *breakers: str, **settings: object) -> dict[int, float]:
+    """What DRY takes from the logits of which tokens."""
+    usual = {"dry_multiplier": 1.0, "dry_base": 2.0, "dry_sequence_breakers": breakers}
+    row = np.zeros(260, np.float32)
+    left = Sampler(**{**OFF, **usual, **settings}).bound(Letters()).candidates(row, history)
+    return {token: -float(left.logits[token]) for token in np.flatnonzero(left.logits != 0).tolist()}
+
+
+def ids(text: str) -> list[int]:
+    return list(text.encode())
+
+
+def test_dry_grows_with_the_repetition() -> None:
+    assert lost(ids("abcabXab")) == {ord("X"): 1.0, ord("c"): 1.0}
+    assert lost(ids("abcdZZabcd")) == {ord("Z"): 4.0}
+    assert lost(ids("abcdZZabcd"), dry_allowed_length=4) == {ord("Z"): 1.0}
+    assert lost(ids("abcdZZabcd"), dry_allowed_length=5) == {}
+    assert lost(ids("abcdZZabcd"), dry_penalty_last_n=6) == {}
+    assert lost(ids("abcdZZabcd"), dry_base=0.5) == {}
+
+
+def test_dry_does_not_look_across_a_breaker() -> None:
+    assert lost(ids("ab\ncdZZab\ncd"), "\n") == {ord("Z"): 1.0}  # "cd" alone
+    assert lost(ids("ab\ncdZZab\ncd")) == {ord("Z"): 8.0}
+    assert lost(ids("abcdZZabcd"), "cd") == {}
+    assert lost([*ids("qabcZZqab"), ord("c")], "Z") == {}  # a breaker itself costs nothing
+    assert lost([97, 98, 257, 99, 100, 90, 97, 98, 257, 99, 100], "\n") == {90: 1.0}  # inside a longer token
+    assert lost([258, 259, 97, 98, 90, 258, 259, 97, 98], "end of") == {90: 4.0}  # it ends with other tokens
+    assert lost([258, *ids("d of"), 97, 98, 90, 258, *ids("d of"), 97, 98], "end of") == {90: 1.0}
+
+
+def test_dry_on_endless_repetition_forbids() -> None:
+    assert lost([7] * 400, dry_penalty_last_n=-1)[7] > 1e30
+    assert lost([7] * 400, dry_penalty_last_n=-1, dry_base=1.0)[7] == 1.0
+    assert math.isinf(lost([7] * 400, dry_penalty_last_n=-1, dry_multiplier=1e6)[7])
+
+
+def test_breakers_need_a_vocabulary() -> None:
+    with pytest.raises(ValueError, match=r"use sampler\.bound\(model\.engine\)"):
+        Sampler(dry_multiplier=1.0, seed=1).choose(ROW, [1, 2, 3, 1, 2, 3], 6)
+    bound = Sampler(dry_multiplier=1.0, seed=1).bound(Letters())
+    assert bound == Sampler(dry_multiplier=1.0, seed=1)
+    assert "breakers" not in pickle.loads(pickle.dumps(bound)).__dict__
+    unused = Sampler()
+    assert unused.bound(Letters()) is unused
+
+
+@pytest.mark.parametrize("value", ["\n", ["a", 3], 5])
+def test_breakers_are_strings(value: object) -> None:
+    with pytest.raises(TypeError, match="dry_sequence_breakers must be"):
+        Sampler(dry_sequence_breakers=value)
+    with pytest.raises(ValueError, match="dry_sequence_breakers must not be empty"):
+        Sampler(dry_sequence_breakers=["a", ""])
+
+
+def test_xtc_takes_its_chance_from_the_dice() -> None:
+    row = np.log(np.array([0.4, 0.3, 0.2, 0.1], np.float32))
+    sampler = Sampler(**{**OFF, "seed": 5}, xtc_probability=0.3, xtc_threshold=0.15)
+    left = [sampler.candidates(row, [], position).ids.tolist() for position in range(400)]
+    assert all(kept == ([2, 3] if draw(5, at, 1) < 0.3 else [0, 1, 2, 3]) for at, kept in enumerate(left))
+    assert 80 < left.count([2, 3]) < 160
+    assert draw(5, 9, 1) != draw(5, 9)
+    assert sampler.choose(row, [], 3).draw == draw(5, 3)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "kept"), [(0.0, [3]), (0.1, [3]), (0.15, [2, 3]), (0.45, [0, 1, 2, 3]), (0.6, [0, 1, 2, 3])]
+)
+def test_xtc_leaves_the_last_top_choice(threshold: float, kept: list[int]) -> None:
+    row = np.log(np.array([0.4, 0.3, 0.2, 0.1001], np.float32))
+    assert chosen(row, xtc_probability=1.0, xtc_threshold=threshold) == kept
+
+
+@pytest.mark.parametrize("mode", [1, 2])
+def test_mirostat_keeps_the_surprisal_near_its_target(mode: int) -> None:
+    dice = np.random.default_rng(2)
+    rows = (dice.standard_normal((600, 400)) * 3).astype(np.float32)
+    sampler, mu, bits = Sampler(mirostat_mode=mode, mirostat_tau=3.0, temperature=1.0, seed=1), None, []
+    for position, row in enumerate(rows):
+        choice = sampler.choose(row, [], position, mu)
+        mu = choice.mu
+        bits.append(-math.log2(choice.probability))
+    assert np.mean(bits[100:]) == pytest.approx(3.0, abs=0.3)
+
+
+def test_mirostats_state_is_folded_from_the_records() -> None:
+    sampler, mu, stored = Sampler(mirostat_mode=2, mirostat_tau=3.0, seed=1), None, []
+    for position in range(30):
+        choice = sampler.choose(ROW, [], position, mu)
+        mu = choice.mu
+        stored.append(float(np.float32(choice.probability)))  # as a record has it
+        assert sampler.mu_after(stored) == mu
+    assert sampler.mu_after([]) == 6.0
+    assert math.isnan(Sampler(seed=1).choose(ROW, [], 0).mu)
+
+
+def test_mirostat_takes_the_place_of_what_cuts() -> None:
+    settings = {
+        "logit_bias": {1: 1.0},
+        "repeat_penalty": 1.1,
+        "dry_multiplier": 1.0,
+        "top_n_sigma": 1.0,
+        "typical_p": 0.5,
+    }
+    every = Sampler(**settings, xtc_probability=0.5)
+    first, cuts = ["logit_bias", "penalties", "dry"], ["top_n_sigma", "top_k", "typical_p", "top_p", "min_p", "xtc"]
+    assert list(every.stages) == [*first, *cuts, "temperature"]
+    assert list(Sampler(**settings, mirostat_mode=1).stages) == [*first, "temperature", "mirostat"]
+
+
+@pytest.mark.parametrize("mode", [1, 2])
+@pytest.mark.parametrize("mu", [-50.0, 0.0, 1e-3, 400.0])
+def test_mirostat_leaves_something_wherever_mu_is(mode: int, mu: float) -> None:
+    flat, single = np.zeros(50, np.float32), np.full(50, -np.inf, np.float32)
+    single[3] = 1.0
+    for row in (ROW, flat, single):
+        left = Sampler(mirostat_mode=mode, seed=1).candidates(row, [], 0, mu).ids
+        assert 1 <= len(left) <= 50
+        if mu > 300 and row is not single:
+            assert len(left) == 50
+    assert Sampler(mirostat_mode=mode, temperature=0, seed=1).choose(ROW, [], 0, mu).token == ROW.argmax()
