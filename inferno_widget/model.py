@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast, overload
 
+import numpy as np
 import psutil
 
 from .engine import Options, Processor
@@ -18,13 +19,21 @@ from .engine.client import EngineClient, Stop
 from .errors import Cancelled, InfernoError, check_keywords, hint_unknown_keywords
 from .gguf import ModelInfo, read_info
 from .memory import default_n_ctx, weight_bytes
+from .scoring import next_of, parted, perplexity, prompt_ids, scored
 from .session import OnFull, Session
 from .shown import Shown
+from .trace import Trace
 
 if TYPE_CHECKING:
     from .chat import Message
     from .sampling import Sampler
-    from .trace import Trace
+    from .trace import Alternative
+
+Given = str | Sequence[int] | None
+"""Text, token ids or nothing."""
+
+Texts = list[str] | tuple[str, ...]
+"""Several texts."""
 
 KV_TYPES = ("f32", "f16", "bf16", "q8_0")
 PARAMETERS_A_THREAD = 20_000_000
@@ -198,6 +207,74 @@ class Model(Shown):
         """A new text, or one that goes on from a `Trace`; see `Session`."""
         return Session(self, prompt, sampler, k=k, logits_processor=logits_processor, on_full=on_full, keep=keep)
 
+    @overload
+    def next(self, text: str | Sequence[int], top: int = ...) -> list[Alternative]: ...
+    @overload
+    def next(self, text: Texts, top: int = ...) -> list[list[Alternative]]: ...
+    def next(self, text: str | Sequence[int] | Texts, top: int = 20) -> list[Alternative] | list[list[Alternative]]:
+        """The `top` most likely tokens behind a text, the most likely first: ``model.next("The capital is")``.
+
+        Probabilities are the raw model's, over the whole vocabulary.
+
+        Parameters
+        ----------
+        text : text, or token ids; or several texts, which are read in batches and get a list each
+        top : how many
+        """
+        top = min(_whole("top", top, 1, 2**24), self.info.n_vocab)
+        texts = [cast("str | Sequence[int]", text)] if _is_one(text) else [*cast("Texts", text)]
+        found = next_of(self, [prompt_ids(self, each) for each in texts], top)
+        return found[0] if _is_one(text) else found
+
+    @overload
+    def score(self, text: str | Sequence[int], given: Given = ..., *, k: int = ...) -> Trace: ...
+    @overload
+    def score(self, text: Texts, given: Given | Sequence[Given] = ..., *, k: int = ...) -> list[Trace]: ...
+    @hint_unknown_keywords
+    def score(
+        self,
+        text: str | Sequence[int] | Texts,
+        given: Given | Sequence[Given] = None,
+        *,
+        k: int = 20,
+    ) -> Trace | list[Trace]:
+        """How likely a text is, token by token: logprob, rank, entropy and alternatives of each (teacher forcing).
+
+        Parameters
+        ----------
+        text : text, or token ids, as they stand; or several texts, which are read in batches and get a trace each
+        given : what stands before the text and is not meant; for several texts one for all, or one for each
+        k : alternatives to record for each token
+
+        Returns
+        -------
+        a `Trace`, or a list of them : tokens of what is given (and one that begins every text, where the model has
+            one) are "prompt", those of the text "forced"
+        """
+        k = _whole("k", k, 1, 32)
+        texts = [cast("str | Sequence[int]", text)] if _is_one(text) else [*cast("Texts", text)]
+        several = isinstance(given, Sequence) and not _is_one(given)
+        givens = list(cast("Sequence[Given]", given)) if several else [cast("Given", given)] * len(texts)
+        if len(givens) != len(texts):
+            raise ValueError(f"given must be one for all texts or one for each: {len(givens)} for {len(texts)} texts")
+        pairs = [parted(self, each, before) for each, before in zip(texts, givens, strict=True)]
+        traces = scored(self, pairs, k)
+        return traces[0] if _is_one(text) else traces
+
+    @overload
+    def perplexity(self, text: str | Sequence[int], given: Given = ...) -> float: ...
+    @overload
+    def perplexity(self, text: Texts, given: Given | Sequence[Given] = ...) -> list[float]: ...
+    def perplexity(
+        self, text: str | Sequence[int] | Texts, given: Given | Sequence[Given] = None
+    ) -> float | list[float]:
+        """Exp of the mean surprisal of a text's tokens; of what is given, and of a first token, none counts.
+
+        The parameters are those of `score`.
+        """
+        traces = self.score(cast("str", text), cast("Given", given), k=1)
+        return perplexity(traces) if isinstance(traces, Trace) else [perplexity(trace) for trace in traces]
+
     @property
     def template(self) -> str | None:
         """The chat template in the file, in Jinja; None for a base model."""
@@ -317,6 +394,13 @@ class Model(Shown):
     def close(self) -> None:
         """End the model's process and free its memory."""
         self.engine.close()
+
+
+def _is_one(text: object) -> bool:
+    """Whether it is one text, as text or as token ids, and not several."""
+    return isinstance(text, str) or (
+        isinstance(text, Sequence) and all(isinstance(each, int | np.integer) for each in text)
+    )
 
 
 def demo_path() -> Path:
