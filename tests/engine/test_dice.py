@@ -197,6 +197,9 @@ def test_mirostat_begins_anew_with_other_settings(model: Model) -> None:
         session.generate(2)
         assert mu_of(session.trace, MIROSTAT) == MIROSTAT.mu_after(session.trace.column("sampled_prob")[-2:].tolist())
         assert mu_of(session.trace, Sampler(mirostat_mode=1, seed=3)) == 10.0
+        session.sampler = Sampler(mirostat_mode=1, seed=3)
+        session.step()
+        assert mu_of(session.trace, MIROSTAT) == 8.0
 
 
 def test_dry_reaches_a_session(model: Model) -> None:

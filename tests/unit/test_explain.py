@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from inferno_widget.record import Kind, StepRecord
-from inferno_widget.sampling import Part, Sampler, Stage, draw, softmax
+from inferno_widget.sampling import Moment, Part, Sampler, Stage, draw, softmax
+from inferno_widget.sampling.stored import NeedsRow, decide
 from inferno_widget.stats import describe
 
 OFF = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
@@ -37,6 +38,7 @@ def random_sampler(dice: np.random.Generator, n_vocab: int) -> Sampler:
         repeat_penalty=maybe(1.2, 1.0, 0.1),
         frequency_penalty=maybe(0.5, 0.0, 0.2),
         xtc_probability=maybe(0.5, 0.0, 0.2),
+        xtc_threshold=float(dice.choice([0.0, 0.01, 0.1])),
         dry_multiplier=maybe(0.8, 0.0, 0.2),
         dry_sequence_breakers=(),
         dry_allowed_length=0,
@@ -186,6 +188,22 @@ def test_a_record_says_what_the_row_says_or_nothing() -> None:
         assert ours.draw.token == whole.draw.token
         assert ours.draw.probability == pytest.approx(whole.draw.probability, abs=1e-5)
     assert 700 < told < 1_300
+
+
+def test_the_token_is_known_more_often_than_all_probabilities() -> None:
+    tokens, exact = 0, 0
+    for sampler, row, history, position in cases(2_000):
+        choice = sampler.choose(row, history, position)
+        mu = 2 * sampler.mirostat_tau
+        try:
+            token, probability = decide(sampler, of(row, position), Moment(history, position, len(row), mu))
+        except NeedsRow:
+            continue
+        tokens += 1
+        exact += probability is not None
+        assert token == choice.token, sampler
+        assert probability is None or probability == pytest.approx(choice.probability, abs=1e-5)
+    assert 700 < exact < tokens < 1_700
 
 
 @pytest.mark.parametrize(
