@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -65,6 +65,13 @@ class Branches:
         """Drop branches that `beside` made, or copies of them."""
         for branch in branches:
             self._drop(branch)
+
+    def forget(self, nodes: Container[int]) -> None:
+        """Drop the branches that end with one of `nodes`."""
+        with self._lock:
+            for branch, (end, _) in list(self._held.items()):
+                if end in nodes:
+                    self._drop(branch)
 
     def grown(self, branch: Branch, node: int, window: Window) -> None:
         """Take note that a branch ends with `node` now."""

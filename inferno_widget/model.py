@@ -338,6 +338,15 @@ class Model(Shown):
 
         return [(token, self._texts[token]) for token in sorted(found, key=distance)[:limit]]
 
+    def continued(self, text: str) -> list[int]:
+        """Token ids of `text` where it goes on from another, without the space that some models put before a text."""
+        ids, data = self.tokenize(text, special=False), text.encode()
+        if self.detokenize(ids) == data:
+            return ids
+        apart = self.tokenize(f"\n{text}", special=False)
+        begun = next((n for n in range(len(apart) + 1) if self.detokenize(apart[n:]) == data), None)
+        return ids if begun is None else apart[begun:]
+
     def token(self, text: str) -> int:
         """Id of the token whose bytes are exactly `text`; a space before a word is part of them.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +99,10 @@ class WatchedRecord(StepRecord):
         made = cls(*record)
         made.watched = watched
         return made
+
+    def _replace(self, **changed: Any) -> WatchedRecord:
+        """With some fields changed; what is watched stays."""
+        return WatchedRecord.of(StepRecord(*self)._replace(**changed), self.watched)
 
 
 def watched_of(record: StepRecord) -> Floats | None:

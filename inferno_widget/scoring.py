@@ -72,7 +72,7 @@ def parted(model: Model, text: str | Sequence[int], given: str | Sequence[int] |
     before = _prompt(model, given)
     whole = model.tokenize(given + text) if isinstance(given, str) else []
     together = len(whole) >= len(before) and whole[: len(before)] == before
-    ids = whole[len(before) :] if together else model.tokenize(text, special=False)
+    ids = whole[len(before) :] if together else model.continued(text)
     if not ids:
         raise ValueError("the text is empty: there is nothing to score")
     return before, ids

@@ -17,12 +17,13 @@ from threading import Condition, Thread
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import __version__
 from .branches import Branches
 from .dice import mu_of
 from .engine import Branch, Finish, Processor, Request, Watch
-from .engine.client import Stop
+from .engine.client import Stop, interruptible
 from .errors import Cancelled, ContextFullError, InfernoError, hint_unknown_keywords
 from .lookahead import Continuation, Each, Lookahead, as_forced, forced, look_ahead
 from .record import Kind, StepRecord, WatchedRecord
@@ -31,6 +32,7 @@ from .sampling import Sampler
 from .shown import Shown
 from .stats import describe, mass
 from .trace import Trace
+from .tree import BranchInfo, branches_of, found, hidden_nodes, start_of, stays, walked
 from .watching import Watchable, rescored, sets_of
 from .window import Window
 
@@ -334,16 +336,129 @@ class Session(Shown):
         self._set("ready", None)
         return self
 
-    def goto(self, node: int) -> Session:
+    def goto(self, node: int | str) -> Session:
         """Make the path to `node` the current one; what is still in the KV cache is used again.
 
-        -1 is the empty path, from which the prompt is scored anew.
+        -1 is the empty path, from which the prompt is scored anew. A branch that has a name may be called by it.
         """
         self._settle()
+        node = self._node(node)
         self.trace.goto(node)
         self._unscored = [] if node >= 0 else list(self.prompt_ids)
         self._set("ready", None)
         return self
+
+    def rewind(self, n: int = 1) -> Session:
+        """Go back by `n` tokens. What was there stays in the trace, and `goto` leads there again."""
+        n, path = count("n", n), self.trace.path()
+        if n > len(path):
+            raise IndexError(f"the path has {len(path)} tokens: it cannot be rewound by {n}")
+        return self.goto(int(path[-1 - n]) if n < len(path) else -1)
+
+    def edit(self, text: str) -> Session:
+        """Make `text` the text of the path: a fork at the first token whose text differs.
+
+        What stays is not computed again; the new tokens are scored as "forced", all at once. If a branch has that
+        text already, the session goes there. What was there stays in the trace.
+        """
+        self._settle()
+        self.score()
+        path = self.trace.path()
+        n, new = stays(self.trace, text)
+        if not n and not new:
+            raise ValueError("the text is empty: give it some")
+        start = int(path[n - 1]) if n else -1
+        known = found(self.trace, start, new)
+        if known is None:
+            known = found(self.trace, -1, text)
+        self.trace.goto(start if known is None else known)
+        try:
+            if known is None:
+                self._write(walked(self.trace, self.model.continued(new)))
+        except BaseException:
+            self.trace.goto(int(path[-1]))
+            raise
+        self._set("ready", None)
+        return self
+
+    @property
+    def branches(self) -> list[BranchInfo]:
+        """The branches of the tree, in the order in which they ended, with names, lengths and logprobs."""
+        return branches_of(self.trace)
+
+    def path(self, node: int | str | None = None) -> NDArray[np.int32]:
+        """Nodes from the root to `node`, or to the end of the branch of that name; of the current path when None."""
+        return self.trace.path(None if node is None else self._node(node))
+
+    def name_branch(self, name: str, node: int | None = None) -> None:
+        """Call the branch through `node` (the head when None) by a name; the name goes on with it when it grows.
+
+        A later fork from it has no name. A name that another branch has is taken from it.
+        """
+        node = self.trace.head if node is None else self._node(node)
+        if not name or node < 0:
+            raise ValueError("there is no token to name" if name else "name is empty")
+        with self._changed:
+            kept = {other: at for other, at in self.trace.names.items() if at != node}
+            self.trace.names = {**kept, name: node}
+            self._notify()
+
+    def prune(self, node: int | str) -> None:
+        """Hide the branch through `node`, from where it left the others; `restore` shows it again.
+
+        Going back is a record: nothing is deleted. Its KV cache is let go of.
+        """
+        start = start_of(self.trace, self._node(node))
+        if start in self.trace.path():
+            raise ValueError("the session stands on this branch: goto() another before it is pruned")
+        with self._changed:
+            self._check_idle()
+            self.trace.pruned |= {start}
+            self._notify()
+        self._branches.forget(set(np.flatnonzero(hidden_nodes(self.trace)).tolist()))
+
+    def restore(self, node: int | str) -> None:
+        """Show a branch again that `prune` hid."""
+        path = self.trace.path(self._node(node)).tolist()
+        with self._changed:
+            self.trace.pruned -= set(path)
+            self._notify()
+
+    def _node(self, node: int | str) -> int:
+        """The node itself, or the end of the branch of that name."""
+        if not isinstance(node, str):
+            return int(node)
+        if node not in self.trace.names:
+            raise KeyError(
+                f"no branch is called {node!r}; these are: {', '.join(map(repr, self.trace.names)) or 'none'}"
+            )
+        ends = [branch.node for branch in branches_of(self.trace, pruned=True) if branch.name == node]
+        return ends[0] if ends else self.trace.names[node]
+
+    def _write(self, ids: list[int]) -> None:
+        """Add forced tokens to the path, scored in one prefill where the context has room for all."""
+        if not ids:
+            return
+        window = self.room()
+        if window.size(self.trace.length) + len(ids) > self.model.n_ctx:
+            if self.on_full != "slide":
+                raise self._full()
+            for token in ids:
+                self._force(token, self.room())
+            return
+        cancel = Stop()
+        branch = self._branches.at_head(window, cancel=cancel, progress=self._report)
+        if window.left_out:
+            self._note_settings(window)
+        scoring = self.model.engine.prefill(
+            branch, ids, k=self.k, watch=self._watch, cancel=cancel, progress=self._report
+        )
+        try:
+            with interruptible(cancel):
+                self._record(branch, window, _typed(scoring, window))
+        except BaseException:
+            self._branches.release()  # the engine may have gone further than the trace
+            raise
 
     @hint_unknown_keywords
     def lookahead(
@@ -519,7 +634,7 @@ class Session(Shown):
 
     def _forced_ids(self, token: str | int) -> list[int]:
         if isinstance(token, str):
-            ids = self.model.tokenize(token, special=False)
+            ids = self.model.continued(token)
             if not ids:
                 raise ValueError("token is empty: name a token to fork to")
             return ids
@@ -822,6 +937,19 @@ def _prompt_of(trace: Trace) -> list[int]:
     last = nodes[trace.column("position", tree=True)[nodes].argmax()]
     ids: list[int] = trace.column("token_id", tree=True)[trace.path(int(last))].tolist()
     return ids
+
+
+def _typed(steps: Generator[StepRecord, None, Finish], window: Window) -> Generator[StepRecord, None, Finish]:
+    """Records of tokens that the person wrote."""
+    with closing(steps):
+        while True:
+            try:
+                record = next(steps)
+            except StopIteration as end:
+                finish: Finish = end.value
+                return finish
+            position = record.position + window.left_out
+            yield record._replace(position=position, kind=Kind.FORCED, left_out=window.left_out)
 
 
 def _text(model: Model, ids: Sequence[int]) -> str:
