@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .gguf import ModelInfo, read_info
     from .model import Model
     from .record import Kind, StepRecord
-    from .sampling import Sampler
+    from .sampling.sampler import Sampler
     from .session import Session
     from .trace import Trace
     from .verification import Verification, verify
@@ -62,7 +62,7 @@ _HOME = {
     "ModelFileError": "errors",
     "ModelInfo": "gguf",
     "ModelLoadError": "errors",
-    "Sampler": "sampling",
+    "Sampler": "sampling.sampler",
     "Session": "session",
     "StepRecord": "record",
     "Trace": "trace",

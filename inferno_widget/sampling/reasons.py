@@ -72,7 +72,8 @@ def ordinal(n: int) -> str:
 def _changes(found: Finding, why: Mapping[int, str]) -> list[Change]:
     """Of the tokens in `why`, those that the stage moved and that are known, the most likely first."""
     before, after = found.whole_before, found.whole_after
-    whole = all(np.array_equal(c.ids, np.arange(found.now.n_vocab)) for c in (before, after))
+    # These stages come first: of a row they get the vocabulary in order, and leave it so.
+    whole = before.ids is after.ids and len(before.ids) == found.now.n_vocab
     places = [{} if whole else {int(t): i for i, t in enumerate(c.ids)} for c in (before, after)]
     changes = []
     for token, reason in why.items():

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..record import Floats
 from ..stats import leading
 from .candidates import Candidates, fewest, softmax
 
 
 def sigma(c: Candidates) -> float:
     """Standard deviation of the logits that are finite."""
-    return float(c.logits[np.isfinite(c.logits)].std(dtype=np.float64))
+    finite = np.isfinite(c.logits)
+    return float((c.logits if finite.all() else c.logits[finite]).std(dtype=np.float64))
 
 
 def top_n_sigma(c: Candidates, n: float) -> Candidates:
@@ -27,27 +28,32 @@ def top_k(c: Candidates, k: int) -> Candidates:
 
 
 def entropy(c: Candidates) -> float:
-    """-sum p ln p over the candidates, nats."""
-    return _surprisals(c)[2]
+    """-sum p ln p over the candidates, nats.
 
-
-def _surprisals(c: Candidates) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Probability and surprisal (nats) of each candidate, and the entropy, which is the mean surprisal.
-
-    With l the logits less their peak and Z = sum exp(l), -ln p = ln Z - l: no logarithm of every candidate is taken.
+    With l the logits less their peak and Z = sum exp(l): ln Z - (sum l exp(l)) / Z.
     """
-    # exp() of less than -1000 is 0, and 0 * 1000 is 0 too, which 0 * inf is not.
-    shifted = np.maximum(c.logits - c.logits.max(), np.float32(-1000)).astype(np.float64)
-    weights = np.exp(shifted.astype(np.float32)).astype(np.float64)
-    total = weights.sum()
-    log_total = float(np.log(total))
-    return weights / total, log_total - shifted, log_total - float(shifted @ weights / total)
+    shifted = _shifted(c)
+    weights = np.exp(shifted)
+    total = weights.sum(dtype=np.float64)
+    return float(np.log(total) - (shifted * weights).sum(dtype=np.float64) / total)
+
+
+def _shifted(c: Candidates) -> Floats:
+    # exp() of less than -1000 is 0, and 0 * -1000 is 0 too, which 0 * -inf is not.
+    shifted: Floats = np.maximum(c.logits - c.logits.max(), np.float32(-1000))
+    return shifted
 
 
 def typical(c: Candidates, mass: float) -> Candidates:
-    """Keep tokens whose surprisal is nearest the entropy (Meister et al., 2023, "Locally typical sampling")."""
-    probabilities, surprisals, expected = _surprisals(c)
-    return c.take(fewest(-np.abs(surprisals - expected), probabilities, mass, beyond=True))
+    """Keep tokens whose surprisal is nearest the entropy (Meister et al., 2023, "Locally typical sampling").
+
+    -ln p = ln Z - l: no logarithm of every candidate is taken.
+    """
+    shifted = _shifted(c)
+    weights = np.exp(shifted).astype(np.float64)
+    total = weights.sum()
+    distance = np.abs((float(np.log(total)) - entropy(c)) - shifted)
+    return c.take(fewest(-distance, weights / total, mass, beyond=True))
 
 
 def top_p(c: Candidates, mass: float) -> Candidates:
