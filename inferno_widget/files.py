@@ -4,7 +4,8 @@ The format is a ZIP archive with exactly
 
 ``trace.json``
     ``{"format": "inferno", "version": 2, "k": int, "nodes": int, "path": [node, ...], "model": {...},
-    "control": [token id, ...], "runs": [{...}, ...]}``
+    "control": [token id, ...], "runs": [{...}, ...], "names": {"branch": node, ...}, "pruned": [node, ...]}``;
+    the last two may be missing
 ``pieces.json``
     ``{"token id": "bytes in hexadecimal", ...}``
 ``columns/NAME.npy``
@@ -49,6 +50,8 @@ def save(trace: Trace, path: str | Path) -> None:
         "model": trace.model,
         "control": sorted(trace.control),
         "runs": trace.runs.copy(),
+        "names": trace.names,
+        "pruned": sorted(trace.pruned),
     }
     pieces = {str(token): piece.hex() for token, piece in trace.pieces.copy().items()}
     path = Path(path)
@@ -109,7 +112,7 @@ def _read(archive: zipfile.ZipFile) -> Trace:
     for name, column in columns.items():
         rows[name] = column
     pieces = {int(token): bytes.fromhex(piece) for token, piece in json.loads(archive.read("pieces.json")).items()}
-    return Trace.restored(
+    trace = Trace.restored(
         rows,
         path=manifest["path"],
         pieces=pieces,
@@ -117,6 +120,11 @@ def _read(archive: zipfile.ZipFile) -> Trace:
         model=dict(manifest["model"]),
         control=map(int, manifest["control"]),
     )
+    trace.names = {str(name): int(node) for name, node in manifest.get("names", {}).items()}
+    trace.pruned = frozenset(map(int, manifest.get("pruned", ())))
+    if not all(0 <= node < len(trace) for node in (*trace.names.values(), *trace.pruned)):
+        raise ValueError("a branch has a name or is hidden, and there is none")
+    return trace
 
 
 def _member(column: str) -> str:

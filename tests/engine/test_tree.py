@@ -13,7 +13,7 @@ import gguf
 import numpy as np
 import pytest
 
-from inferno_widget import ContextFullError, InfernoError, Kind, Model, Sampler, Session
+from inferno_widget import ContextFullError, InfernoError, Kind, Model, Sampler, Session, Trace, TraceFileError
 from inferno_widget.engine.llama import LlamaEngine
 from inferno_widget.tree import branches_of
 from tests.engine.test_lookahead import dice, loaded
@@ -227,6 +227,20 @@ def test_an_edit_that_cannot_be_leaves_everything_as_it_was(tiny: Path) -> None:
         assert session.trace.window().left_out
 
 
+def test_an_edit_after_a_slide_sees_what_the_model_saw(tiny: Path) -> None:
+    judge = opened(tiny)
+    with loaded(tiny, n_ctx=256) as model, model.session(PROMPT, dice(), on_full="slide", keep=3) as session:
+        session.generate(300)
+        n = session.trace.length
+        session.edit(session.text + " who had three sons")
+        record = session.trace.record(session.trace.head)
+        assert (record.position, record.kind) == (session.trace.length - 1, Kind.FORCED)
+        assert record.left_out > 0
+        assert session.trace.length > n
+        assert_seen(session.trace, judge, nats=NATS)
+    judge.close()
+
+
 def test_a_text_goes_on_without_the_space_that_a_model_puts_before_texts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,6 +361,8 @@ def test_whatever_is_done_the_records_are_those_of_a_fresh_scoring(shape: tuple[
             except InfernoError as error:
                 raise AssertionError(f"after {done}") from error
             assert session.trace.nodes[: len(rows)].tobytes() == rows.tobytes(), "what was recorded stays"
+            above, positions = session.trace.nodes["parent"], session.trace.nodes["position"]
+            assert (positions == np.where(above < 0, 0, positions[above] + 1)).all()
             if session.trace.length:
                 assert_seen(session.trace, judge, nats=NATS)
             assert session.held_tokens <= 256
@@ -356,3 +372,20 @@ def test_whatever_is_done_the_records_are_those_of_a_fresh_scoring(shape: tuple[
         if seed % 2:
             watched = session.trace.watched("some", tree=True)
             assert (np.isnan(watched) == (session.trace.nodes["rank"] == 0)).all()
+
+
+def test_names_and_what_is_hidden_are_kept_in_a_file(session: Session, tmp_path: Path) -> None:
+    trunk = session.trace.head
+    session.name_branch("trunk")
+    session.fork(14, " queen").generate(2)
+    queen = session.trace.head
+    session.goto(trunk)
+    session.prune(queen)
+    session.trace.save(tmp_path / "run.inferno")
+    again = session.model.session(Trace.load(tmp_path / "run.inferno"), dice())
+    assert again.branches == session.branches
+    assert again.branches[0].name == "trunk"
+    session.trace.names = {"nobody": 10_000}
+    session.trace.save(tmp_path / "wrong.inferno")
+    with pytest.raises(TraceFileError, match="there is none"):
+        Trace.load(tmp_path / "wrong.inferno")
