@@ -156,8 +156,8 @@ class _Repository:
     def file(self, name: str) -> _File:
         url = self.hub.hf_hub_url(self.repo, name, revision=self.revision)
         data = self.hub.get_hf_file_metadata(url)
-        if not data.etag or not data.commit_hash or data.size is None:
-            raise InfernoError(f"{url} lacks an ETag, X-Repo-Commit or Content-Length; is {self.endpoint} a hub?")
+        if not re.fullmatch(r"[\w-]+", data.etag or "") or not data.commit_hash or data.size is None:
+            raise InfernoError(f"{url} lacks a plain ETag, X-Repo-Commit or Content-Length; is {self.endpoint} a hub?")
         return _File(name, url, data.etag, data.commit_hash, data.size)
 
     @contextmanager
