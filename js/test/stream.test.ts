@@ -410,7 +410,7 @@ describe("the card", () => {
     expect(get('[data-node="3"]').className).toBe("t generated s28 joint");
     point(get('[data-node="3"]'));
     await vi.waitFor(() => expect(shown()).toBe(true));
-    expect(get(".card-joint").textContent).toBe("one character of 2 tokens, joint probability 0.09%");
+    expect(get(".card-joint").textContent).toBe("one character of 2 tokens, joint probability 0.09%, 7.00 nats");
     expect(all(".card tr").map(({ textContent }) => textContent)).toEqual(["15655.0%", "26CC 811.8%"]);
   });
 

@@ -55,7 +55,10 @@ export function stream(link: Link): View {
   const facts = card(store, `${id}-card`);
   const search = find(link, pane, {
     left: () => text.focus({ preventScroll: true }),
-    changed: () => map.draw(search.positions),
+    changed: () => {
+      seek.hidden = !search.element.hidden;
+      map.draw(search.positions);
+    },
     finding: (found) => text.classList.toggle("finding", found),
   });
   const tools = h("div", { class: "stream-tools" }, seek, menu.element);
@@ -169,7 +172,7 @@ export function stream(link: Link): View {
   map.element.addEventListener("pointerdown", moved);
   map.element.addEventListener("keydown", moved);
 
-  seek.addEventListener("click", search.toggle);
+  seek.addEventListener("click", search.open);
   follow.addEventListener("click", () => {
     pane.following = true;
     pane.toEnd();
@@ -215,6 +218,7 @@ export function stream(link: Link): View {
       if (known !== pane.drawn[1] || !streaming) mark();
       empty.hidden = store.units > 0;
       tools.hidden = store.units === 0;
+      seek.hidden = !search.element.hidden;
       setText(hint, HINTS[link.status.state] ?? "Write a prompt and press Run, or Step to go one token at a time.");
       announce();
     },

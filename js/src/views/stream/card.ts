@@ -96,11 +96,13 @@ export function card(store: Store, id: string): Card {
     element.replaceChildren(head, h("dl", {}, ...facts));
     if (to - from === 1) return;
     const joint = jointProbability(store, unit);
-    const sum = Number.isNaN(joint) ? "no joint probability" : `joint probability ${percent(joint)}`;
+    const sum = Number.isNaN(joint)
+      ? "no joint probability"
+      : `joint probability ${percent(joint)}, ${nats(-Math.log(joint))} nats`;
     element.replaceChildren(
       head,
       h("p", { class: "card-joint" }, `one character of ${to - from} tokens, ${sum}`),
-      parts(store, unit, node),
+      parts(store, unit, pointed ? -1 : node),
     );
   }
 
