@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .trace import Trace
 
 SESSIONS = 100
-"""Most that are open at once; beyond it, the oldest that nobody gave a name is let go."""
+"""Most that are open at once: the next one lets go of the oldest that nobody gave a name. Undo may go beyond it."""
 UNDOABLE = 10
 """Actions that can be taken back."""
 LOW_MEMORY = 500_000_000
@@ -161,6 +161,8 @@ class Library:
             self.model = self.models[-1] if self.models else None
         ended = [opened for opened in self.sessions if opened.session and opened.session.model is loaded.model]
         sessions = [self._record(opened) for opened in ended]
+        if self.shown:
+            self.show(self.shown)  # its file may be loaded a second time
 
         def close() -> None:
             for session in sessions:

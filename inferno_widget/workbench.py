@@ -273,9 +273,10 @@ class Workbench:
         return session
 
     def _begin(self, session: Session) -> None:
-        if self.session:
-            self.session.stop()
+        earlier = self.session
         self._show(self.library.add_session(session, owned=True))
+        if earlier:
+            earlier.stop()
 
     def _start(self, session: Session) -> None:
         session.start(self.controls.max_tokens, stop=self.controls.stop)

@@ -276,9 +276,13 @@ def test_the_list_has_an_end(bench: Workbench, monkeypatch: pytest.MonkeyPatch) 
     assert (first.state, second.state) == ("ready", "closed")
     for opened in bench.library.sessions:
         bench.rename(opened.id, f"mine {opened.id}")
+    bench.set("max_tokens", 500)
+    bench.resume()
     with pytest.raises(InfernoError, match="3 sessions are open, and each was named or opened: delete one first"):
         bench.run("six")
     assert len(names(bench)) == 3
+    bench.session.wait()
+    assert bench.session.finish == "length", "what is refused stops nothing"
 
 
 def test_an_id_that_is_gone_is_said_to_be(bench: Workbench) -> None:
@@ -368,6 +372,22 @@ def test_unloading_frees_the_memory_and_keeps_what_was_recorded(bench: Workbench
     bench.session.wait()
     assert bench.trace.text.startswith(text)
     assert bench.trace.length == session.trace.length + 5
+
+
+def test_a_file_that_is_loaded_twice_goes_on_with_the_other(bench: Workbench) -> None:
+    arrived(bench, bench.load("qwen.gguf", 512))
+    run(bench)
+    task = bench.load("qwen.gguf", 256)
+    arrived(bench, task)
+    bench.show(bench.library.sessions[0].id)
+    arrived(bench, bench.load("tiny.gguf", 256))
+    bench.show(bench.library.sessions[0].id)
+    bench.unload(bench.library.models[1].id).result(WAIT)
+    assert [m["n_ctx"] for m in bench.library_dict()["models"] if m["current"]] == [256]
+    assert bench.model.info.architecture == "qwen2"
+    bench.resume()
+    bench.session.wait()
+    assert bench.session.model is bench.model
 
 
 def test_what_was_deleted_before_its_model_went_comes_back_as_a_recorded_run(bench: Workbench) -> None:
