@@ -103,6 +103,17 @@ def test_a_run_leaves_the_earlier_ones_in_the_list(bench: Workbench) -> None:
     assert first.text.startswith(text)
 
 
+def test_a_run_stops_the_one_on_display(bench: Workbench) -> None:
+    bench.set("max_tokens", 1000)
+    bench.run(PROMPT)
+    first = bench.session
+    first.logits_processor = slowly
+    bench.run("a knight")
+    first.wait()
+    assert first.finish == "cancelled"
+    bench.session.stop()
+
+
 def test_a_session_goes_on_while_another_is_looked_at(bench: Workbench) -> None:
     bench.set("max_tokens", 400)
     bench.run(PROMPT)
@@ -353,11 +364,18 @@ def test_loading_the_same_again_uses_it(bench: Workbench) -> None:
 
 
 def test_unloading_frees_the_memory_and_keeps_what_was_recorded(bench: Workbench) -> None:
+    def taken() -> int:
+        return sum(child.memory_info().rss for child in psutil.Process().children())
+
+    before = taken()
     arrived(bench, bench.load("qwen.gguf", 512))
     session = run(bench)
     text, process = session.text, psutil.Process(bench.model.engine.pid)
+    cost = bench.library_dict()["models"][1]["rss"]
+    assert taken() - before > 0.9 * cost > 20e6
     bench.unload(bench.library.models[1].id).result(WAIT)
     assert not process.is_running()
+    assert abs(taken() - before) < 0.1 * cost
     assert session.state == "closed"
     assert len(bench.library.models) == 1
     assert (bench.trace.text, bench.session) == (text, None)
