@@ -160,6 +160,7 @@ export function stream(link: Link): View {
     const place = `${event.clientX} ${event.clientY}`;
     if (place === pointer || event.pointerType === "touch") return;
     pointer = place;
+    if (event.buttons && marks.range) pane.following = false; // what is being marked must not run away
     facts.point(event.buttons ? null : tokenAt(event.target));
   });
   text.addEventListener("pointerleave", () => facts.point(null));
