@@ -84,6 +84,17 @@ ROOM = """async () => {
 
 NOTEBOOK = "[...jupyterapp.shell.widgets('main')].find(panel => panel.sessionContext)"
 
+# Up to 7.3 ipykernel answers past the stream that reads its shell socket, and thereby loses, rarely, the signal that a
+# message came: the message lies there until another client connects (ipykernel issue 1554, mended in 7.4). So a page on
+# that kernel asks now and then, and connects anew where an idle kernel gives no answer.
+WATCHDOG = f"""setInterval(async () => {{
+    const kernel = globalThis.jupyterapp && {NOTEBOOK}?.sessionContext?.session?.kernel;
+    if (kernel?.connectionStatus !== "connected" || kernel.status === "busy") return;
+    const late = new Promise(done => setTimeout(() => done("late"), 4000));
+    const answer = await Promise.race([kernel.requestKernelInfo().catch(() => null), late]);
+    if (answer === "late" && kernel.status !== "busy") await kernel.reconnect();
+}}, 5000);"""
+
 
 @dataclass
 class LabPage:
@@ -191,8 +202,8 @@ class LabPage:
     def _visit(self, url: str) -> None:
         """Open a notebook and wait for its kernel.
 
-        On a busy machine it was seen, rarely, that a kernel which had run nothing yet was not idle after a minute.
-        A person would reload the page, and so it is done here: no code of ours has run by then.
+        A kernel that does not come up is shut down and started again, as a person would do: no code of ours has run
+        by then.
         """
         for attempt in range(3):
             self.page.goto(url)
@@ -295,6 +306,8 @@ class Lab:
         )
         context.set_default_timeout(READY)
         opened = LabPage(context.new_page())
+        if kernel == KERNELS[1]:
+            opened.page.add_init_script(WATCHDOG)
         opened._visit(f"{self.url}/{name}?reset")
         opened.page.wait_for_selector(f"body[data-jp-theme-name='{look['theme']}']", state="attached")
         opened._fit(width, height)
