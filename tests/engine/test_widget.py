@@ -373,11 +373,11 @@ def test_what_is_made_for_the_page_comes_as_bytes(page: Page, tmp_path: Path) ->
     assert page.replies[number]["value"] == {"name": name, "mime": "application/zip", "path": ""}
     (tmp_path / name).write_bytes(page.buffers[number][0])
     assert Trace.load(tmp_path / name).text == page.widget.session.text
-    number = page.tell("export", format="markdown", path="")
+    number = page.tell("export", format="markdown", path="", theme="light")
     until(lambda: number in page.replies)
     assert page.replies[number]["value"]["mime"] == "text/markdown"
     assert page.buffers[number][0].decode() == page.widget.trace.to_markdown()
-    assert "there is no format 'pdf'" in page.refused("export", format="pdf", path="")["message"]
+    assert "there is no format 'pdf'" in page.refused("export", format="pdf", path="", theme="light")["message"]
 
 
 def test_files_are_browsed_below_the_root(opened: Callable[..., Page], model: Model, tiny: Path) -> None:

@@ -18,7 +18,7 @@ from inferno_widget.model import demo_path
 from inferno_widget.preferences import Preferences
 from inferno_widget.workbench import Workbench
 from tests.engine.test_session import PROMPT, dice, kill, loaded, slowly, until
-from tests.make_models import tiny_llama, tiny_qwen2
+from tests.make_models import tiny_chat, tiny_llama, tiny_qwen2
 from tests.traces import forked_trace
 
 WAIT = 20
@@ -567,6 +567,28 @@ def test_a_conversation_is_what_the_template_makes_of_it(talking: Workbench) -> 
     assert talking.session is session, "the same conversation goes on"
 
 
+def test_the_prompt_of_a_conversation_is_shown_with_its_special_tokens(
+    benches: Callable[..., Workbench], tmp_path: Path
+) -> None:
+    with loaded(tiny_chat(tmp_path / "chat.gguf")) as model:
+        bench = benches(model, max_tokens=5)
+        bench.chat(TALK)
+        session = bench.session
+        session.wait()
+        assert bench.prompt == "<|im_start|>user\nonce upon a time<|im_end|>\n<|im_start|>assistant\n"
+        assert session.name == "once upon a time"
+        assert run(bench, bench.prompt).prompt_ids == session.prompt_ids
+        other = run(bench, bench.prompt.replace("once", "there"))
+        assert other.prompt_ids == model.render([{"role": "user", "content": "there upon a time"}])
+        prompt = bench.prompt
+        bench.step(prompt)
+        other.wait()
+        assert (bench.session, bench.prompt) == (other, prompt)
+        bench.unload(bench.library.models[0].id).result(WAIT)
+        bench.show(bench.library.sessions[0].id)
+        assert bench.prompt == "<|im_start|>user\nonce upon a time<|im_end|>\n<|im_start|>assistant\n"
+
+
 def test_a_base_model_says_that_it_has_no_template(bench: Workbench) -> None:
     assert bench.facts()["chat"] is False
     with pytest.raises(InfernoError, match="base model without a chat template"):
@@ -620,6 +642,19 @@ def test_a_stop_string_ends_a_run(bench: Workbench) -> None:
     again = run(bench)
     assert again.finish == "stop"
     assert again.trace.length < session.trace.length
+
+
+def test_a_slide_keeps_the_token_that_begins_the_text(bench: Workbench, benches: Callable[..., Workbench]) -> None:
+    assert bench.settings["keep"] == 1
+    assert run(bench).keep == 1
+    assert "keep" not in bench.code, "which means nothing without a slide"
+    bench.set("on_full", "slide")
+    run(bench)
+    assert "on_full='slide', keep=1)" in bench.code
+    plain = bench.model.session(PROMPT)
+    assert benches(plain).settings["keep"] == 1
+    chosen = bench.model.session(PROMPT, on_full="slide", keep=0)
+    assert benches(chosen).settings["keep"] == 0
 
 
 def test_a_full_context_slides_if_asked(benches: Callable[..., Workbench], files: Path) -> None:
@@ -788,6 +823,41 @@ def test_exports(form: str, bench: Workbench) -> None:
     assert path.exists()
     if form in ("markdown", "svg", "svg_distribution"):
         assert eval(code, {"session": bench.session}) == inline.data.decode()
+
+
+def test_an_export_looks_as_the_page_does(bench: Workbench) -> None:
+    session = run(bench)
+    for name, value in (("metric", "entropy"), ("palette", "viridis"), ("follow", False)):
+        bench.look(name, value)
+    bench.select(4)
+
+    def made(form: str, theme: str) -> str:
+        data: bytes = bench.export(form, "", theme).result(WAIT).data
+        return data.decode()
+
+    trace = session.trace
+    look = {"metric": "entropy", "palette": "viridis"}
+    assert made("svg", "dark") == trace.to_svg(theme="dark", **look)
+    assert bench.code.endswith("theme='dark', metric='entropy', palette='viridis')")
+    assert made("svg_distribution", "light") == trace.to_svg(what="distribution", at=4)
+    assert bench.code.endswith("what='distribution', at=4)")
+    assert made("html", "dark") == trace.to_html(look=look)
+    assert bench.code.endswith("look={'metric': 'entropy', 'palette': 'viridis'})")
+    bench.select(-1)
+    assert made("svg_distribution", "dark") == trace.to_svg(what="distribution", at=-1, theme="dark")
+
+
+def test_a_closed_session_goes_on_with_a_copy(bench: Workbench, benches: Callable[..., Workbench]) -> None:
+    mine = bench.model.session(PROMPT, Sampler(seed=1))
+    mine.generate(5)
+    mine.name = "mine"
+    other = benches(mine, max_tokens=3)
+    n = mine.trace.length
+    mine.close()
+    other.resume()
+    other.session.wait()
+    assert (mine.trace.length, other.trace.length) == (n, n + 3)
+    assert [entry["name"] for entry in other.library_dict()["sessions"]] == ["mine"]
 
 
 def test_an_export_goes_nowhere_else(

@@ -262,6 +262,10 @@ def test_truncated_anywhere(tmp_path):
         with pytest.raises(ModelFileError) as caught:
             read_info(path)
         assert caught.value.offset is not None
+    path.write_bytes(content[:-60])
+    with pytest.raises(ModelFileError, match="60 bytes are missing at the end.*get the file again") as caught:
+        read_info(path)
+    assert (caught.value.field, caught.value.offset) == ("x", len(content) - 64)
 
 
 def test_damaged_bytes_give_no_other_error(tmp_path):
