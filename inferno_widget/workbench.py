@@ -631,7 +631,7 @@ class Workbench:
         """The part of `Status` that changes all the time."""
         session, trace, model, task = self.session, self.trace, self._shown_model(), self.loading
         return {
-            "used": trace.length if trace is not None else 0,
+            "used": trace.window().size(trace.length) if trace is not None else 0,
             "tokens_per_second": speed(trace) if trace is not None else 0.0,
             "rss": model.rss if model else 0,
             "progress": session.progress if session else task.progress if task else None,

@@ -44,7 +44,7 @@ it("says in full who holds what, when asked, and closes on Escape", async () => 
   expect(button.getAttribute("aria-expanded")).toBe("true");
   expect(page.texts(".status-more .stack-key li")).toEqual([
     ...["昔話 300", "story 100", "free 112"],
-    ...["weights 4 MB", "KV cache in use 4 MB", "KV cache reserved 6 MB", "engines' other needs 27 MB"],
+    ...["weights 4 MB", "KV cache in use 4 MB", "KV cache reserved, not in use 6 MB", "engines' other needs 27 MB"],
     ...["recorded runs 2 MB", "free 8.3 GB"],
   ]);
   await page.library({ models: [{ ...MODEL, holders: HOLDERS.slice(1) }] });

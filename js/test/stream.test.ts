@@ -406,6 +406,17 @@ describe("the card", () => {
     expect(last("select")).toBeUndefined();
   });
 
+  it("stays while more is generated behind it", async () => {
+    model.status({ state: "generating" });
+    point(get('[data-node="2"]'), 7);
+    await vi.waitFor(() => expect(shown()).toBe(true));
+    send([2], 6);
+    await frame();
+    await frame();
+    expect(get('[data-node="6"]')).toBeTruthy();
+    expect(shown()).toBe(true);
+  });
+
   it("tells the parts of a character of several tokens, and their joint probability", async () => {
     expect(get('[data-node="3"]').className).toBe("t generated s28 joint");
     point(get('[data-node="3"]'));

@@ -668,6 +668,7 @@ def test_a_full_context_slides_if_asked(benches: Callable[..., Workbench], files
         bench.session.wait()
         assert bench.session.finish == "length"
         assert bench.facts()["keep"] == 4
+        assert bench.session.held_tokens <= bench.figures()["used"] <= 256 < bench.trace.length
         assert bench.trace.column("left_out").max() > 0
 
 

@@ -138,7 +138,7 @@ function memoryParts({ engines, weights, kv_used, kv_reserved, traces, free }: M
   return [
     { name: "weights", value: weights, paint: "strong" },
     { name: "KV cache in use", value: kv_used, paint: "middle" },
-    { name: "KV cache reserved", value: Math.max(0, kv_reserved - kv_used), paint: "held" },
+    { name: "KV cache reserved, not in use", value: Math.max(0, kv_reserved - kv_used), paint: "held" },
     { name: "engines' other needs", value: Math.max(0, engines - weights - kv_reserved), paint: "weak" },
     { name: "recorded runs", value: traces, paint: "other" },
     { name: "free", value: free, paint: "free" },

@@ -82,7 +82,7 @@ export function status(link: Link): View {
   const bar = h("div", { class: "progress", role: "progressbar", "aria-label": "Progress" }, h("span"));
   const element = h(
     "header",
-    { class: "status", "data-testid": "status" },
+    { class: "status", role: "group", "aria-label": "Model and state", "data-testid": "status" },
     h("span", { class: "status-model" }, ...name.elements, chip),
     h("span", { class: "status-now" }, dot, state, rate),
     use.element,
