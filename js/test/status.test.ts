@@ -37,6 +37,15 @@ it("tells the pool: what this session holds and what all hold", async () => {
   expect(meter().classList.contains("nearly")).toBe(true);
 });
 
+it("names the model that is on its way", async () => {
+  page.model.status({ state: "loading", model: null, n_ctx: 0, progress: 0.4 });
+  const task = { id: 1, kind: "load" as const, name: "demo.gguf", stage: "loading", progress: 0.4, error: null };
+  await page.library({ tasks: [task] });
+  expect(page.get(".model-name").textContent).toBe("demo.gguf");
+  await page.library({ tasks: [{ ...task, error: { type: "ModelFileError", message: "no" } }] });
+  expect(page.get(".model-name").textContent).toBe("no model");
+});
+
 it("says in full who holds what, when asked, and closes on Escape", async () => {
   await page.library({ models: [{ ...MODEL, holders: HOLDERS }], memory: MEMORY });
   const button = page.get("[data-action=pool]");

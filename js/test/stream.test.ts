@@ -406,6 +406,11 @@ describe("the card", () => {
     expect(last("select")).toBeUndefined();
   });
 
+  it("of a line break alone has a name for those who do not see it", async () => {
+    const named = all("[data-token]").filter((token) => !token.textContent?.trim());
+    expect(named.map((token) => token.getAttribute("aria-label"))).toEqual(["line break"]);
+  });
+
   it("stays while more is generated behind it", async () => {
     model.status({ state: "generating" });
     point(get('[data-node="2"]'), 7);
