@@ -23,7 +23,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -268,9 +268,10 @@ class Lab:
 
     @classmethod
     @contextmanager
-    def running(cls, interface: Interface = JUPYTERLAB) -> Iterator[Lab]:
-        """Start both; end both."""
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, _browser() as browser:
+    def running(cls, interface: Interface = JUPYTERLAB, *, browser: Browser | None = None) -> Iterator[Lab]:
+        """Start both, or the server for a browser that runs; end what was started."""
+        browsing = nullcontext(browser) if browser else _browser()
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, browsing as browser:
             home = Path(folder)
             root, settings = home / "notebooks", home / "settings"
             root.mkdir()
