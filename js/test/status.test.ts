@@ -42,8 +42,12 @@ it("names the model that is on its way", async () => {
   const task = { id: 1, kind: "load" as const, name: "demo.gguf", stage: "loading", progress: 0.4, error: null };
   await page.library({ tasks: [task] });
   expect(page.get(".model-name").textContent).toBe("demo.gguf");
+  page.model.status({ state: "error", model: null, n_ctx: 0, progress: null });
   await page.library({ tasks: [{ ...task, error: { type: "ModelFileError", message: "no" } }] });
   expect(page.get(".model-name").textContent).toBe("no model");
+  expect(page.get("[data-action=choose]").hidden, "and the way to another one is offered").toBe(false);
+  expect(page.get<HTMLButtonElement>("[data-action=run]").disabled).toBe(true);
+  expect(page.get(".stream-empty").textContent).toContain("No model is loaded");
 });
 
 it("says in full who holds what, when asked, and closes on Escape", async () => {

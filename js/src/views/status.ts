@@ -57,6 +57,7 @@ function modelName(link: Link) {
     draw(): void {
       const { models, tasks } = link.library;
       const { model, state } = link.status;
+      const coming = tasks.find(({ error }) => !error)?.name;
       const several = models.length > 1;
       const ids = JSON.stringify(models.map((one) => [one.id, modelTitle(one, models)]));
       if (several && ids !== listed) {
@@ -68,12 +69,11 @@ function modelName(link: Link) {
       pick.hidden = !several;
       pick.disabled = !link.reachable;
       name.hidden = several;
-      const coming = tasks.find(({ error }) => !error)?.name;
       const known = model?.name ?? coming;
       setText(name, known ?? "no model");
       setAttribute(name, "title", known ?? null);
       const offers = link.reachable && link.panels.includes("tools");
-      find.hidden = several || model !== null || !offers || state === "loading" || tasks.length > 0;
+      find.hidden = several || model !== null || !offers || state === "loading" || coming !== undefined;
       setText(find, find.hidden ? "" : "choose one");
     },
   };

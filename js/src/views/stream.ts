@@ -20,6 +20,7 @@ const ANNOUNCED = 60;
 const RESTFUL = 3;
 
 /** What an empty text says, where it is not an invitation. */
+const NO_MODEL = "No model is loaded: choose one under Model.";
 const HINTS: Partial<Record<State, string>> = {
   loading: "The model is being loaded.",
   prefill: "The model is reading the prompt.",
@@ -220,7 +221,9 @@ export function stream(link: Link): View {
       empty.hidden = store.units > 0;
       tools.hidden = store.units === 0;
       seek.hidden = !search.element.hidden;
-      setText(hint, HINTS[link.status.state] ?? "Write a prompt and press Run, or Step to go one token at a time.");
+      const { state, model } = link.status;
+      const usual = "Write a prompt and press Run, or Step to go one token at a time.";
+      setText(hint, state === "error" && !model ? NO_MODEL : (HINTS[state] ?? usual));
       announce();
     },
     settle() {
