@@ -169,6 +169,7 @@ export function stream(link: Link): View {
 
   text.addEventListener("scroll", () => {
     if (pane.scrolled()) moved();
+    else if (link.status.state !== "generating") map.scrolled(); // a search went there, or a selection
   });
   map.element.addEventListener("pointermove", moved);
   map.element.addEventListener("pointerdown", moved);
