@@ -59,7 +59,8 @@ class EngineDiedError(InfernoError):
 
     def __init__(self, stage: str, exitcode: int | None, reason: str) -> None:
         super().__init__(
-            f"the engine's process ended during {stage}: {reason}. What was recorded is kept; going on starts a new process."
+            f"the engine's process ended during {stage}: {reason}. What was recorded is kept; going on starts a new "
+            "process."
         )
         self.stage = stage
         self.exitcode = exitcode
