@@ -1,7 +1,7 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { LoadedModel, Memory } from "../src/state.js";
-import { frame, key, openPage, type Page } from "./open.js";
+import { frame, key, openPage, type Page, run } from "./open.js";
 
 const MODEL: LoadedModel = {
   ...{ id: 1, name: "demo", file: "/demo.gguf", current: true, n_ctx: 512, rss: 41e6, weights: 4e6 },
@@ -35,6 +35,12 @@ it("tells the pool: what this session holds and what all hold", async () => {
   expect(meter().classList.contains("nearly")).toBe(false);
   await page.library({ models: [{ ...MODEL, holders: [{ session: "story", tokens: 470 }] }] });
   expect(meter().classList.contains("nearly")).toBe(true);
+});
+
+it("tells at once what the model sees of the text, and not what it left out", async () => {
+  page.model.rows(run(["Once"], [" upon", " a"]));
+  await frame();
+  expect(page.get(".status-context").textContent).toBe("3 / 512");
 });
 
 it("names the model that is on its way", async () => {
