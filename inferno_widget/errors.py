@@ -34,6 +34,7 @@ class ModelFileError(InfernoError):
 
     def __init__(self, path: str | Path, problem: str, *, field: str, offset: int | None = None) -> None:
         where = f" (at {field}, byte {offset:,})" if offset is not None else f" (at {field})"
+        where = where if field != "path" else ""  # which comes first anyway
         super().__init__(f"{path}: {problem}{where}")
         self.path = str(path)
         self.field = field

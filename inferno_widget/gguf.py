@@ -347,7 +347,8 @@ def opened(path: Path) -> io.FileIO:
         if stat.S_ISREG(mode):
             return path.open("rb", buffering=0)
     except FileNotFoundError as error:
-        raise ModelFileError(path, "there is no such file", field="path") from error
+        within = "" if Path(path).is_absolute() else f" in {Path.cwd()}"
+        raise ModelFileError(path, f"there is no such file{within}; check its name and folder", field="path") from error
     except PermissionError as error:
         raise ModelFileError(path, "may not be read (permission denied)", field="path") from error
     except (OSError, ValueError) as error:  # ValueError: a path that no system call takes

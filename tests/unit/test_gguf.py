@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import struct
 import time
 import zipfile
@@ -368,8 +369,10 @@ def test_an_error_says_where(refused):
 
 def test_a_missing_file(tmp_path):
     for path in (tmp_path / "none.gguf", tmp_path / "no" / "folder.gguf"):
-        with pytest.raises(ModelFileError, match="no such file"):
+        with pytest.raises(ModelFileError, match="no such file; check its name and folder$"):
             read_info(path)
+    with pytest.raises(ModelFileError, match=re.escape(f"none.gguf: there is no such file in {Path.cwd()}; check")):
+        read_info("none.gguf")
 
 
 def test_a_folder(tmp_path):
