@@ -264,7 +264,7 @@ def test_truncated_anywhere(tmp_path):
             read_info(path)
         assert caught.value.offset is not None
     path.write_bytes(content[:-60])
-    with pytest.raises(ModelFileError, match="60 bytes are missing at the end.*get the file again") as caught:
+    with pytest.raises(ModelFileError, match=r"60 bytes are missing at the end.*get the file again") as caught:
         read_info(path)
     assert (caught.value.field, caught.value.offset) == ("x", len(content) - 64)
 
@@ -369,7 +369,7 @@ def test_an_error_says_where(refused):
 
 def test_a_missing_file(tmp_path):
     for path in (tmp_path / "none.gguf", tmp_path / "no" / "folder.gguf"):
-        with pytest.raises(ModelFileError, match="no such file; check its name and folder$"):
+        with pytest.raises(ModelFileError, match=r"no such file; check its name and folder$"):
             read_info(path)
     with pytest.raises(ModelFileError, match=re.escape(f"none.gguf: there is no such file in {Path.cwd()}; check")):
         read_info("none.gguf")
