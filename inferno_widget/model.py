@@ -15,10 +15,10 @@ import psutil
 
 from .engine import Options, Processor
 from .engine.client import EngineClient, Stop
-from .errors import Cancelled, InfernoError, check_keywords, hint_unknown_keywords
+from .errors import Cancelled, InfernoError, check_keywords, check_text, hint_unknown_keywords
 from .gguf import ModelInfo, read_info
 from .memory import default_n_ctx, rounded, weight_bytes
-from .session import OnFull, Session
+from .session import OnFull, Session, count
 from .shown import Shown
 
 if TYPE_CHECKING:
@@ -252,6 +252,8 @@ class Model(Shown):
 
         Bytes that are no whole character are written like ``\xf0``.
         """
+        check_text("query", query)
+        limit = count("limit", limit)
         near = query.lower()
         found = [token for token, text in enumerate(self._lower_texts) if near in text] if query else []
 
@@ -277,6 +279,7 @@ class Model(Shown):
 
     def tokenize(self, text: str, *, special: bool = True) -> list[int]:
         """Token ids of `text`: as a prompt (BOS added, special tokens read), or as it stands."""
+        check_text("text", text)
         self.engine.start()
         return self.engine.tokenize(text, special=special)
 

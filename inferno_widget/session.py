@@ -8,13 +8,13 @@ import operator
 import platform
 import textwrap
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from threading import Condition, Thread
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, cast, get_args
 
 import numpy as np
 
@@ -22,8 +22,8 @@ from . import __version__
 from .branches import Branches
 from .engine import Branch, Finish, Processor, Request
 from .engine.client import Stop
-from .errors import Cancelled, ContextFullError, InfernoError, hint_unknown_keywords
-from .record import Kind, StepRecord
+from .errors import Cancelled, ContextFullError, InfernoError, check_text, hint_unknown_keywords
+from .record import MAX_K, Kind, StepRecord
 from .sampling import Sampler
 from .shown import Shown
 from .stats import describe
@@ -112,8 +112,10 @@ class Session(Shown):
         on_full: OnFull = "stop",
         keep: int = 0,
     ) -> None:
-        if not 1 <= k <= 32:  # the wire's bit mask
-            raise ValueError(f"k must be between 1 and 32, not {k!r}")
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= MAX_K:
+            raise ValueError(f"k must be between 1 and {MAX_K}, not {k!r}")
+        if not isinstance(sampler, Sampler | None):
+            raise TypeError(f"sampler must be a Sampler, such as Sampler(temperature=0.8), not {sampler!r}")
         self.model = model
         if isinstance(prompt, Trace):
             self.trace, sampler = _continued(prompt, model), sampler or _last_sampler(prompt)
@@ -310,7 +312,7 @@ class Session(Shown):
         token : its text (one token or several) or its id
         """
         self._settle()
-        ids = self._forced_ids(token)
+        at, ids = _index("at", at), self._forced_ids(token)
         self.score()
         path = self.trace.path().tolist()
         if not 1 <= at <= len(path):
@@ -336,7 +338,7 @@ class Session(Shown):
         -1 is the empty path, from which the prompt is scored anew.
         """
         self._settle()
-        self.trace.goto(node)
+        self.trace.goto(_index("node", node))
         self._unscored = [] if node >= 0 else list(self.prompt_ids)
         self._set("ready", None)
         return self
@@ -382,9 +384,7 @@ class Session(Shown):
 
     def _launch(self, max_tokens: int, stop: str | Sequence[str] = ()) -> _Run:
         left = count("max_tokens", max_tokens)
-        strings = (stop,) if isinstance(stop, str) else tuple(stop)
-        if not all(isinstance(string, str) for string in strings):
-            raise TypeError(f"stop must be a string or several, not {stop!r}")
+        strings = _stop_strings(stop)
         with self._changed:
             self._check_idle()
             first = len(self.prompt_ids) if self._unscored else self.trace.length
@@ -603,6 +603,8 @@ def _versions() -> dict[str, str]:
 
 def _continued(trace: Trace, model: Model) -> Trace:
     """A copy of `trace` for `model` to go on with."""
+    if not len(trace):
+        raise InfernoError("the trace is empty: there is nothing to go on with")
     made_by = trace.model.get("fingerprint")
     if made_by != model.card["fingerprint"]:
         raise InfernoError(
@@ -621,7 +623,7 @@ def _prompt_of(trace: Trace) -> list[int]:
     """Token ids of the prompt, as far as it was scored."""
     nodes = np.flatnonzero(trace.column("kind", tree=True) == Kind.PROMPT)
     if not len(nodes):
-        raise InfernoError("the trace is empty: there is nothing to go on with")
+        raise InfernoError("the trace has no prompt: there is nothing to go on with")
     last = nodes[trace.column("position", tree=True)[nodes].argmax()]
     ids: list[int] = trace.column("token_id", tree=True)[trace.path(int(last))].tolist()
     return ids
@@ -640,7 +642,25 @@ def _text(model: Model, ids: Sequence[int]) -> str:
     return model.detokenize([token for token in ids if token not in model.control]).decode(errors="backslashreplace")
 
 
+def _stop_strings(stop: object) -> tuple[str, ...]:
+    strings = tuple(stop) if isinstance(stop, Iterable) and not isinstance(stop, str | bytes) else (stop,)
+    for string in strings:
+        if not isinstance(string, str):
+            raise TypeError(f"stop must be a string or several, not {stop!r}")
+        check_text("stop", string)
+    return cast("tuple[str, ...]", strings)
+
+
+def _index(name: str, value: object) -> int:
+    """`value` as a whole number; TypeError names it otherwise."""
+    if not isinstance(value, bool) and isinstance(value, int | np.integer):
+        return int(value)
+    raise TypeError(f"{name} must be a whole number, not {value!r}")
+
+
 def _checked(ids: Sequence[int], n_vocab: int) -> list[int]:
+    if not isinstance(ids, Iterable) or isinstance(ids, bytes):
+        raise TypeError(f"prompt must be text, token ids or a Trace, not {ids!r}")
     for token in ids:
         if isinstance(token, bool) or not isinstance(token, int | np.integer) or not 0 <= token < n_vocab:
             raise ValueError(f"{token!r} is not a token id of this model (0 to {n_vocab - 1})")
