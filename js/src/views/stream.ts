@@ -115,10 +115,19 @@ export function stream(link: Link): View {
     if (selected && keyboard.moved()) facts.show(selected);
   }
 
+  let announcing: ReturnType<typeof setTimeout> | undefined;
   function announce(): void {
     const now = performance.now();
     if (announced > store.units) announced = 0;
-    if (announced === store.units || now - announcedAt < ANNOUNCE_MS || link.status.state === "prefill") return;
+    if (announced === store.units || link.status.state === "prefill") return;
+    const wait = announcedAt + ANNOUNCE_MS - now;
+    if (wait > 0) {
+      announcing ??= setTimeout(() => {
+        announcing = undefined;
+        announce(); // a run that ended meanwhile draws nothing more
+      }, wait);
+      return;
+    }
     const said: string[] = [];
     for (let unit = Math.max(announced, store.units - ANNOUNCED); unit < store.units; unit++) {
       if (KINDS[store.columns.kind[store.path[store.unitStart[unit]]]] === "prompt") continue;
@@ -242,6 +251,7 @@ export function stream(link: Link): View {
     },
     close() {
       stop();
+      clearTimeout(announcing);
       marks.close();
       menu.close();
       map.close();
