@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 from .browse import Files
 from .controls import Controls
 from .errors import Cancelled, InfernoError
+from .export.card import MODEL_FACTS
 from .library import Action, Library, Loaded, Opened
 from .memory import estimate
 from .model import Model, demo_path
@@ -28,7 +29,6 @@ from .trace import Trace
 if TYPE_CHECKING:
     import numpy as np
 
-MODEL_FACTS = ("name", "architecture", "parameters", "quantisation", "n_ctx_train", "n_vocab")
 SPEED_TOKENS = 64
 CLOSE_SECONDS = 5
 FOUND = 50
