@@ -40,6 +40,7 @@ BEGIN, END = "<!-- ui: begin -->", "<!-- ui: end -->"
 class Measured:
     """One page. Milliseconds; `heap` is what JavaScript holds after a collection, in megabytes, with its buffers."""
 
+    read: float
     first: float
     append: float
     append_p95: float
@@ -62,7 +63,7 @@ def main() -> None:
     if browser_path is None:
         sys.exit("no Chromium was found: `make browser` gets one")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        page = _page(Path(folder))
+        page = build(Path(folder))
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"])
         rows = [(n, *_pair(browser, page, n)) for n in asked.lengths]
         version = browser.version
@@ -74,7 +75,7 @@ def main() -> None:
     sys.exit(longest == LENGTHS[-1] and any(getattr(ours, name) > most for name, most in REACH.items()))
 
 
-def _page(folder: Path) -> Path:
+def build(folder: Path) -> Path:
     """The page that is measured: the widget's own style sheet, and the script of ``js/scripts/bench.ts``."""
     node = shutil.which("node", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if node is None:
@@ -116,6 +117,7 @@ def _measure(browser: Browser, address: str) -> Measured:
     if errors or not times["text"]:
         raise RuntimeError("\n".join(errors) or f"{address} showed no text")
     return Measured(
+        read=times["read"],
         first=times["first"],
         append=statistics.median(times["append"]),
         append_p95=_p95(times["append"]),
@@ -142,21 +144,21 @@ def _p95(values: Sequence[float]) -> float:
 
 
 def _table(rows: Sequence[tuple[int, Measured, Measured]]) -> str:
-    head = (
-        "| tokens |       | first paint | append, median | append, p95 | recolour | scroll, p95 | heap, MB |  nodes |\n"
-        "| -----: | ----- | ----------: | -------------: | ----------: | -------: | ----------: | -------: | -----: |"
-    )
+    columns = ("read", "first paint", "append, median", "append, p95", "recolour", "scroll, p95", "heap, MB", "nodes ")
+    rule = " | ".join("-" * (len(column) - 1) + ":" for column in columns)
+    head = f"|  tokens |       | {' | '.join(columns)} |\n| ------: | ----- | {rule} |"
     lines = []
     for n, ours, plain in rows:
         for who, it in (("ours", ours), ("plain", plain)):
-            times = f"| {it.first:11,.0f} | {it.append:14,.1f} | {it.append_p95:11,.1f} | {it.recolour:8,.1f} "
-            rest = f"| {it.scroll_p95:11,.1f} | {it.heap:8,.1f} | {it.nodes:6} |"
-            lines.append(f"| {n:6,} | {who:5} {times}{rest}")
-    reach = (
-        f"| reach | ours  | {REACH['first']:>11} |                | {REACH['append_p95']:>11} | {REACH['recolour']:>8} "
-        f"| {REACH['scroll_p95']:>11} | {REACH['heap']:>8} |        |"
+            times = f"| {it.read:4,.0f} | {it.first:11,.0f} | {it.append:14,.1f} | {it.append_p95:11,.1f} "
+            rest = f"| {it.recolour:8,.1f} | {it.scroll_p95:11,.1f} | {it.heap:8,.1f} | {it.nodes:6} |"
+            lines.append(f"| {n:7,} | {who:5} {times}{rest}")
+    first, append, recolour, scroll, heap = (f"<= {most}" for most in REACH.values())
+    lines.append(
+        f"| {LENGTHS[-1]:7,} | reach |      | {first:>11} | {'':14} | {append:>11} | {recolour:>8} | {scroll:>11} "
+        f"| {heap:>8} | {'':6} |"
     )
-    return "\n".join([head, *lines, reach])
+    return "\n".join([head, *lines])
 
 
 def _conditions(version: str) -> str:

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .dice import what_if
     from .errors import (
         Cancelled,
         ContextFullError,
@@ -20,27 +21,35 @@ if TYPE_CHECKING:
         TraceFileError,
     )
     from .gguf import ModelInfo, read_info
+    from .lookahead import Continuation, Lookahead
     from .model import Model
     from .record import Kind, StepRecord
+    from .resample import Commitment, Resample
     from .sampling.sampler import Sampler
     from .session import Session
     from .trace import Trace
+    from .tree import BranchInfo
     from .verification import Verification, verify
     from .widget import Inferno
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BranchInfo",
     "Cancelled",
+    "Commitment",
     "ContextFullError",
+    "Continuation",
     "EngineDiedError",
     "Inferno",
     "InfernoError",
     "Kind",
+    "Lookahead",
     "Model",
     "ModelFileError",
     "ModelInfo",
     "ModelLoadError",
+    "Resample",
     "Sampler",
     "Session",
     "StepRecord",
@@ -49,19 +58,25 @@ __all__ = [
     "Verification",
     "read_info",
     "verify",
+    "what_if",
 ]
 
 _HOME = {
+    "BranchInfo": "tree",
     "Cancelled": "errors",
+    "Commitment": "resample",
     "ContextFullError": "errors",
+    "Continuation": "lookahead",
     "EngineDiedError": "errors",
     "Inferno": "widget",
     "InfernoError": "errors",
     "Kind": "record",
+    "Lookahead": "lookahead",
     "Model": "model",
     "ModelFileError": "errors",
     "ModelInfo": "gguf",
     "ModelLoadError": "errors",
+    "Resample": "resample",
     "Sampler": "sampling.sampler",
     "Session": "session",
     "StepRecord": "record",
@@ -70,6 +85,7 @@ _HOME = {
     "Verification": "verification",
     "read_info": "gguf",
     "verify": "verification",
+    "what_if": "dice",
 }
 """Public name -> the module it lives in."""
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from .arguments import count
 from .presets import BUILTIN, applied, settings_of
 from .sampling import Sampler
-from .session import ON_FULL, OnFull, count
+from .session import ON_FULL, OnFull
 
 if TYPE_CHECKING:
     from .session import Session
@@ -27,14 +28,14 @@ class Controls:
     max_tokens : tokens to generate when Run is pressed
     stop : strings that end a run
     on_full : when the context is full: "stop", "slide" or "error"
-    keep : tokens at the beginning that a slide keeps
+    keep : tokens at the beginning that a slide keeps; one, because many models lean on their very first
     """
 
     sampler: Sampler = field(default_factory=Sampler)
     max_tokens: int = 128
     stop: tuple[str, ...] = ()
     on_full: OnFull = "stop"
-    keep: int = 0
+    keep: int = 1
 
     def __post_init__(self) -> None:
         count("max_tokens", self.max_tokens)
@@ -89,7 +90,8 @@ class Controls:
     @classmethod
     def of(cls, session: Session, max_tokens: int) -> Controls:
         """The settings that a session has."""
-        return cls(sampler=session.sampler, max_tokens=max_tokens, on_full=session.on_full, keep=session.keep)
+        keep = session.keep if session.on_full == "slide" else max(session.keep, cls.keep)  # which meant nothing so far
+        return cls(sampler=session.sampler, max_tokens=max_tokens, on_full=session.on_full, keep=keep)
 
     # --- the same in Python ---------------------------------------------------------------------------
 
@@ -97,7 +99,7 @@ class Controls:
     def session_code(self) -> str:
         """What follows the prompt in ``model.session(prompt, ...)``."""
         full = [f"on_full={self.on_full!r}"] if self.on_full != "stop" else []
-        keep = [f"keep={self.keep}"] if self.keep else []
+        keep = [f"keep={self.keep}"] if self.keep and self.on_full == "slide" else []
         return ", ".join([repr(self.sampler), *full, *keep])
 
     @property

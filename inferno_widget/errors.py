@@ -34,6 +34,7 @@ class ModelFileError(InfernoError):
 
     def __init__(self, path: str | Path, problem: str, *, field: str, offset: int | None = None) -> None:
         where = f" (at {field}, byte {offset:,})" if offset is not None else f" (at {field})"
+        where = where if field != "path" else ""  # which comes first anyway
         super().__init__(f"{path}: {problem}{where}")
         self.path = str(path)
         self.field = field
@@ -59,7 +60,8 @@ class EngineDiedError(InfernoError):
 
     def __init__(self, stage: str, exitcode: int | None, reason: str) -> None:
         super().__init__(
-            f"the engine's process ended during {stage}: {reason}. What was recorded is kept; go on to start a new one."
+            f"the engine's process ended during {stage}: {reason}. What was recorded is kept; going on starts a new "
+            "process."
         )
         self.stage = stage
         self.exitcode = exitcode
@@ -108,3 +110,16 @@ def check_keywords(name: str, given: Iterable[str], known: Sequence[str]) -> Non
         near = difflib.get_close_matches(unknown, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(known)}"
         raise TypeError(f"{name} has no parameter {unknown!r}{hint}")
+
+
+def check_text(name: str, text: object) -> None:
+    """Raise TypeError unless `text` is a string, and ValueError unless all of it can be written as UTF-8."""
+    if not isinstance(text, str):
+        raise TypeError(f"{name} must be text, not {text!r}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{name} holds half a character at position {error.start:,} ({text[error.start]!a}), which no model can "
+            "read: leave it out"
+        ) from None

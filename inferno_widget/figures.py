@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import hint_unknown_keywords
 from .export.colour import INK, PAGE, PALETTES, THEMES, Palette, Rgb, Theme, colour_at, contrast, css
 from .export.distribution import listed
 from .export.format import nats, percent, whole
@@ -36,6 +37,7 @@ _SEEN = 3.0
 _SYMBOLS = {Kind.PROMPT: "circle-open", Kind.GENERATED: "circle", Kind.FORCED: "diamond"}
 
 
+@hint_unknown_keywords
 def surprisal(
     trace: Trace,
     *,
@@ -70,6 +72,7 @@ def surprisal(
     return figure
 
 
+@hint_unknown_keywords
 def entropy(
     trace: Trace, *, title: str = "Entropy", palette: Palette = "inferno", theme: Theme | None = None
 ) -> go.Figure:
@@ -80,6 +83,7 @@ def entropy(
     return figure
 
 
+@hint_unknown_keywords
 def entropy_histogram(
     trace: Trace, *, bins: int = 30, title: str = "Entropy", palette: Palette = "inferno", theme: Theme | None = None
 ) -> go.Figure:
@@ -109,6 +113,7 @@ def entropy_histogram(
     return figure
 
 
+@hint_unknown_keywords
 def distribution(
     trace: Trace,
     at: int | None = None,
@@ -117,18 +122,15 @@ def distribution(
     palette: Palette = "inferno",
     theme: Theme | None = None,
 ) -> go.Figure:
-    """What might have come at a position of the current path, as bars; the last position when None.
+    """What might have come at a position of the current path, as bars.
 
+    The position is the last when None, and counts from the end when negative.
     The token that came is marked, what the sampler had left out is hollow, and all other tokens are one bar.
     The other parameters are those of `surprisal`.
     """
-    n = trace.length
-    at = n - 1 if at is None else at
-    if not 0 <= at < n:
-        raise IndexError(f"there is no token at position {at}: the text has {n}")
-    record = trace.record(int(trace.path()[at]))
+    record = trace.record(trace.node_at(-1 if at is None else at))
     came = escape(label(trace.pieces[record.token_id]))
-    figure = _figure(title or f"Token {at}: {came}", "probability (%)", "token", palette, theme)
+    figure = _figure(title or f"Token {record.position}: {came}", "probability (%)", "token", palette, theme)
     bars = listed(trace, record)
     quiet, _, hot = _colours(palette, theme)
     figure.add_bar(
@@ -152,6 +154,7 @@ def distribution(
     return figure
 
 
+@hint_unknown_keywords
 def time(
     trace: Trace, *, title: str = "Time per token", palette: Palette = "inferno", theme: Theme | None = None
 ) -> go.Figure:
@@ -163,6 +166,7 @@ def time(
     return figure
 
 
+@hint_unknown_keywords
 def rank(trace: Trace, *, title: str = "Rank", palette: Palette = "inferno", theme: Theme | None = None) -> go.Figure:
     """Place of every token among all tokens over its position, 1 is the most likely; the axis is logarithmic.
 

@@ -21,25 +21,38 @@ import io
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from .errors import TraceFileError
+from .record import MAX_K
 from .trace import Trace, node_dtype
+from .writing import whole_file
 
 VERSION = 2
 MAX_BYTES = 1 << 30
 """Most that a file may unpack to: some four million tokens."""
-MAX_K = 32
 SINCE_2 = {"left_out"}
 """Columns that version 1 did not have; 0 stands for what they would say."""
 
 
 def save(trace: Trace, path: str | Path) -> None:
     """Write `trace` to `path`, whole or not at all. It may grow meanwhile; what is there now is written."""
+    with whole_file(path) as file:
+        _write(trace, file)
+
+
+def packed(trace: Trace) -> bytes:
+    """What `save` writes."""
+    file = io.BytesIO()
+    _write(trace, file)
+    return file.getvalue()
+
+
+def _write(trace: Trace, file: IO[bytes]) -> None:
     current, nodes = trace.path().tolist(), trace.nodes  # in this order: the rows hold the path
     manifest = {
         "format": "inferno",
@@ -54,19 +67,13 @@ def save(trace: Trace, path: str | Path) -> None:
         "pruned": sorted(trace.pruned),
     }
     pieces = {str(token): piece.hex() for token, piece in trace.pieces.copy().items()}
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("trace.json", json.dumps(manifest))
-            archive.writestr("pieces.json", json.dumps(pieces))
-            for name in nodes.dtype.names or ():
-                column = io.BytesIO()
-                npy.write_array(column, np.ascontiguousarray(nodes[name]), version=(1, 0), allow_pickle=False)
-                archive.writestr(f"columns/{name}.npy", column.getvalue())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("trace.json", json.dumps(manifest))
+        archive.writestr("pieces.json", json.dumps(pieces))
+        for name in nodes.dtype.names or ():
+            column = io.BytesIO()
+            npy.write_array(column, np.ascontiguousarray(nodes[name]), version=(1, 0), allow_pickle=False)
+            archive.writestr(f"columns/{name}.npy", column.getvalue())
 
 
 def load(path: str | Path) -> Trace:

@@ -99,7 +99,7 @@ MIXTURES = {
 """``general.file_type`` of files that mix tensor types: their usual name and the type of most weights."""
 
 BIG_ENDIAN = "a big-endian GGUF file, made for another kind of machine; get or convert a little-endian one"
-BROKEN_OFF = "{:,} bytes are missing at the end; perhaps a download broke off"
+BROKEN_OFF = "{:,} bytes are missing at the end: perhaps a download broke off; get the file again"
 CONVERT = "; a GGUF conversion of the model is needed"
 OTHER_FORMATS = {
     b"FUGG": BIG_ENDIAN,
@@ -347,7 +347,8 @@ def opened(path: Path) -> io.FileIO:
         if stat.S_ISREG(mode):
             return path.open("rb", buffering=0)
     except FileNotFoundError as error:
-        raise ModelFileError(path, "there is no such file", field="path") from error
+        within = "" if Path(path).is_absolute() else f" in {Path.cwd()}"
+        raise ModelFileError(path, f"there is no such file{within}; check its name and folder", field="path") from error
     except PermissionError as error:
         raise ModelFileError(path, "may not be read (permission denied)", field="path") from error
     except (OSError, ValueError) as error:  # ValueError: a path that no system call takes
@@ -510,15 +511,19 @@ class Reader:
         if alignment.bit_count() != 1:
             raise header.error("general.alignment", f"must be a power of two, but is {alignment}")
         data = -(-self.at // alignment) * alignment
+        missing, first = 0, None
         for row in table:
             if row.name in header.tensors:
                 raise self.error("this tensor is there twice", row.name, row.at)
             name, weights, size = TENSOR_TYPES.get(row.kind, (f"type {row.kind}", 1, 0))
             offset = data + row.offset
-            missing = offset + prod(row.shape) // weights * size - self.size
-            if missing > 0:
-                raise self.error(BROKEN_OFF.format(missing), row.name, offset)
+            beyond = offset + prod(row.shape) // weights * size - self.size
+            missing = max(missing, beyond)
+            if beyond > 0:
+                first = min(first or (offset, row.name), (offset, row.name))
             header.tensors[row.name] = Tensor(name, row.shape, offset, 0)
+        if first:
+            raise self.error(BROKEN_OFF.format(missing), first[1], first[0])
 
 
 class TableRow(NamedTuple):

@@ -27,6 +27,8 @@ REPORT_SECONDS = 0.05
 """Time between two reports of the progress."""
 MOST_BY_HTTP = 50 * 10**9
 """Bytes of a file; the hub sends larger ones by its own protocol only."""
+BUSY = (408, 429)
+"""Status codes of a hub that has no time just now."""
 
 Report = Callable[[int], None]
 """Told how many bytes are there."""
@@ -146,7 +148,7 @@ class _Repository:
             info = self.hub.HfApi(library_name="inferno_widget").model_info(self.repo, revision=self.revision)
         except (utils.HFValidationError, utils.HfHubHTTPError) as error:
             response = getattr(error, "response", None)
-            if response is None or response.status_code < 500:
+            if response is None or (response.status_code < 500 and response.status_code not in BUSY):
                 raise
             raise _NotReachedError(f"{self.endpoint} failed ({_brief(error)})") from error
         except self.failures as error:
@@ -156,8 +158,8 @@ class _Repository:
     def file(self, name: str) -> _File:
         url = self.hub.hf_hub_url(self.repo, name, revision=self.revision)
         data = self.hub.get_hf_file_metadata(url)
-        if not data.etag or not data.commit_hash or data.size is None:
-            raise InfernoError(f"{url} lacks an ETag, X-Repo-Commit or Content-Length; is {self.endpoint} a hub?")
+        if not re.fullmatch(r"[\w-]+", data.etag or "") or not data.commit_hash or data.size is None:
+            raise InfernoError(f"{url} lacks a plain ETag, X-Repo-Commit or Content-Length; is {self.endpoint} a hub?")
         return _File(name, url, data.etag, data.commit_hash, data.size)
 
     @contextmanager
@@ -223,8 +225,12 @@ class _Repository:
         partial = self._partial(file)
         partial.parent.mkdir(parents=True, exist_ok=True)
         with self._alone(file):
+            if self.has(file):  # somebody else was quicker
+                return
             if partial.exists() and partial.stat().st_size > file.size:
                 partial.unlink()
+            partial.touch()
+            report(before + self.begun(file))
             while (have := self.begun(file)) < file.size:
                 try:
                     self._append(file, partial, lambda at: report(before + at))
@@ -326,7 +332,7 @@ def _reporting(repository: _Repository, total: int, progress: Callable[[float], 
         if have < total and time.monotonic() - told < REPORT_SECONDS:
             return
         told = time.monotonic()
-        if progress(have / total) is False:
+        if progress(have / max(1, total)) is False:
             raise Cancelled("the download was cancelled; what came is kept for the next attempt")
 
     yield report

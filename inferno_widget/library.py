@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .trace import Trace
 
 SESSIONS = 100
-"""Most that are open at once; beyond it, the oldest that nobody gave a name is let go."""
+"""Most that are open at once: the next one lets go of the oldest that nobody gave a name. Undo may go beyond it."""
 UNDOABLE = 10
 """Actions that can be taken back."""
 LOW_MEMORY = 500_000_000
@@ -84,8 +84,8 @@ class Opened:
 
     @property
     def prompt(self) -> str:
-        """What it began with, as text."""
-        return self.session.prompt if self.session else prompt_of(self.trace)
+        """What it began with, as one would write it: special tokens stand in it, but for the one that begins a text."""
+        return written_prompt(self.session) if self.session else prompt_of(self.trace)
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,8 @@ class Library:
             self.model = self.models[-1] if self.models else None
         ended = [opened for opened in self.sessions if opened.session and opened.session.model is loaded.model]
         sessions = [self._record(opened) for opened in ended]
+        if self.shown:
+            self.show(self.shown)  # its file may be loaded a second time
 
         def close() -> None:
             for session in sessions:
@@ -235,13 +237,14 @@ class Library:
         InfernoError
             If no such model is loaded.
         """
-        if opened.session:
+        if opened.session and opened.state != "closed":
             return opened.session
         loaded = self.model_of(opened)
         if not loaded:
             raise InfernoError(_why_recorded(opened.trace, self.models))
         session = loaded.model.session(opened.trace)
-        session.name, session.started = opened.label, opened.started
+        session.name, session.started = opened.name, opened.started
+        opened.forget()
         opened.session, opened.trace, opened.owned = session, session.trace, True
         self._observe(opened)
         return session
@@ -391,11 +394,31 @@ class Library:
 
 
 def prompt_of(trace: Trace) -> str:
-    """The text that a trace's current path begins with."""
+    """What a trace's current path begins with, as one would write it."""
     path = trace.path()
     generated = trace.nodes["kind"][path] != Kind.PROMPT
     n = int(generated.argmax()) if generated.any() else len(path)
-    return "".join(trace.texts(path[:n]))
+    ids = trace.nodes["token_id"][path[:n]].tolist()
+    begins = ids[:1] != [] and ids[0] in trace.control and ids[0] not in ids[1:]
+    inner = ids[1:] if begins else ids
+    if trace.control.isdisjoint(inner):
+        return "".join(trace.texts(path[:n]))
+    return b"".join(trace.pieces[token] for token in inner).decode(errors="replace")
+
+
+def written_prompt(session: Session) -> str:
+    """A session's prompt as one would write it: with the special tokens that a chat template put into it."""
+    model, ids = session.model, session.prompt_ids
+    inner = ids[1:] if ids[0] == model.info.bos_id else ids
+    special = model.control.intersection(inner)
+    if not special:
+        return session.prompt
+    pieces = session.trace.pieces
+    if not pieces.keys() >= set(inner):  # not scored yet
+        pieces = {token: model.detokenize([token]) for token in set(inner)}
+    if any(pieces[token].decode(errors="replace") in session.prompt for token in special):
+        return session.prompt  # it was written so
+    return b"".join(pieces[token] for token in inner).decode(errors="replace")
 
 
 def _close(opened: Opened) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, overload
 
 import numpy as np
 
+from .arguments import index
 from .dice import mu_of
 from .engine import Branch, Finish, Request
 from .engine.client import Stop, interruptible
@@ -160,7 +161,7 @@ class Telling:
 def place_at(session: Session, at: int | None) -> Place:
     """The place before position `at` of the path, None for its end; what the model saw there is seen again."""
     path = session.trace.path()
-    at = len(path) if at is None else at
+    at = len(path) if at is None else index("at", at)
     if not 1 <= at <= len(path):
         raise IndexError(f"at must be between 1 and {len(path)}, not {at}: nothing predicts the first token")
     window = session.trace.window(int(path[at])) if at < len(path) else session.room()

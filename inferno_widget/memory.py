@@ -32,7 +32,7 @@ ROWS_BYTES = 32 << 20
 """These two are the engine's: branches at once, and what the logits of one batch may take."""
 
 TYPE_BYTES = {name: size / weights for name, weights, size in TENSOR_TYPES.values()}
-CGROUPS = Path("/sys/fs/cgroup")
+CGROUPS, MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def _mapped_by_children() -> int:
 def _group_rooms() -> Iterator[int]:
     """What each control group above this process leaves, on Linux."""
     with suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
+        for line in MEMBERSHIP.read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             if not controllers:
                 yield from _rooms(CGROUPS, path, "memory.max", "memory.current")

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Self, cast, overload
 import numpy as np
 import psutil
 
+from .arguments import count
 from .engine import Options, Processor
 from .engine.client import EngineClient, Stop
-from .errors import Cancelled, InfernoError, check_keywords, hint_unknown_keywords
+from .errors import Cancelled, InfernoError, check_keywords, check_text, hint_unknown_keywords
 from .gguf import ModelInfo, read_info
-from .memory import default_n_ctx, weight_bytes
+from .memory import default_n_ctx, rounded, weight_bytes
+from .record import MAX_K
 from .scoring import next_of, parted, perplexity, prompt_ids, scored
 from .session import OnFull, Session
 from .shown import Shown
@@ -49,7 +51,7 @@ class Model(Shown):
     ----------
     path : a GGUF file (any part of a split one); the bundled demo model when left out
     n_ctx : tokens of context, one pool for all sessions; rounded up to a multiple of 256. The model's own,
-        but at most 4,096, when None
+        but at most 4,096, when None. A model with a table of positions (GPT-2) has no more than it learned
     n_threads : threads that decode; when None the usable cores less one, and fewer for a tiny model
     n_batch : tokens decoded at once in a prefill
     n_gpu_layers : layers offloaded to a GPU, where llama-cpp-python was built for one; -1 is all
@@ -86,7 +88,7 @@ class Model(Shown):
         self.path = Path(path) if path is not None else demo_path()
         self.info: ModelInfo = read_info(self.path)
         self.options = Options(
-            n_ctx=_whole("n_ctx", n_ctx if n_ctx is not None else default_n_ctx(self.info), 1, 2**24),
+            n_ctx=_context(n_ctx, self.info),
             n_threads=_whole("n_threads", n_threads if n_threads is not None else default_threads(self.info), 1, 1024),
             n_batch=_whole("n_batch", n_batch, 1, 2**16),
             n_gpu_layers=_whole("n_gpu_layers", n_gpu_layers, -1, 2**16),
@@ -251,7 +253,7 @@ class Model(Shown):
         a `Trace`, or a list of them : tokens of what is given (and one that begins every text, where the model has
             one) are "prompt", those of the text "forced"
         """
-        k = _whole("k", k, 1, 32)
+        k = _whole("k", k, 1, MAX_K)
         texts = [cast("str | Sequence[int]", text)] if _is_one(text) else [*cast("Texts", text)]
         several = isinstance(given, Sequence) and not _is_one(given)
         givens = list(cast("Sequence[Given]", given)) if several else [cast("Given", given)] * len(texts)
@@ -329,6 +331,8 @@ class Model(Shown):
 
         Bytes that are no whole character are written like ``\xf0``.
         """
+        check_text("query", query)
+        limit = count("limit", limit)
         near = query.lower()
         found = [token for token, text in enumerate(self._lower_texts) if near in text] if query else []
 
@@ -392,6 +396,7 @@ class Model(Shown):
 
     def tokenize(self, text: str, *, special: bool = True) -> list[int]:
         """Token ids of `text`: as a prompt (BOS added, special tokens read), or as it stands."""
+        check_text("text", text)
         self.engine.start()
         return self.engine.tokenize(text, special=special)
 
@@ -443,6 +448,20 @@ def fingerprint(path: Path, blocks: int = 64, size: int = 1 << 16) -> str:
             file.seek(max(0, length - size) * i // (blocks - 1))
             digest.update(file.read(size))
     return digest.hexdigest()
+
+
+def _context(n_ctx: object, info: ModelInfo) -> int:
+    """Tokens of context to ask llama.cpp for; beyond a table of learned positions it would end its process."""
+    asked = _whole("n_ctx", n_ctx if n_ctx is not None else default_n_ctx(info), 1, 2**24)
+    table = info.tensors.get("position_embd.weight")
+    if table is None:
+        return asked
+    if asked > rounded(table.shape[0]):
+        raise ValueError(
+            f"n_ctx must be at most {table.shape[0]:,} for {info.name}, which learned that many positions and has none "
+            f"beyond, not {asked:,}"
+        )
+    return min(asked, table.shape[0])
 
 
 def _whole(name: str, value: object, low: int, high: int) -> int:

@@ -15,7 +15,6 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ import platformdirs
 
 from .presets import BUILTIN, applied
 from .sampling import Sampler
+from .writing import whole_file
 
 VARIABLE = "INFERNO_WIDGET_CONFIG"
 RECENT = 10
@@ -206,14 +206,8 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
-    """Write the file whole or not at all."""
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(document, file, indent=1)
-        Path(part).replace(path)
-    finally:
-        Path(part).unlink(missing_ok=True)
+    with whole_file(path) as file:
+        file.write(json.dumps(document, indent=1).encode())
 
 
 @contextlib.contextmanager

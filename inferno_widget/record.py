@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 Ids = NDArray[np.int32]
 Floats = NDArray[np.float32]
+MAX_K = 32
+"""Most alternatives that are recorded: the page gets a bit for each, in 32."""
 Bools = NDArray[np.bool_]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import operator
 import platform
 import textwrap
 import time
@@ -20,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import __version__
+from .arguments import count, index, stop_strings, token_ids
 from .branches import Branches
 from .dice import mu_of
 from .engine import Branch, Finish, Processor, Request, Watch
 from .engine.client import Stop, interruptible
-from .errors import Cancelled, ContextFullError, InfernoError, hint_unknown_keywords
+from .errors import Cancelled, ContextFullError, InfernoError, check_text, hint_unknown_keywords
 from .lookahead import Continuation, Each, Lookahead, as_forced, forced, look_ahead
-from .record import Kind, StepRecord, WatchedRecord
+from .record import MAX_K, Kind, StepRecord, WatchedRecord
 from .resample import By, Commitment, Resample, commitment, resample
 from .sampling import Sampler
 from .shown import Shown
@@ -118,15 +118,17 @@ class Session(Shown):
         on_full: OnFull = "stop",
         keep: int = 0,
     ) -> None:
-        if not 1 <= k <= 32:  # the wire's bit mask
-            raise ValueError(f"k must be between 1 and 32, not {k!r}")
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= MAX_K:
+            raise ValueError(f"k must be between 1 and {MAX_K}, not {k!r}")
+        if sampler is not None:
+            _check_sampler(sampler)
         self.model = model
         if isinstance(prompt, Trace):
             self.trace, sampler = _continued(prompt, model), sampler or _last_sampler(prompt)
             prompt = _prompt_of(self.trace)
         else:
             self.trace = Trace(k, model=model.card, control=model.control)
-        self.prompt_ids = model.tokenize(prompt) if isinstance(prompt, str) else _checked(prompt, model.info.n_vocab)
+        self.prompt_ids = model.tokenize(prompt) if isinstance(prompt, str) else token_ids(prompt, model.info.n_vocab)
         if not self.prompt_ids:
             raise ValueError("the prompt is empty, and this model has no token to begin with: give it some text")
         self.prompt = prompt if isinstance(prompt, str) else _text(model, self.prompt_ids)
@@ -316,7 +318,7 @@ class Session(Shown):
         token : its text (one token or several) or its id
         """
         self._settle()
-        ids = self._forced_ids(token)
+        at, ids = index("at", at), self._forced_ids(token)
         self.score()
         path = self.trace.path().tolist()
         if not 1 <= at <= len(path):
@@ -341,8 +343,8 @@ class Session(Shown):
 
         -1 is the empty path, from which the prompt is scored anew. A branch that has a name may be called by it.
         """
-        self._settle()
         node = self._node(node)
+        self._settle()
         self.trace.goto(node)
         self._unscored = [] if node >= 0 else list(self.prompt_ids)
         self._set("ready", None)
@@ -361,6 +363,7 @@ class Session(Shown):
         What stays is not computed again; the new tokens are scored as "forced", all at once. If a branch has that
         text already, the session goes there. What was there stays in the trace.
         """
+        check_text("text", text)
         self._settle()
         self.score()
         path = self.trace.path()
@@ -396,6 +399,7 @@ class Session(Shown):
         A later fork from it has no name. A name that another branch has is taken from it.
         """
         node = self.trace.head if node is None else self._node(node)
+        check_text("name", name)
         if not name or node < 0:
             raise ValueError("there is no token to name" if name else "name is empty")
         with self._changed:
@@ -427,7 +431,7 @@ class Session(Shown):
     def _node(self, node: int | str) -> int:
         """The node itself, or the end of the branch of that name."""
         if not isinstance(node, str):
-            return int(node)
+            return index("node", node)
         if node not in self.trace.names:
             raise KeyError(
                 f"no branch is called {node!r}; these are: {', '.join(map(repr, self.trace.names)) or 'none'}"
@@ -537,7 +541,7 @@ class Session(Shown):
             seed follows from the sampler's (the session's, where that has none) and i: the same call gives the same
         each : called with (index, record) for every token as it comes; it all ends early if that returns False
         """
-        n, max_tokens, strings = count("n", n), count("max_tokens", max_tokens), _strings(stop)
+        n, max_tokens, strings = count("n", n), count("max_tokens", max_tokens), stop_strings(stop)
         self._look()
         chosen = self._seeded(sampler or self.sampler)
         return resample(self, at, n, max_tokens, by=by, stop=strings, sampler=chosen, each=each)
@@ -563,9 +567,9 @@ class Session(Shown):
         by, stop : as in `resample`; the answer is read from the prefix (from `start` on) and its continuation
         every : take only each so manieth prefix
         """
-        n, every, strings = count("n", n), count("every", every), _strings(stop)
+        n, every, strings = count("n", n), count("every", every), stop_strings(stop)
         self._look()
-        first = len(self.prompt_ids) if start is None else start
+        first = len(self.prompt_ids) if start is None else index("start", start)
         length = self.trace.length
         if not 1 <= first < length:
             raise IndexError(f"start must be between 1 and {length - 1}, a token of the text, not {first}")
@@ -630,6 +634,7 @@ class Session(Shown):
         self.score()
 
     def _seeded(self, sampler: Sampler) -> Sampler:
+        _check_sampler(sampler)
         return sampler if sampler.seed is not None else replace(sampler, seed=self.sampler.seed)
 
     def _forced_ids(self, token: str | int) -> list[int]:
@@ -638,7 +643,7 @@ class Session(Shown):
             if not ids:
                 raise ValueError("token is empty: name a token to fork to")
             return ids
-        return _checked([token], self.model.info.n_vocab)
+        return token_ids([token], self.model.info.n_vocab)
 
     def _force(self, token: int, window: Window, instead_of: int = -1) -> None:
         """Put `token` at the end of the path, as what `window` shows of it predicts it.
@@ -676,7 +681,7 @@ class Session(Shown):
 
     def _launch(self, max_tokens: int, stop: str | Sequence[str] = ()) -> _Run:
         left = count("max_tokens", max_tokens)
-        strings = _strings(stop)
+        strings = stop_strings(stop)
         with self._changed:
             self._check_idle()
             first = len(self.prompt_ids) if self._unscored else self.trace.length
@@ -902,6 +907,11 @@ class Session(Shown):
         )
 
 
+def _check_sampler(sampler: object) -> None:
+    if not isinstance(sampler, Sampler):
+        raise TypeError(f"sampler must be a Sampler, such as Sampler(temperature=0.8), not {sampler!r}")
+
+
 @cache
 def _versions() -> dict[str, str]:
     installed = {name: version(name) for name in ("llama-cpp-python", "numpy")}
@@ -915,6 +925,8 @@ def _versions() -> dict[str, str]:
 
 def _continued(trace: Trace, model: Model) -> Trace:
     """A copy of `trace` for `model` to go on with."""
+    if not len(trace):
+        raise InfernoError("the trace is empty: there is nothing to go on with")
     made_by = trace.model.get("fingerprint")
     if made_by != model.card["fingerprint"]:
         raise InfernoError(
@@ -933,7 +945,7 @@ def _prompt_of(trace: Trace) -> list[int]:
     """Token ids of the prompt, as far as it was scored."""
     nodes = np.flatnonzero(trace.column("kind", tree=True) == Kind.PROMPT)
     if not len(nodes):
-        raise InfernoError("the trace is empty: there is nothing to go on with")
+        raise InfernoError("the trace has no prompt: there is nothing to go on with")
     last = nodes[trace.column("position", tree=True)[nodes].argmax()]
     ids: list[int] = trace.column("token_id", tree=True)[trace.path(int(last))].tolist()
     return ids
@@ -954,28 +966,3 @@ def _typed(steps: Generator[StepRecord, None, Finish], window: Window) -> Genera
 
 def _text(model: Model, ids: Sequence[int]) -> str:
     return model.detokenize([token for token in ids if token not in model.control]).decode(errors="backslashreplace")
-
-
-def _strings(stop: str | Sequence[str]) -> tuple[str, ...]:
-    strings = (stop,) if isinstance(stop, str) else tuple(stop)
-    if not all(isinstance(string, str) for string in strings):
-        raise TypeError(f"stop must be a string or several, not {stop!r}")
-    return strings
-
-
-def _checked(ids: Sequence[int], n_vocab: int) -> list[int]:
-    for token in ids:
-        if isinstance(token, bool) or not isinstance(token, int | np.integer) or not 0 <= token < n_vocab:
-            raise ValueError(f"{token!r} is not a token id of this model (0 to {n_vocab - 1})")
-    return [int(token) for token in ids]
-
-
-def count(name: str, value: object) -> int:
-    """`value` as a whole number of at least 1; ValueError names it otherwise."""
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = 0
-    if number < 1 or isinstance(value, bool):
-        raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
-    return number

@@ -222,6 +222,15 @@ class Trace(Shown):
         same = found[self.nodes["token_id"][found] == token]
         return int(same[0]) if len(same) else None
 
+    def node_at(self, at: int) -> int:
+        """Node at position `at` of the current path; negative from the end. IndexError if there is none."""
+        path = self._path
+        try:
+            return path[at]
+        except IndexError:
+            known = f"the last is at {len(path) - 1:,}" if path else "the text is empty"
+            raise IndexError(f"there is no token at position {at:,}: {known}") from None
+
     def window(self, node: int | None = None) -> Window:
         """What the model saw of the path before `node` (the head when None) when it predicted it.
 
@@ -241,8 +250,8 @@ class Trace(Shown):
         return from_row(self.nodes[node])
 
     def alternatives(self, at: int) -> list[Alternative]:
-        """What might have come at position `at` of the current path, the most likely first."""
-        record = self.record(self._path[at])
+        """What might have come at position `at` of the current path (see `node_at`), the most likely first."""
+        record = self.record(self.node_at(at))
         columns = (record.top_ids.tolist(), np.exp(record.top_logprobs).tolist(), record.top_kept.tolist())
         return [
             Alternative(token, self.pieces[token].decode(errors="backslashreplace"), probability, kept)

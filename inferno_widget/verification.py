@@ -103,6 +103,7 @@ def verify(trace: Trace, model: Model, tolerance: float | None = None) -> Verifi
     tolerance : largest difference between two logprobs, nats. When None 0.001 for F32 weights with an f32 KV cache,
         0.01 for F16, 0.05 for these with any other cache, 0.25 for quantised weights
     """
+    _check_kinds(trace, model)
     allowed = default_tolerance(trace, model) if tolerance is None else _checked(tolerance)
     problem = _unlike(trace, model)
     if problem:
@@ -143,8 +144,18 @@ def default_tolerance(trace: Trace, model: Model) -> float:
     return exact if caches == {"f32"} else other
 
 
+def _check_kinds(trace: object, model: object) -> None:
+    from .model import Model
+    from .trace import Trace
+
+    if not isinstance(trace, Trace):
+        raise TypeError(f"trace must be a Trace, such as session.trace or Trace.load(path), not {trace!r}")
+    if not isinstance(model, Model):
+        raise TypeError(f"model must be a loaded Model, not {model!r}")
+
+
 def _checked(tolerance: float) -> float:
-    if not 0 <= tolerance < math.inf:
+    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < math.inf:
         raise ValueError(f"tolerance must be a number of nats, 0 or more, not {tolerance!r}")
     return float(tolerance)
 

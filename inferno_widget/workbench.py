@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import textwrap
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -14,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 from .browse import Files
 from .controls import Controls
 from .errors import Cancelled, InfernoError
+from .export.card import MODEL_FACTS
 from .library import Action, Library, Loaded, Opened
 from .memory import estimate
 from .model import Model, demo_path
-from .preferences import Preferences
+from .preferences import LOOK, Preferences
 from .presets import BUILTIN
 from .record import Kind
 from .session import Session
@@ -27,13 +29,12 @@ from .trace import Trace
 if TYPE_CHECKING:
     import numpy as np
 
-MODEL_FACTS = ("name", "architecture", "parameters", "quantisation", "n_ctx_train", "n_vocab")
 SPEED_TOKENS = 64
 CLOSE_SECONDS = 5
 FOUND = 50
 """Tokens that a search of the vocabulary yields at most."""
-NAME = 200
-"""Most characters of a session's name."""
+NAME, NAME_SHOWN = 200, 40
+"""Most characters of a session's name, and of one that nobody gave."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -201,6 +202,7 @@ class Workbench:
         """Begin a new session with a conversation, as the model's template writes it."""
         c = self.controls
         session = self._model().chat(messages, c.sampler, on_full=c.on_full, keep=c.keep)
+        session.name = textwrap.shorten(messages[-1]["content"], NAME_SHOWN, placeholder="…") or session.name
         self._begin(session)
         self.code = f"session = model.chat({messages!r}, {self._session_code()}); {c.generate_code}"
         self._start(session)
@@ -264,18 +266,22 @@ class Workbench:
 
     def _new_session(self, prompt: str) -> Session:
         model, old = self._model(), self.session
-        again = old is not None and old.model is model and old.prompt == prompt
+        shown = self.library.shown
+        again = shown is not None and old is not None and old.model is model and shown.prompt == prompt
         c = self.controls
         ids = old.prompt_ids if old and again else prompt
         session = model.session(ids, c.sampler, on_full=c.on_full, keep=c.keep)
+        if old and again and old.prompt != prompt:  # a conversation, which is named after what was asked
+            session.name = old.name
         self._begin(session)
         self.prompt = prompt
         return session
 
     def _begin(self, session: Session) -> None:
-        if self.session:
-            self.session.stop()
+        earlier = self.session
         self._show(self.library.add_session(session, owned=True))
+        if earlier:
+            earlier.stop()
 
     def _start(self, session: Session) -> None:
         session.start(self.controls.max_tokens, stop=self.controls.stop)
@@ -534,8 +540,8 @@ class Workbench:
         return self.export("inferno", path)
 
     @_alone
-    def export(self, format: str, path: str) -> Future[Export]:  # noqa: A002  the message's own name
-        """Write the run on display to a file, or make its bytes if `path` is empty."""
+    def export(self, format: str, path: str, theme: str = "light") -> Future[Export]:  # noqa: A002  the message's own name
+        """Write the run on display to a file as it looks now, or make its bytes if `path` is empty."""
         from .export import FORMATS
 
         if format not in FORMATS:
@@ -543,16 +549,33 @@ class Workbench:
         shown = self._something()
         trace, suffix, mime = shown.trace, FORMATS[format].suffix, FORMATS[format].mime
         file = self._target(path, suffix) if path else None
-        self.code = _export_code(format, str(file) if file else f"{_file_name(shown.name)}{suffix}")
+        options = self._seen(format, theme)
+        self.code = _export_code(format, str(file) if file else f"{_file_name(shown.name)}{suffix}", options)
         name = file.name if file else f"{_file_name(shown.name)}{suffix}"
 
         def work() -> Export:
             from .export import write
 
-            data = write(trace, format, file)
+            data = write(trace, format, file, **options)
             return Export(name, mime, str(file), b"") if file else Export(name, mime, "", data)
 
         return self._crew.submit(work)
+
+    def _seen(self, form: str, theme: str) -> dict[str, Any]:
+        """What makes an export look like the page: keywords of its function, where they are not its defaults."""
+        look = self.preferences.look
+        other = {name: look[name] for name in LOOK if name != "follow" and look[name] != LOOK[name]}
+        kind, _, what = form.partition("_")
+        if kind == "html":
+            return {"look": other} if other else {}
+        if kind not in ("svg", "png"):
+            return {}
+        dark = {"theme": theme} if theme != "light" else {}
+        if not what:
+            return {**dark, **{name: other[name] for name in ("metric", "palette") if name in other}}
+        trace = self._something().trace
+        last = max(0, trace.length - 1)
+        return {"at": min(int(trace.nodes["position"][self.selection]), last) if self.selection >= 0 else last, **dark}
 
     def verify(self) -> Future[dict[str, Any]]:
         """Score the run on display again, with a loaded model: `Verified`."""
@@ -608,7 +631,7 @@ class Workbench:
         """The part of `Status` that changes all the time."""
         session, trace, model, task = self.session, self.trace, self._shown_model(), self.loading
         return {
-            "used": trace.length if trace is not None else 0,
+            "used": trace.window().size(trace.length) if trace is not None else 0,
             "tokens_per_second": speed(trace) if trace is not None else 0.0,
             "rss": model.rss if model else 0,
             "progress": session.progress if session else task.progress if task else None,
@@ -671,8 +694,11 @@ def _file_name(name: str) -> str:
     return re.sub(r'[\x00-\x1f\x7f-\x9f"*/:<>?\\|]+', "-", name)[:80].strip() or "session"
 
 
-def _export_code(form: str, path: str) -> str:
+def _export_code(form: str, path: str, options: dict[str, Any]) -> str:
     if form == "inferno":
         return f"session.trace.save({path!r})"
     form, _, what = form.partition("_")
-    return f"session.trace.to_{form}({path!r}{f', what={what!r}' if what else ''})"
+    given = {**({"what": what} if what else {}), **options}
+    return (
+        f"session.trace.to_{form}({', '.join([repr(path), *(f'{name}={value!r}' for name, value in given.items())])})"
+    )

@@ -1,7 +1,8 @@
 """Tiny random-weight GGUF models that llama.cpp loads, tokenises and decodes, made in milliseconds.
 
-``tiny_llama(path)`` and ``tiny_qwen2(path)`` are the usual ones, ``tiny_chat(path)`` has a chat template;
-`write_model` makes any other from a `Shape`, a `Vocabulary` and a source of weights.
+``tiny_llama(path)`` and ``tiny_qwen2(path)`` are the usual ones, ``tiny_chat(path)`` has a chat template,
+``tiny_gemma2(path)`` and ``tiny_gemma3(path)`` look at the latest tokens alone in some layers, ``tiny_gpt2(path)`` has
+a table of positions; `write_model` makes any other from a `Shape`, a `Vocabulary` and a source of weights.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ FILE_TYPES = {
     "Q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
 }
 
+GEMMAS = ("gemma2", "gemma3")
+
 Tensor = tuple[NDArray[np.generic], gguf.GGMLQuantizationType]
 Weights = Callable[[tuple[int, ...], float], Tensor]
 """(shape [outputs, inputs], standard deviation) -> encoded tensor."""
@@ -47,6 +50,7 @@ class Shape:
     rope_base: float = 10_000.0
     norm_eps: float = 1e-5
     tied: bool = True
+    sliding_window: int = 0
 
     @property
     def head_size(self) -> int:
@@ -82,6 +86,24 @@ def tiny_qwen2(path: Path, *, n_vocab: int = 512, dtype: str = "F32", seed: int 
     """A Qwen2 (biases on Q, K and V) with a byte-level BPE vocabulary."""
     shape = Shape(architecture="qwen2")
     return write_model(path, shape, bpe_vocabulary(n_vocab), random_weights(dtype, seed), dtype=dtype, name=name)
+
+
+def tiny_gemma2(path: Path, *, dtype: str = "F32", seed: int = 0) -> Path:
+    """A Gemma 2: every other layer sees a window of 64 tokens; logits and attention are capped softly."""
+    shape = Shape(architecture="gemma2", n_layer=4, sliding_window=64)
+    return write_model(path, shape, spm_vocabulary(512), random_weights(dtype, seed), dtype=dtype, name="tiny gemma2")
+
+
+def tiny_gemma3(path: Path, *, dtype: str = "F32", seed: int = 0) -> Path:
+    """A Gemma 3: five layers of six see a window of 64 tokens; queries and keys are normalised."""
+    shape = Shape(architecture="gemma3", n_layer=6, sliding_window=64)
+    return write_model(path, shape, spm_vocabulary(512), random_weights(dtype, seed), dtype=dtype, name="tiny gemma3")
+
+
+def tiny_gpt2(path: Path, *, dtype: str = "F32", seed: int = 0, n_ctx: int = 1024) -> Path:
+    """A GPT-2: a learned vector for each of `n_ctx` positions, and no rotation."""
+    shape = Shape(architecture="gpt2", n_head_kv=4, n_ctx=n_ctx)
+    return write_model(path, shape, bpe_vocabulary(512), random_weights(dtype, seed), dtype=dtype, name="tiny gpt2")
 
 
 CHATML = (
@@ -145,10 +167,18 @@ def add_hyperparameters(writer: gguf.GGUFWriter, shape: Shape, n_vocab: int) -> 
     writer.add_feed_forward_length(shape.n_ff)
     writer.add_head_count(shape.n_head)
     writer.add_head_count_kv(shape.n_head_kv)
+    writer.add_vocab_size(n_vocab)
+    if shape.architecture == "gpt2":
+        writer.add_layer_norm_eps(shape.norm_eps)
+        return
     writer.add_layer_norm_rms_eps(shape.norm_eps)
     writer.add_rope_dimension_count(shape.head_size)
     writer.add_rope_freq_base(shape.rope_base)
-    writer.add_vocab_size(n_vocab)
+    if shape.sliding_window:
+        writer.add_sliding_window(shape.sliding_window)
+    if shape.architecture in GEMMAS:
+        writer.add_key_length(shape.head_size)
+        writer.add_value_length(shape.head_size)
 
 
 def add_vocabulary(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:
@@ -171,15 +201,12 @@ def add_vocabulary(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:
 
 
 def tensors(shape: Shape, n_vocab: int, weights: Weights) -> Iterator[tuple[str, Tensor]]:
-    """Names and weights of a Llama or Qwen2; a matrix keeps the size of what it is given."""
+    """Names and weights; a matrix keeps the size of what it is given."""
+    if shape.architecture == "gpt2":
+        yield from gpt2_tensors(shape, n_vocab, weights)
+        return
     kv = shape.n_head_kv * shape.head_size
-
-    def matrix(outputs: int, inputs: int) -> Tensor:
-        return weights((outputs, inputs), inputs**-0.5)
-
-    def vector(size: int, mean: float) -> Tensor:
-        data, kind = weights((size,), 0.1)
-        return data + np.float32(mean), kind
+    matrix, vector = drawers(weights)
 
     yield "token_embd.weight", weights((n_vocab, shape.n_embd), 2.5 * shape.n_embd**-0.5)  # logits spread by about 2.5
     for layer in range(shape.n_layer):
@@ -192,7 +219,13 @@ def tensors(shape: Shape, n_vocab: int, weights: Weights) -> Iterator[tuple[str,
             yield block + "attn_q.bias", vector(shape.n_embd, 0)
             yield block + "attn_k.bias", vector(kv, 0)
             yield block + "attn_v.bias", vector(kv, 0)
+        if shape.architecture == "gemma3":
+            yield block + "attn_q_norm.weight", vector(shape.head_size, 0.5)
+            yield block + "attn_k_norm.weight", vector(shape.head_size, 0.5)
         yield block + "attn_output.weight", matrix(shape.n_embd, shape.n_embd)
+        if shape.architecture in GEMMAS:
+            yield block + "post_attention_norm.weight", vector(shape.n_embd, 2)  # else the embedding, which
+            yield block + "post_ffw_norm.weight", vector(shape.n_embd, 2)  # they scale up, predicts itself
         yield block + "ffn_norm.weight", vector(shape.n_embd, 1)
         yield block + "ffn_gate.weight", matrix(shape.n_ff, shape.n_embd)
         yield block + "ffn_up.weight", matrix(shape.n_ff, shape.n_embd)
@@ -200,6 +233,44 @@ def tensors(shape: Shape, n_vocab: int, weights: Weights) -> Iterator[tuple[str,
     yield "output_norm.weight", vector(shape.n_embd, 1)
     if not shape.tied:
         yield "output.weight", weights((n_vocab, shape.n_embd), 2.5 * shape.n_embd**-0.5)
+
+
+def gpt2_tensors(shape: Shape, n_vocab: int, weights: Weights) -> Iterator[tuple[str, Tensor]]:
+    """Names and weights of a GPT-2: biases everywhere, and positions that are learned."""
+    matrix, vector = drawers(weights)
+
+    def layer(name: str, outputs: int, inputs: int) -> Iterator[tuple[str, Tensor]]:
+        yield name + ".weight", matrix(outputs, inputs)
+        yield name + ".bias", vector(outputs, 0)
+
+    def norm(name: str) -> Iterator[tuple[str, Tensor]]:
+        yield name + ".weight", vector(shape.n_embd, 1)
+        yield name + ".bias", vector(shape.n_embd, 0)
+
+    yield "token_embd.weight", weights((n_vocab, shape.n_embd), 2.5 * shape.n_embd**-0.5)
+    yield "position_embd.weight", weights((shape.n_ctx, shape.n_embd), shape.n_embd**-0.5)
+    for number in range(shape.n_layer):
+        block = f"blk.{number}."
+        yield from norm(block + "attn_norm")
+        yield from layer(block + "attn_qkv", 3 * shape.n_embd, shape.n_embd)
+        yield from layer(block + "attn_output", shape.n_embd, shape.n_embd)
+        yield from norm(block + "ffn_norm")
+        yield from layer(block + "ffn_up", shape.n_ff, shape.n_embd)
+        yield from layer(block + "ffn_down", shape.n_embd, shape.n_ff)
+    yield from norm("output_norm")
+
+
+def drawers(weights: Weights) -> tuple[Callable[[int, int], Tensor], Callable[[int, float], Tensor]]:
+    """What draws a matrix [outputs, inputs], and a vector around a mean."""
+
+    def matrix(outputs: int, inputs: int) -> Tensor:
+        return weights((outputs, inputs), inputs**-0.5)
+
+    def vector(size: int, mean: float) -> Tensor:
+        data, kind = weights((size,), 0.1)
+        return data + np.float32(mean), kind
+
+    return matrix, vector
 
 
 def random_weights(dtype: str, seed: int) -> Weights:

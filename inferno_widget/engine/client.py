@@ -239,7 +239,7 @@ class EngineClient:
         """
         with self._starting:
             if self._closed:
-                raise InfernoError("the model is closed")
+                raise InfernoError("the model is closed: load it again to go on")
             if self.pid is not None:
                 return
             self._end()
@@ -267,7 +267,7 @@ class EngineClient:
     def _living(self) -> _Child:
         child = self._child
         if child is None:
-            raise InfernoError("the model is closed")
+            raise InfernoError("the model is closed: load it again to go on")
         if child.exited.is_set():
             raise child.death()
         return child

@@ -110,14 +110,18 @@ class _Batch:
 class _Cells:
     """llama.cpp's KV cache, as the pool needs it."""
 
-    def __init__(self, memory: object) -> None:
-        self._memory = memory
+    def __init__(self, memory: object, window: int) -> None:
+        self._memory, self._window = memory, window  # of layers that look at the latest tokens alone; 0 without
 
     def copy(self, source: int, target: int, n: int) -> None:
         C.llama_memory_seq_cp(self._memory, source, target, 0, n)
 
     def cut(self, seq: int, start: int) -> None:
         C.llama_memory_seq_rm(self._memory, seq, start, -1)
+
+    def holds(self, seq: int, n: int) -> bool:
+        # swa_full keeps all cells, but once the cache has been full llama.cpp hands on those behind the window
+        return not self._window or 0 <= C.llama_memory_seq_pos_min(self._memory, seq) <= max(0, n - self._window)
 
 
 _listeners: list[object] = []
@@ -158,9 +162,11 @@ class LlamaEngine:
         self.n_vocab: int = C.llama_vocab_n_tokens(self.vocabulary)
         self._rows = max(1, min(options.n_batch, ROWS_BYTES // (4 * self.n_vocab)))
         self.context = self._open(options)
-        self.n_ctx: int = C.llama_n_ctx(self.context)
+        self._room: int = C.llama_n_ctx(self.context)
+        turned = C.llama_model_rope_type(self.model) != C.LLAMA_ROPE_TYPE_NONE
+        self.n_ctx: int = self._room if turned else min(self._room, options.n_ctx)  # a table of positions may end there
         self._batch = _Batch(options.n_batch)
-        self.cells = _Cells(C.llama_get_memory(self.context))
+        self.cells = _Cells(C.llama_get_memory(self.context), C.llama_model_n_swa(self.model))
         self.pool = Pool(self.cells, N_SEQ_MAX, first)
         self._sums = ThreadPoolExecutor(1, "sums") if self.n_vocab >= LARGE_VOCABULARY else None
 
@@ -251,7 +257,7 @@ class LlamaEngine:
         self.pool.drop(branch)
 
     def holdings(self) -> Holdings:
-        return Holdings(self.n_ctx, self.log.cache_bytes, self.pool.held())
+        return Holdings(self._room, self.log.cache_bytes, self.pool.held())
 
     def _check_fit(self, entry: Entry, ids: Sequence[int]) -> None:
         for token in ids:
@@ -433,10 +439,10 @@ class LlamaEngine:
             return entry.row
         if not entry.tokens:
             raise InfernoError("a branch without a token predicts nothing; prefill it first")
+        if entry.seq is not None and entry.decoded == len(entry.tokens):  # its row is gone: decode the last token again
+            self.pool.shorten(entry, entry.decoded - 1)
         if entry.seq is None:
             self.pool.enter(entry, besides)
-        elif entry.decoded == len(entry.tokens):  # in the cache, but its row is gone: decode the last token once more
-            self.pool.shorten(entry, entry.decoded - 1)
         started = time.perf_counter()
         total = len(entry.tokens) - entry.decoded
         while entry.decoded < len(entry.tokens):
@@ -461,10 +467,10 @@ class LlamaEngine:
         for entry in waiting:
             if not entry.tokens:
                 raise InfernoError("a branch without a token predicts nothing; prefill it first")
+            if entry.seq is not None and entry.decoded == len(entry.tokens):
+                self.pool.shorten(entry, entry.decoded - 1)
             if entry.seq is None:
                 self.pool.enter(entry, entries)
-            elif entry.decoded == len(entry.tokens):
-                self.pool.shorten(entry, entry.decoded - 1)
         missing = [entry.tokens[entry.decoded :] for entry in waiting]
         for batch in packed(missing, self.options.n_batch, TOGETHER):
             started = time.perf_counter()
@@ -535,6 +541,9 @@ class LlamaEngine:
                 return
             for entry, _ in stretches:
                 self.cells.cut(entry.seq, entry.decoded)  # type: ignore[arg-type]
+            if code != 1:  # a part was decoded, perhaps in cells behind the window
+                for entry, _ in stretches:
+                    self.pool.shorten(entry, entry.decoded)
             if code == 2:
                 raise Cancelled("decoding was cancelled")
             if code != 1:

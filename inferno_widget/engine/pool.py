@@ -24,6 +24,12 @@ class Cells(Protocol):
     def cut(self, seq: int, start: int) -> None:
         """Take the cells from position `start` on from a sequence; nobody's cells are free."""
 
+    def holds(self, seq: int, n: int) -> bool:
+        """Whether a sequence still has all that the first `n` tokens need to be gone on from.
+
+        Layers that look at the latest tokens alone may have given the cells of older ones away.
+        """
+
 
 @dataclass
 class Entry:
@@ -92,7 +98,7 @@ class Pool:
             source = self._entries[parent]
             entry.tokens = source.tokens[:keep]
             self._share(entry, source, min(keep, source.decoded))
-            if entry.tokens == source.tokens:
+            if entry.tokens == source.tokens and entry.decoded == source.decoded:  # else it is decoded again anyway
                 entry.row, entry.row_ms = source.row, source.row_ms
         return branch
 
@@ -109,7 +115,8 @@ class Pool:
         for other in self._entries.values():
             if other.decoded > shared:
                 n = min(_common(entry.tokens, other.tokens), other.decoded, len(entry.tokens) - 1)
-                shared, source = max((shared, source), (n, other), key=lambda found: found[0])
+                if n > shared and other.seq is not None and self._cells.holds(other.seq, n):
+                    shared, source = n, other
         if shared:
             self._share(entry, source, shared, besides)
         if entry.seq is None:
@@ -125,9 +132,11 @@ class Pool:
         entry.used = next(self._clock)
 
     def shorten(self, entry: Entry, n: int) -> None:
-        """Take all but the first `n` tokens out of the cache."""
-        if entry.seq is not None:
-            self._cells.cut(entry.seq, n)
+        """Take all but the first `n` tokens out of the cache, or all where they would not do."""
+        if entry.seq is None or not self._cells.holds(entry.seq, n):
+            self._evict(entry)
+            return
+        self._cells.cut(entry.seq, n)
         entry.decoded, entry.grows = n, False
         entry.stretches = [(number, start) for number, start in entry.stretches if start < n]
 
@@ -146,7 +155,7 @@ class Pool:
         return {branch: list(_stretches(entry)) for branch, entry in list(self._entries.items()) if entry.decoded}
 
     def _share(self, entry: Entry, source: Entry, n: int, besides: Sequence[Entry] = ()) -> None:
-        if not n or source.seq is None:
+        if not n or source.seq is None or not self._cells.holds(source.seq, n):
             return
         source.used = next(self._clock)  # it may not give way to its own child
         entry.seq = self._take(entry, *besides)

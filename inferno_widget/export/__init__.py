@@ -6,13 +6,17 @@ Everything that is written holds the reproduction card (`card`): which file, whi
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
-from tempfile import TemporaryDirectory
+import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..errors import check_keywords
+from ..writing import whole_file
 from .card import card
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from ..trace import Trace
 
 __all__ = ["FORMATS", "Format", "card", "write"]
@@ -25,7 +29,7 @@ class Format(NamedTuple):
     ----------
     suffix : of its name
     mime : its media type
-    module, function : what makes it of a trace; "" for the package's own
+    module, function : what makes it of a trace
     options : keywords that are always given
     """
 
@@ -44,7 +48,7 @@ FORMATS = {
     "png": Format(".png", "image/png", "picture", "png", {"what": "stream"}),
     "svg_distribution": Format(".svg", "image/svg+xml", "picture", "svg", {"what": "distribution"}),
     "png_distribution": Format(".png", "image/png", "picture", "png", {"what": "distribution"}),
-    "inferno": Format(".inferno", "application/zip", ""),
+    "inferno": Format(".inferno", "application/zip", ".files", "packed"),
 }
 """What `write` can write, by name."""
 
@@ -63,27 +67,23 @@ def write(trace: Trace, format: str, path: str | Path | None = None, **options: 
     """
     if format not in FORMATS:
         raise ValueError(f"there is no export {format!r}; there are {', '.join(FORMATS)}")
-    data = _made(trace, FORMATS[format], options)
+    form = FORMATS[format]
+    make = getattr(importlib.import_module(f".{form.module}", __name__), form.function)
+    check_keywords(f"the export {format!r}", options, _options(make))
+    made: str | bytes = make(trace, **form.options, **options)
+    data = made.encode() if isinstance(made, str) else made
     if path is not None:
-        _put(Path(path), data)
+        with whole_file(path) as file:
+            file.write(data)
     return data
 
 
-def _made(trace: Trace, form: Format, options: dict[str, Any]) -> bytes:
-    if not form.module:
-        with TemporaryDirectory() as folder:
-            file = Path(folder) / "trace.inferno"
-            trace.save(file)
-            return file.read_bytes()
-    make = getattr(importlib.import_module(f".{form.module}", __name__), form.function)
-    made: str | bytes = make(trace, **form.options, **options)
-    return made.encode() if isinstance(made, str) else made
+def _options(make: Callable[..., object]) -> list[str]:
+    """Keywords that a function takes; those of a picture where it hands them on to it."""
+    parameters = inspect.signature(make).parameters.values()
+    known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        from .picture import svg
 
-
-def _put(path: Path, data: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        known += _options(svg)
+    return known

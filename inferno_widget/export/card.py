@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from ..trace import Trace
 
 
+MODEL_FACTS = ("name", "architecture", "parameters", "quantisation", "n_ctx_train", "n_vocab")
+"""What the page says of a model beside its text."""
+
+
 def card(trace: Trace) -> dict[str, Any]:
     """All that a reader needs to check a trace or to make it again, for strict JSON.
 

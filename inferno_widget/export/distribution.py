@@ -43,9 +43,8 @@ class Bar(NamedTuple):
     chosen: bool
 
 
-def draw(trace: Trace, at: int, theme: Theme, *, title: str) -> tuple[str, int, int]:
-    """The inside of the picture, its width and its height."""
-    record = trace.record(int(trace.path()[at]))
+def draw(trace: Trace, record: StepRecord, theme: Theme, *, title: str) -> tuple[str, int, int]:
+    """The inside of the picture of a record, its width and its height."""
     bars = listed(trace, record)
     top = 106
     scale = max((bar.probability for bar in bars), default=1.0)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..record import Kind
-from .card import card, card_rows, run_rows
+from .card import MODEL_FACTS, card, card_rows, run_rows
 from .snapshot import pack
 from .text import visible
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).parents[1] / "static"
 PANELS = ("status", "player", "tools", "stream", "logits", "strip")
-MODEL_FACTS = ("name", "architecture", "parameters", "quantisation", "n_ctx_train", "n_vocab")
 TITLE_LENGTH = 60
 
 PAGE = """\

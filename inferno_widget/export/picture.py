@@ -71,8 +71,8 @@ def svg(
         look = stream.Look(theme, metric, palette, columns)
         inside, width, height = stream.draw(trace, look, title=name, subtitle=_facts(contents), span=span)
     else:
-        at = _position(trace, at)
-        inside, width, height = distribution.draw(trace, at, theme, title=name)
+        record = trace.record(trace.node_at(-1 if at is None else at))
+        inside, width, height = distribution.draw(trace, record, theme, title=name)
     return _document(inside, width, height, contents, name, theme)
 
 
@@ -105,14 +105,6 @@ def png(trace: Trace, what: What = "stream", *, scale: float = 2, **options: Any
 def _check(name: str, value: object, known: Sequence[str]) -> None:
     if value not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
-
-
-def _position(trace: Trace, at: int | None) -> int:
-    n = trace.length
-    at = -1 if at is None else at
-    if not -n <= at < n:
-        raise IndexError(f"there is no token at position {at}: the text has {n}")
-    return at % n
 
 
 def _facts(contents: dict[str, Any]) -> str:

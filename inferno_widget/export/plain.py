@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 
 def plain(value: Any) -> Any:
-    """`value` for strict JSON: NaN is None, infinities are "inf" and "-inf", numpy's numbers are Python's."""
+    """`value` for strict JSON: NaN is None, infinities are "inf" and "-inf", numpy's numbers are Python's.
+
+    Half a character, as in the name of a file that is no UTF-8, is written out.
+    """
     if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
+        return {_whole(str(key)): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(entry) for entry in value]
     if isinstance(value, np.ndarray):
@@ -23,7 +26,11 @@ def plain(value: Any) -> Any:
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else str(value)
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+    return value if value is None or isinstance(value, bool | int | float) else _whole(str(value))
+
+
+def _whole(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
 
 
 def plain_column(column: NDArray[Any]) -> list[Any]:

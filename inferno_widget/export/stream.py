@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -132,9 +133,13 @@ def draw(trace: Trace, look: Look, *, title: str, subtitle: str, span: tuple[int
 def drawn_units(trace: Trace, look: Look, span: tuple[int, int] | None) -> list[Unit]:
     """The units of the current path that begin within `span`."""
     path = trace.path()
-    first, behind = span or (0, len(path))
-    if not 0 <= first <= behind <= len(path):
-        raise ValueError(f"span is {span}, where 0 <= from <= to <= {len(path)} was expected")
+    try:
+        first, behind = map(operator.index, span or (0, len(path)))
+        known = 0 <= first <= behind <= len(path)
+    except (TypeError, ValueError):
+        known = False
+    if not known:
+        raise ValueError(f"span must be (from, to) with 0 <= from <= to <= {len(path)}, not {span!r}")
     rows = trace.nodes[path]
     numbers, end = values(rows, look.metric), end_of(trace, look.metric)
     tokens = rows["token_id"].tolist()

@@ -1,6 +1,6 @@
 /**
  * What `make bench-ui` measures: our widget and a plain page with one span a token, with the same made-up run. The
- * address says which and how long: ?who=ours&n=100000. `bench()` does it all and gives the figures, in milliseconds.
+ * address says which and how long: ?who=ours&n=100000, and &breaks=0 for text without line breaks. `bench()` does it all and gives the figures, in milliseconds.
  */
 import { LOOK } from "../src/state.js";
 import widget from "../src/widget.js";
@@ -15,6 +15,8 @@ interface Token {
 
 /** What is measured: a page that shows tokens. */
 interface Subject {
+  /** From the bytes of the wire to data in memory. */
+  read(): void;
   /** From the data in memory to the page. */
   show(): void;
   append(from: number, to: number): void;
@@ -24,6 +26,7 @@ interface Subject {
 
 const wanted = new URLSearchParams(location.search);
 const N = Number(wanted.get("n") ?? 1000);
+const BREAKS = wanted.get("breaks") !== "0";
 /** Tokens a frame, and frames, of what is appended. */
 const CHUNK = 100;
 const FRAMES = 60;
@@ -42,7 +45,7 @@ const random = (): number => {
 };
 
 const tokenAt = (i: number): Token => ({
-  text: i % 61 === 60 ? "\n" : WORDS[(i * 7 + (i >> 3)) % WORDS.length],
+  text: i % 61 === 60 && BREAKS ? "\n" : WORDS[(i * 7 + (i >> 3)) % WORDS.length],
   surprisal: -Math.log(1 - random()) * 1.5,
   entropy: random() * 4,
 });
@@ -66,6 +69,7 @@ function plain(tokens: Token[]): Subject {
   };
   return {
     scroller: box,
+    read() {}, // its tokens are objects already
     show() {
       add(0, N);
       host.append(box);
@@ -95,25 +99,28 @@ function ours(tokens: Token[]): Subject {
     top_logprobs: Array.from({ length: TOP_K }, (_, k) => -k),
   });
   let seq = 0;
-  const frameOf = (from: number, to: number): DataView =>
+  const frameOf = (from: number, to: number, head = to - 1): DataView =>
     encode({
       seq: ++seq,
       start: from,
+      head,
       k: TOP_K,
       rows: tokens.slice(from, to).map((token, i) => rowOf(token, from + i)),
       pieces: from ? [] : Array.from(ids, ([text, id]) => [id, text] as const),
     });
   const first = Array.from({ length: Math.ceil(N / ROWS) }, (_, i) => frameOf(i * ROWS, Math.min(N, (i + 1) * ROWS)));
   const chunks = Array.from({ length: FRAMES }, (_, i) => frameOf(N + i * CHUNK, N + (i + 1) * CHUNK));
+  const { initialize, render } = widget();
   const model = new FakeModel({ panels: ["stream"], status: { state: "ready" }, look: LOOK });
   return {
     get scroller() {
       return host.querySelector(".stream-text") as HTMLElement;
     },
-    show() {
-      const { initialize, render } = widget();
+    read() {
       initialize({ model });
       for (const frame of first.splice(0)) model.rows(frame);
+    },
+    show() {
       render({ el: host });
     },
     append() {
@@ -162,6 +169,11 @@ async function frames(count: number, act: (i: number) => void): Promise<number[]
 /** One after the other; a profile may be taken of each. */
 function stepsOf(subject: Subject) {
   return {
+    read(): number {
+      const start = performance.now();
+      subject.read();
+      return performance.now() - start;
+    },
     first: () => took(() => subject.show()),
     append: () => frames(FRAMES, (i) => subject.append(N + i * CHUNK, N + (i + 1) * CHUNK)),
     async recolour(): Promise<number[]> {
@@ -185,11 +197,12 @@ const subject = (wanted.get("who") === "plain" ? plain : ours)(tokens);
 const steps = stepsOf(subject);
 
 async function bench() {
+  const read = steps.read();
   const first = await steps.first();
   const append = await steps.append();
   const recolour = await steps.recolour();
   const scroll = await steps.scroll();
-  return { first, append, recolour, scroll, text: subject.scroller.textContent?.length ?? 0 };
+  return { read, first, append, recolour, scroll, text: subject.scroller.textContent?.length ?? 0 };
 }
 
 Object.assign(globalThis, { bench, steps });

@@ -166,7 +166,8 @@ export class Link {
    * run can begin.
    */
   get able(): State {
-    const { state } = this.status;
+    const { state, model } = this.status;
+    if (state === "error" && !model && !this.store.length) return "closed"; // nothing can be done without one
     if (state !== "closed" || this.recorded) return state;
     const { models, sessions } = this.library;
     const shown = sessions.find(({ current }) => current);

@@ -194,13 +194,15 @@ export class Store {
     if (this.size === 0) this.k = frame.k;
     if (frame.k !== this.k) throw new RangeError(`a frame has ${frame.k} alternatives a row, its trace ${this.k}`);
     const skip = this.size - frame.start;
+    // While a replay arrives its head says how much is to come: room for all of it is made once.
+    const room = Math.max(end, frame.head + 1);
     const columns = this.columns as unknown as Record<string, Column>;
     for (const [name, , width] of COLUMNS) {
       const n = width === "k" ? this.k : width;
-      columns[name] = grown(columns[name], end * n);
+      columns[name] = grown(columns[name], room * n);
       columns[name].set(frame.columns[name].subarray(skip * n), this.size * n);
     }
-    this.depth = grown(this.depth, end);
+    this.depth = grown(this.depth, room);
     for (let node = this.size; node < end; node++) {
       const parent = this.columns.parent[node];
       this.depth[node] = parent < 0 ? 0 : this.depth[parent] + 1;

@@ -10,7 +10,22 @@ export default () => {
       return () => link.close();
     },
     render({ el }: { el: HTMLElement }): () => void {
-      return mount(link, el);
+      el.addEventListener("keydown", keepPlain);
+      const unmount = mount(link, el);
+      return () => {
+        el.removeEventListener("keydown", keepPlain);
+        unmount();
+      };
     },
   };
 };
+
+/**
+ * Keys without Ctrl are the widget's alone: JupyterLab would move to another cell, or cut this one, wherever the focus
+ * is on something that is no text field. Escape leads back to the notebook, Shift+Enter runs the cell.
+ */
+function keepPlain(event: KeyboardEvent): void {
+  const { key, ctrlKey, metaKey, altKey, shiftKey } = event;
+  if (ctrlKey || metaKey || altKey || key === "Escape" || (shiftKey && key === "Enter")) return;
+  event.stopPropagation();
+}

@@ -1,5 +1,6 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { LOOK } from "../src/state.js";
 import { frame, openPage, type Page, run } from "./open.js";
 
 let page: Page;
@@ -51,6 +52,21 @@ it("names the formats that the kernel knows, and the line of Python for each", a
   page.model.put("selection", 1);
   await choose("svg_distribution");
   expect(code()).toContain("at=1");
+});
+
+it("exports what is seen: metric, palette and theme", async () => {
+  await tokens();
+  page.model.put("look", { ...LOOK, metric: "entropy", palette: "viridis", glyphs: false });
+  document.body.dataset.jpThemeLight = "false";
+  await choose("svg");
+  expect(code()).toContain('.svg", theme="dark", metric="entropy", palette="viridis")');
+  await choose("png_distribution");
+  expect(code()).toContain('what="distribution", at=2, theme="dark")');
+  await choose("html");
+  expect(code()).toContain('.html", look={"metric": "entropy", "palette": "viridis", "glyphs": False})');
+  await page.click("[data-action=download]");
+  expect(page.sent("export")).toMatchObject([{ format: "html", path: "", theme: "dark" }]);
+  delete document.body.dataset.jpThemeLight;
 });
 
 it("writes where one says, and says where that was or why it was not", async () => {

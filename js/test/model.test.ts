@@ -237,6 +237,15 @@ describe("the loader", () => {
     expect(page.texts(".failure")).toEqual(["InfernoError not enough memory"]);
   });
 
+  it("leaves the focus on the demo model while the places come", async () => {
+    page.close();
+    page = openPage({}, "model");
+    page.get("[data-action=demo]").focus();
+    await page.answer("places", PLACES);
+    expect(document.activeElement).toBe(page.get("[data-action=demo]"));
+    expect(page.all(".browser-places button").length).toBeGreaterThan(1);
+  });
+
   it("has the demo model one click away", async () => {
     page.get("[data-action=demo]").click();
     await page.answer("places", PLACES);

@@ -205,7 +205,7 @@ it("gives everything back its default at once", async () => {
   model.put("settings", { ...USUAL, temperature: 0, stop: ["x"], logit_bias: { 4: 1 } });
   view.draw(false);
   const reset = get<HTMLButtonElement>("[data-action=reset-all]");
-  expect(reset.textContent).toBe("Reset all 3");
+  expect(reset.textContent).toBe("Reset 3 settings");
   reset.click();
   for (let i = 0; i < 3; i++) await accept();
   expect(sent().map(({ name, value }) => [name, value])).toEqual([

@@ -1,7 +1,7 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { LoadedModel, Memory } from "../src/state.js";
-import { frame, key, openPage, type Page } from "./open.js";
+import { frame, key, openPage, type Page, run } from "./open.js";
 
 const MODEL: LoadedModel = {
   ...{ id: 1, name: "demo", file: "/demo.gguf", current: true, n_ctx: 512, rss: 41e6, weights: 4e6 },
@@ -37,6 +37,25 @@ it("tells the pool: what this session holds and what all hold", async () => {
   expect(meter().classList.contains("nearly")).toBe(true);
 });
 
+it("tells at once what the model sees of the text, and not what it left out", async () => {
+  page.model.rows(run(["Once"], [" upon", " a"]));
+  await frame();
+  expect(page.get(".status-context").textContent).toBe("3 / 512");
+});
+
+it("names the model that is on its way", async () => {
+  page.model.status({ state: "loading", model: null, n_ctx: 0, progress: 0.4 });
+  const task = { id: 1, kind: "load" as const, name: "demo.gguf", stage: "loading", progress: 0.4, error: null };
+  await page.library({ tasks: [task] });
+  expect(page.get(".model-name").textContent).toBe("demo.gguf");
+  page.model.status({ state: "error", model: null, n_ctx: 0, progress: null });
+  await page.library({ tasks: [{ ...task, error: { type: "ModelFileError", message: "no" } }] });
+  expect(page.get(".model-name").textContent).toBe("no model");
+  expect(page.get("[data-action=choose]").hidden, "and the way to another one is offered").toBe(false);
+  expect(page.get<HTMLButtonElement>("[data-action=run]").disabled).toBe(true);
+  expect(page.get(".stream-empty").textContent).toContain("No model is loaded");
+});
+
 it("says in full who holds what, when asked, and closes on Escape", async () => {
   await page.library({ models: [{ ...MODEL, holders: HOLDERS }], memory: MEMORY });
   const button = page.get("[data-action=pool]");
@@ -44,7 +63,7 @@ it("says in full who holds what, when asked, and closes on Escape", async () => 
   expect(button.getAttribute("aria-expanded")).toBe("true");
   expect(page.texts(".status-more .stack-key li")).toEqual([
     ...["昔話 300", "story 100", "free 112"],
-    ...["weights 4 MB", "KV cache in use 4 MB", "KV cache reserved 6 MB", "engines' other needs 27 MB"],
+    ...["weights 4 MB", "KV cache in use 4 MB", "KV cache reserved, not in use 6 MB", "engines' other needs 27 MB"],
     ...["recorded runs 2 MB", "free 8.3 GB"],
   ]);
   await page.library({ models: [{ ...MODEL, holders: HOLDERS.slice(1) }] });

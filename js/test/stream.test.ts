@@ -406,11 +406,27 @@ describe("the card", () => {
     expect(last("select")).toBeUndefined();
   });
 
+  it("of a line break alone has a name for those who do not see it", async () => {
+    const named = all("[data-token]").filter((token) => !token.textContent?.trim());
+    expect(named.map((token) => token.getAttribute("aria-label"))).toEqual(["line break"]);
+  });
+
+  it("stays while more is generated behind it", async () => {
+    model.status({ state: "generating" });
+    point(get('[data-node="2"]'), 7);
+    await vi.waitFor(() => expect(shown()).toBe(true));
+    send([2], 6);
+    await frame();
+    await frame();
+    expect(get('[data-node="6"]')).toBeTruthy();
+    expect(shown()).toBe(true);
+  });
+
   it("tells the parts of a character of several tokens, and their joint probability", async () => {
     expect(get('[data-node="3"]').className).toBe("t generated s28 joint");
     point(get('[data-node="3"]'));
     await vi.waitFor(() => expect(shown()).toBe(true));
-    expect(get(".card-joint").textContent).toBe("one character of 2 tokens, joint probability 0.09%");
+    expect(get(".card-joint").textContent).toBe("one character of 2 tokens, joint probability 0.09%, 7.00 nats");
     expect(all(".card tr").map(({ textContent }) => textContent)).toEqual(["15655.0%", "26CC 811.8%"]);
   });
 

@@ -144,6 +144,11 @@ it("tells control tokens and a recorded run for what they are", async () => {
   await frame();
   expect(all("[data-token]").map(({ innerHTML }) => innerHTML)).toEqual(['<i class="chip">&lt;s&gt;</i>', "&lt;p&gt;"]);
   expect(get(".status-state").textContent).toBe("a recorded run");
+  expect(get(".status").dataset.state).toBe("recorded");
+  const session = { id: 1, name: "a", model: "m", tokens: 2, state: "closed", started: 0, current: true, live: false };
+  model.put("library", { sessions: [session] });
+  await frame();
+  expect(get(".status-state").textContent).toBe("a recorded run · its model is not loaded");
 });
 
 describe("the distribution", () => {

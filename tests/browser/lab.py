@@ -23,7 +23,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -83,6 +83,17 @@ ROOM = """async () => {
 }"""
 
 NOTEBOOK = "[...jupyterapp.shell.widgets('main')].find(panel => panel.sessionContext)"
+
+# Up to 7.3 ipykernel answers past the stream that reads its shell socket, and thereby loses, rarely, the signal that a
+# message came: the message lies there until another client connects (ipykernel issue 1554, mended in 7.4). So a page on
+# that kernel asks now and then, and connects anew where an idle kernel gives no answer.
+WATCHDOG = f"""setInterval(async () => {{
+    const kernel = globalThis.jupyterapp && {NOTEBOOK}?.sessionContext?.session?.kernel;
+    if (kernel?.connectionStatus !== "connected" || kernel.status === "busy") return;
+    const late = new Promise(done => setTimeout(() => done("late"), 4000));
+    const answer = await Promise.race([kernel.requestKernelInfo().catch(() => null), late]);
+    if (answer === "late" && kernel.status !== "busy") await kernel.reconnect();
+}}, 5000);"""
 
 
 @dataclass
@@ -191,8 +202,8 @@ class LabPage:
     def _visit(self, url: str) -> None:
         """Open a notebook and wait for its kernel.
 
-        On a busy machine it was seen, rarely, that a kernel which had run nothing yet was not idle after a minute.
-        A person would reload the page, and so it is done here: no code of ours has run by then.
+        A kernel that does not come up is shut down and started again, as a person would do: no code of ours has run
+        by then.
         """
         for attempt in range(3):
             self.page.goto(url)
@@ -257,9 +268,10 @@ class Lab:
 
     @classmethod
     @contextmanager
-    def running(cls, interface: Interface = JUPYTERLAB) -> Iterator[Lab]:
-        """Start both; end both."""
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, _browser() as browser:
+    def running(cls, interface: Interface = JUPYTERLAB, *, browser: Browser | None = None) -> Iterator[Lab]:
+        """Start both, or the server for a browser that runs; end what was started."""
+        browsing = nullcontext(browser) if browser else _browser()
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, browsing as browser:
             home = Path(folder)
             root, settings = home / "notebooks", home / "settings"
             root.mkdir()
@@ -295,6 +307,8 @@ class Lab:
         )
         context.set_default_timeout(READY)
         opened = LabPage(context.new_page())
+        if kernel == KERNELS[1]:
+            opened.page.add_init_script(WATCHDOG)
         opened._visit(f"{self.url}/{name}?reset")
         opened.page.wait_for_selector(f"body[data-jp-theme-name='{look['theme']}']", state="attached")
         opened._fit(width, height)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, expect
 
+from inferno_widget.model import demo_path
 from tests.browser.lab import PICTURES, Lab, LabPage
+from tests.make_models import tiny_chat
 
 DOCS = Path(__file__).parents[2] / "docs" / "pictures"
 RUN = """\
@@ -19,10 +21,35 @@ session.generate(150)
 w = Inferno(session)
 w"""
 PROMPT = "Once upon a time there was a king who had three"
+MODELS = PICTURES / "models"
 EMPTY = f'from inferno_widget import Inferno\nw = Inferno(prompt="{PROMPT}")\nw'
+NEVER_ENDS = """\
+w.workbench.set("logit_bias", {"2": None})
+w.workbench.set("seed", 3)
+w"""
 LONG = f"""\
-from inferno_widget import Inferno, Model, Sampler
+from inferno_widget import Inferno, Model
 w = Inferno(Model(n_ctx=8192), prompt="{PROMPT}", max_tokens=8000)
+{NEVER_ENDS}"""
+SLID = f"""\
+from inferno_widget import Inferno
+w = Inferno(prompt="{PROMPT}", max_tokens=1200)
+w.workbench.set("on_full", "slide")
+{NEVER_ENDS}"""
+LOADING = """\
+import time
+from inferno_widget import Inferno, Model, workbench
+class Slow(Model):
+    def __init__(self, *args, progress, **options):
+        while progress(0.4) is not False:
+            time.sleep(0.05)
+        super().__init__(*args, progress=progress, **options)
+workbench.Model = Slow
+w = Inferno()
+w"""
+FOLDER = f"""\
+from inferno_widget import Inferno
+w = Inferno(root={str(MODELS)!r})
 w"""
 LOOKS = {"light": ("light", 960), "dark": ("dark", 960), "narrow": ("light", 480)}
 SHOTS = {"light": ("light", 1100), "dark": ("dark", 1100), "narrow": ("light", 480)}
@@ -87,7 +114,65 @@ def finished(page: LabPage, widget: Locator) -> None:
 def long(page: LabPage, widget: Locator) -> None:
     generating(page, widget)
     page.kernel_until("w.session.state == 'ready'", timeout=120)
+    widget.get_by_test_id("strip").click()
+    rest(page)
+
+
+def loading(page: LabPage, widget: Locator) -> None:
+    reach(widget, "loading")
+    expect(widget.get_by_test_id("state")).to_contain_text("40%")
+    rest(page)
+
+
+def slid(page: LabPage, widget: Locator) -> None:
+    """The context was full, and the model sees the beginning no more."""
+    reach(widget, "empty")
+    act(widget, "run")
+    page.kernel_until("w.session is not None and w.session.state == 'ready'", timeout=120)
+    reach(widget, "ready")
     widget.get_by_test_id("stream").press("Home")
+    expect(widget.locator(".unseen").first).to_be_visible()
+    widget.get_by_test_id("stream").press("Escape")
+    rest(page)
+
+
+def found(page: LabPage, widget: Locator) -> None:
+    reach(widget, "ready")
+    widget.get_by_test_id("stream").press("Control+f")
+    widget.get_by_label("Find in the text").fill("king")
+    rest(page)
+
+
+def pointed(page: LabPage, widget: Locator) -> None:
+    """The pointer rests on a token."""
+    reach(widget, "ready")
+    widget.locator("[data-node='40']").first.hover()
+    expect(widget.get_by_test_id("card")).to_be_visible()
+
+
+def picked(name: str) -> Callable[[LabPage, Locator], None]:
+    """A file of the folder is chosen."""
+
+    def chosen(page: LabPage, widget: Locator) -> None:
+        reach(widget, "empty")
+        widget.locator("[data-tool=model]").click()
+        widget.locator(".browser-row").filter(has_text=name).click()
+        expect(widget.locator(".loader .failure, .loader-need").filter(visible=True).first).to_contain_text(" ")
+        rest(page)
+
+    return chosen
+
+
+def talking(page: LabPage, widget: Locator) -> None:
+    picked("chat.gguf")(page, widget)
+    widget.locator(".loader [data-action=load]").click()
+    expect(widget.locator(".loaded-row")).to_have_count(2)
+    widget.locator("[data-tool=chat]").click()
+    widget.locator(".message-text").fill("once upon a time there was a dragon")
+    expect(widget.locator(".chat-prompt")).to_contain_text("dragon")
+    act(widget, "send")
+    page.kernel_until("w.session is not None and w.session.state == 'ready'")
+    reach(widget, "ready")
     rest(page)
 
 
@@ -123,6 +208,7 @@ def tool(name: str) -> Callable[[LabPage, Locator], None]:
 MISSING = 'from inferno_widget import Inferno\nw = Inferno("missing.gguf")\nw'
 STATES: dict[str, tuple[str, Callable[[LabPage, Locator], None]]] = {
     "empty": (EMPTY, empty),
+    "loading": (LOADING, loading),
     "generating": (LONG, generating),
     "paused": (LONG, paused),
     "finished": (RUN, finished),
@@ -130,14 +216,28 @@ STATES: dict[str, tuple[str, Callable[[LabPage, Locator], None]]] = {
     "error": (MISSING, error),
     "dead": (LONG, dead),
     "no-kernel": (RUN, no_kernel),
+    "slid": (SLID, slid),
+    "found": (RUN, found),
+    "pointed": (RUN, pointed),
+    "file": (FOLDER, picked("fairy-tales.gguf")),
+    "broken-file": (FOLDER, picked("broken.gguf")),
+    "talking": (FOLDER, talking),
     **{f"tool-{name}": (RUN, tool(name)) for name in TOOLS},
 }
+
+
+def make_models() -> None:
+    MODELS.mkdir(parents=True, exist_ok=True)
+    shutil.copy(demo_path(), MODELS / "fairy-tales.gguf")
+    (MODELS / "broken.gguf").write_bytes(demo_path().read_bytes()[:100_000])
+    tiny_chat(MODELS / "chat.gguf")
 
 
 def take_every_state(lab: Lab, *names: str) -> None:
     """Into build/pictures/states: light, dark and narrow."""
     folder = PICTURES / "states"
     folder.mkdir(parents=True, exist_ok=True)
+    make_models()
     for name in names or STATES:
         cell, go = STATES[name]
         for look, (theme, width) in LOOKS.items():

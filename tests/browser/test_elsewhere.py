@@ -56,8 +56,8 @@ def run_and_look(widget: Locator) -> None:
     expect(status).to_have_attribute("data-state", re.compile("ready"))
 
 
-def test_notebook_7():
-    with Lab.running(NOTEBOOK_7) as server:
+def test_notebook_7(running_lab):
+    with Lab.running(NOTEBOOK_7, browser=running_lab.browser) as server:
         page = server.open(
             [f'from inferno_widget import Inferno\nw = Inferno(prompt="{PROMPT}", max_tokens=30)\nw'],
             kernel=KERNELS[0],

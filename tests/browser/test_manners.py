@@ -162,3 +162,24 @@ def test_what_is_generated_is_said_politely(lab):
     text = page.kernel_eval("w.session.text")
     assert any(word in said for word in text.removeprefix(PROMPT).split())
     assert PROMPT not in said
+
+
+def test_plain_keys_stay_in_the_widget(lab):
+    """JupyterLab takes keys for its cells wherever the focus is on no text field: arrows move, x cuts, d d deletes."""
+    page, widget = opened(lab)
+    page.page.evaluate("() => jupyterapp.commands.execute('notebook:enter-command-mode')")
+    keyboard = page.page.keyboard
+    widget.locator("[data-tool=sampler]").click()
+    widget.locator("[data-slider=temperature]").focus()
+    keyboard.press("ArrowRight")
+    page.kernel_until("w.settings['temperature'] == 0.85")
+    widget.locator("[data-field=on_full]").focus()
+    keyboard.press("ArrowDown")
+    page.kernel_until("w.settings['on_full'] == 'slide'")
+    widget.locator("[data-tool=look]").click()
+    widget.locator(".tool-look input[value=inferno]").focus()
+    keyboard.press("ArrowDown")
+    page.kernel_until("w.look['palette'] == 'viridis'")
+    keyboard.type("xddbm")
+    assert page.page.locator(".jp-CodeCell").count() == 1
+    expect(widget).to_be_visible()

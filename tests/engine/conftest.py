@@ -11,7 +11,7 @@ from inferno_widget.engine import Options
 from inferno_widget.engine.client import EngineClient, Stop
 from inferno_widget.engine.llama import LlamaEngine
 from tests.engine.tools import DEMO, Driver, Switch, ignore
-from tests.make_models import tiny_llama, tiny_qwen2
+from tests.make_models import tiny_gemma2, tiny_gemma3, tiny_gpt2, tiny_llama, tiny_qwen2
 
 EXACT = Options(n_ctx=1024, n_threads=1, n_batch=64, type_k="f32", type_v="f32")
 
@@ -23,6 +23,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, in
     return {
         "tiny": (tiny_llama(folder / "tiny.gguf", n_vocab=512), 512),
         "large": (tiny_qwen2(folder / "large.gguf", n_vocab=40_000), 40_000),
+        "gemma2": (tiny_gemma2(folder / "gemma2.gguf"), 512),
+        "gemma3": (tiny_gemma3(folder / "gemma3.gguf"), 512),
+        "gpt2": (tiny_gpt2(folder / "gpt2.gguf"), 512),
         "demo": (DEMO, 4_096),
     }
 

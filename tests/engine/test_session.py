@@ -27,6 +27,7 @@ from inferno_widget import (
     Sampler,
     Session,
     StepRecord,
+    Trace,
 )
 from inferno_widget.sampling import draw
 from tests.engine.tools import DEMO, assert_same, tokens
@@ -994,3 +995,39 @@ def test_the_demo_model_goes_on_after_a_death_with_the_same_dice() -> None:
                 break
             np.testing.assert_allclose(mine.logprob, other.logprob, atol=0.1, equal_nan=True)
         assert mine.position > len(session.prompt_ids) + 12
+
+
+# --- what cannot be meant -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda m: m.session(None), TypeError, "^prompt must be text, token ids or a Trace, not None"),
+        (lambda m: m.session(b"abc"), TypeError, "^prompt must be text, token ids or a Trace, not b'abc'"),
+        (lambda m: m.session("a\ud800"), ValueError, r"^text holds half a character at position 1 \('\\ud800'\)"),
+        (lambda m: m.session("a", {"temperature": 1}), TypeError, r"^sampler must be a Sampler, such as .*, not {"),
+        (lambda m: m.session("a", k=3.5), ValueError, "^k must be between 1 and 32, not 3.5"),
+        (lambda m: m.session("a", k=True), ValueError, "^k must be between 1 and 32, not True"),
+        (lambda m: m.session(Trace(3)), InfernoError, "^the trace is empty: there is nothing to go on with"),
+        (lambda m: m.session("a").generate(3, stop=3), TypeError, "^stop must be a string or several, not 3"),
+        (lambda m: m.session("a").generate(3, stop=["a", b"b"]), TypeError, "^stop must be a string or several, not"),
+        (lambda m: m.session("a").generate(3, stop="\ud800"), ValueError, "^stop holds half a character"),
+        (lambda m: m.session("a").fork(1.0, "a"), TypeError, "^at must be a whole number, not 1.0"),
+        (lambda m: m.session("a").goto(1.5), TypeError, "^node must be a whole number, not 1.5"),
+        (lambda m: m.session("a").goto("x"), KeyError, "no branch is called 'x'; these are: none"),
+        (lambda m: m.session("a").edit(3), TypeError, "^text must be text, not 3"),
+        (lambda m: m.session("a").edit("a\ud800"), ValueError, "^text holds half a character"),
+        (lambda m: m.session("a").name_branch(3), TypeError, "^name must be text, not 3"),
+        (lambda m: m.session("a").lookahead(at=1.0), TypeError, "^at must be a whole number, not 1.0"),
+        (lambda m: m.session("a").lookahead(sampler=3), TypeError, "^sampler must be a Sampler, such as .*, not 3"),
+        (lambda m: m.session("a").resample(stop=3), TypeError, "^stop must be a string or several, not 3"),
+        (lambda m: m.session("a").commitment("b"), TypeError, "^start must be a whole number, not 'b'"),
+        (lambda m: m.tokenize(3), TypeError, "^text must be text, not 3"),
+        (lambda m: m.find_tokens(3), TypeError, "^query must be text, not 3"),
+        (lambda m: m.find_tokens("a", 0), ValueError, "^limit must be a whole number of at least 1, not 0"),
+    ],
+)
+def test_what_cannot_be_meant_is_named(call: object, error: type[Exception], message: str, model: Model) -> None:
+    with pytest.raises(error, match=message):
+        call(model)

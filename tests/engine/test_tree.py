@@ -18,11 +18,10 @@ from inferno_widget.engine.llama import LlamaEngine
 from inferno_widget.tree import branches_of
 from tests.engine.test_lookahead import dice, loaded
 from tests.engine.test_window import assert_seen, opened
-from tests.engine.tools import assert_same
-from tests.make_models import tiny_chat, tiny_llama, tiny_qwen2
+from tests.engine.tools import GELU_NATS, NATS, assert_same
+from tests.make_models import tiny_chat, tiny_gemma2, tiny_gemma3, tiny_gpt2, tiny_llama, tiny_qwen2
 
 PROMPT = "once upon a time there was a king"
-NATS = 1e-3
 
 
 @pytest.fixture(scope="module")
@@ -332,21 +331,29 @@ class Wanderer:
         child.exited.wait(10)
 
 
-@pytest.fixture(scope="module", params=["llama", "qwen2"])
+@pytest.fixture(scope="module", params=["llama", "qwen2", "gemma2", "gemma3", "gpt2"])
 def shape(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Path, LlamaEngine]]:
+) -> Iterator[tuple[Path, LlamaEngine, float]]:
     folder = tmp_path_factory.mktemp("wander")
-    make = {"llama": tiny_llama, "qwen2": tiny_qwen2}[request.param]
-    path = make(folder / "tiny.gguf")
+    make = {
+        "llama": tiny_llama,
+        "qwen2": tiny_qwen2,
+        "gemma2": tiny_gemma2,
+        "gemma3": tiny_gemma3,
+        "gpt2": tiny_gpt2,
+    }
+    path = make[request.param](folder / "tiny.gguf")
     judge = opened(path)
-    yield path, judge
+    yield path, judge, NATS if request.param in ("llama", "qwen2") else GELU_NATS
     judge.close()
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_whatever_is_done_the_records_are_those_of_a_fresh_scoring(shape: tuple[Path, LlamaEngine], seed: int) -> None:
-    path, judge = shape
+def test_whatever_is_done_the_records_are_those_of_a_fresh_scoring(
+    shape: tuple[Path, LlamaEngine, float], seed: int
+) -> None:
+    path, judge, nats = shape
     sampler = Sampler(temperature=1.0, seed=seed, logit_bias={2: -math.inf, 511: -math.inf, 0: -math.inf})
     with loaded(path, n_ctx=256) as model:
         session = model.session(PROMPT, sampler, on_full="slide", keep=3)
@@ -364,11 +371,11 @@ def test_whatever_is_done_the_records_are_those_of_a_fresh_scoring(shape: tuple[
             above, positions = session.trace.nodes["parent"], session.trace.nodes["position"]
             assert (positions == np.where(above < 0, 0, positions[above] + 1)).all()
             if session.trace.length:
-                assert_seen(session.trace, judge, nats=NATS)
+                assert_seen(session.trace, judge, nats=nats)
             assert session.held_tokens <= 256
         ends = session.branches
         for branch in ends[:: max(1, len(ends) // 5)]:
-            assert_seen(session.trace, judge, nats=NATS, node=branch.node)
+            assert_seen(session.trace, judge, nats=nats, node=branch.node)
         if seed % 2:
             watched = session.trace.watched("some", tree=True)
             assert (np.isnan(watched) == (session.trace.nodes["rank"] == 0)).all()

@@ -228,3 +228,14 @@ def test_the_tolerance_follows_weights_and_caches(weights: str, cache: str, reco
     trace = Trace(1)
     trace.runs.append({"type_k": recorded, "type_v": recorded})
     assert default_tolerance(trace, Loaded()) == tolerance
+
+
+def test_what_is_no_trace_or_no_model_is_refused(model: Model) -> None:
+    session = model.session("once")
+    with pytest.raises(TypeError, match=r"trace must be a Trace, such as session.trace or .*, not <Session"):
+        verify(session, model)
+    with pytest.raises(TypeError, match=r"model must be a loaded Model, not <Trace"):
+        verify(session.trace, session.trace)
+    for tolerance in ("x", True, math.nan, -1, math.inf):
+        with pytest.raises(ValueError, match="tolerance must be a number of nats, 0 or more, not"):
+            verify(session.trace, model, tolerance)

@@ -288,7 +288,7 @@ def test_settings_are_shown_and_hold_from_the_next_gesture_on(page: Page) -> Non
         "max_tokens": 128,
         "stop": [],
         "on_full": "stop",
-        "keep": 0,
+        "keep": 1,
     }
     chosen = {"temperature": 0.5, "top_k": 3, "top_p": 1, "min_p": 0, "seed": None, "max_tokens": 4}
     for name, value in {**chosen, "logit_bias": {"2": None, "300": 0.5}, "on_full": "slide", "keep": 3}.items():
@@ -373,11 +373,11 @@ def test_what_is_made_for_the_page_comes_as_bytes(page: Page, tmp_path: Path) ->
     assert page.replies[number]["value"] == {"name": name, "mime": "application/zip", "path": ""}
     (tmp_path / name).write_bytes(page.buffers[number][0])
     assert Trace.load(tmp_path / name).text == page.widget.session.text
-    number = page.tell("export", format="markdown", path="")
+    number = page.tell("export", format="markdown", path="", theme="light")
     until(lambda: number in page.replies)
     assert page.replies[number]["value"]["mime"] == "text/markdown"
     assert page.buffers[number][0].decode() == page.widget.trace.to_markdown()
-    assert "there is no format 'pdf'" in page.refused("export", format="pdf", path="")["message"]
+    assert "there is no format 'pdf'" in page.refused("export", format="pdf", path="", theme="light")["message"]
 
 
 def test_files_are_browsed_below_the_root(opened: Callable[..., Page], model: Model, tiny: Path) -> None:
@@ -728,7 +728,7 @@ def test_what_cannot_be_done_is_said(opened: Callable[..., Page], model: Model) 
     page.order("stop")
     session = model.session([1] * 8_300, dice())
     too_long = opened(session)
-    too_long.order("step", prompt=session.prompt)
+    too_long.order("step", prompt=too_long.widget.prompt)
     too_long.until("error")
     assert too_long.widget.status["error"]["type"] == "ContextFullError"
     assert "8,300 tokens do not fit" in too_long.widget.status["error"]["message"]
@@ -876,7 +876,7 @@ def test_a_recorded_run_can_be_looked_at_but_not_continued(opened: Callable[...,
     trace = forked_trace()
     page = opened(trace)
     page.assert_shows(trace)
-    assert (page.state, page.widget.status["used"], page.widget.status["error"]) == ("closed", 4, None)
+    assert (page.state, page.widget.status["used"], page.widget.status["error"]) == ("closed", 3, None)
     assert page.widget.status["model"]["name"] == "none"
     for kind, fields in (
         ("run", {"prompt": "x"}),
@@ -898,7 +898,7 @@ def test_a_session_of_ids_is_run_again_with_the_same_ids(opened: Callable[..., P
     ids = [1, 300, 301, 259, 2, 302]  # which no text gives
     session = model.session(ids, dice())
     page = opened(session, max_tokens=3)
-    assert page.widget.prompt == session.prompt
+    assert (session.prompt, page.widget.prompt) == ("OP Q", "OP </s>Q"), "special tokens are shown"
     page.order("run", prompt=page.widget.prompt)
     until(lambda: page.widget.status["finish"] == "length")
     assert page.widget.session is not session

@@ -6,7 +6,7 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from inferno_widget.engine.llama import LlamaEngine
 from inferno_widget.sampling import draw
 from inferno_widget.window import Window
 from tests.engine.tools import DEMO, Driver, Switch, assert_same, ignore
-from tests.make_models import Shape, tiny_llama, tiny_qwen2
+from tests.make_models import Shape, tiny_gemma2, tiny_gemma3, tiny_gpt2, tiny_llama, tiny_qwen2
 
 PROMPT = "once upon a time there was a king"
 N_CTX = 256
@@ -29,6 +29,11 @@ NATS = 1e-3
 def dice(seed: int = 7, **settings: object) -> Sampler:
     """A sampler that never ends a text by itself."""
     return Sampler(**{"temperature": 1.0, "seed": seed, "logit_bias": {EOS: -math.inf}, **settings})
+
+
+def endless(model: Model) -> Sampler:
+    """The same for a model whose text ends with another token, and which had rather say one thing for ever."""
+    return dice(top_k=0, top_p=1, min_p=0, logit_bias={model.info.eos_id: -math.inf})
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +140,9 @@ def test_what_two_windows_share_is_what_both_begin_with() -> None:
 MODELS = {
     "llama": (tiny_llama, "f32", NATS),
     "qwen2": (tiny_qwen2, "f32", NATS),
+    "gemma2": (tiny_gemma2, "f32", NATS),
+    "gemma3": (tiny_gemma3, "f32", NATS),
+    "gpt2": (tiny_gpt2, "f32", NATS),
     "llama with an f16 cache": (tiny_llama, "f16", 5e-2),
     "llama in Q8_0": (lambda path: tiny_llama(path, dtype="Q8_0"), "f16", 0.1),
     "demo": (lambda _: DEMO, "f16", 0.1),
@@ -145,7 +153,8 @@ MODELS = {
 def test_after_a_slide_the_model_predicts_as_after_a_fresh_prefill(name: str, tmp_path: Path) -> None:
     make, kv, nats = MODELS[name]
     path = make(tmp_path / "x.gguf")
-    with loaded(path, kv=kv) as model, sliding(model, 520) as session:
+    with loaded(path, kv=kv) as model:
+        session = sliding(model, 520, sampler=dice(logit_bias={model.info.eos_id: -math.inf}))
         assert session.finish == "length"
         engine = opened(path, kv)
         n = len(session.prompt_ids)
@@ -153,6 +162,43 @@ def test_after_a_slide_the_model_predicts_as_after_a_fresh_prefill(name: str, tm
         engine.close()
         assert windows == [Window(), Window(4, 126), Window(4, 252), Window(4, 378)][: len(windows)]
         assert len(windows) == 3 + (n + 520 > 256 + 2 * 126)
+
+
+@pytest.mark.parametrize("make", [tiny_qwen2, tiny_gemma2, tiny_gemma3, tiny_gpt2])
+def test_forks_and_siblings_of_every_architecture(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    """Forks lie before and behind a slide, and further back than what some layers of a Gemma look at."""
+    path = make(tmp_path / "x.gguf")
+    engine = opened(path)
+    with loaded(path) as model, sliding(model, 400, sampler=endless(model)) as session:
+        sibling = sliding(model, 40, sampler=endless(model))
+        for at, stored in itertools.product((20, 120, 250, 256, 300, 390), (True, False)):
+            session.goto(399)
+            there = session.trace.record(int(session.trace.path()[at])).top_ids
+            session.fork(at, int(there[3]) if stored else next(i for i in range(3, 300) if i not in there))
+            session.generate(20)
+            assert_seen(session.trace, engine)
+        sibling.generate(60)
+        assert_seen(sibling.trace, engine)
+        session.goto(399)
+        session.generate(100)
+        assert assert_seen(session.trace, engine) == [Window(), Window(4, 126), Window(4, 252)]
+        assert len({*session.trace.column("token_id").tolist()}) > 50, "a text that says the same again proves little"
+    engine.close()
+
+
+def test_a_table_of_positions_is_not_left(tmp_path: Path) -> None:
+    """Behind it llama.cpp ends its process."""
+    path = tiny_gpt2(tmp_path / "x.gguf", n_ctx=300)
+    with pytest.raises(ValueError, match="n_ctx must be at most 300 for tiny gpt2, which learned that many positions"):
+        Model(path, n_ctx=4096)
+    for n_ctx in (None, 300, 512):
+        with Model(path, n_ctx=n_ctx, n_threads=1, type_k="f32", type_v="f32") as model:
+            assert model.n_ctx == model.options.n_ctx == 300
+            with sliding(model, 300, sampler=endless(model)) as session:
+                assert session.trace.window().left_out > 0
+                assert model.memory()["kv_used"] <= model.memory()["kv_reserved"]
+    with Model(path, n_ctx=200) as model:
+        assert model.n_ctx == 200
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, N_CTX - 2])

@@ -18,7 +18,7 @@ from inferno_widget.model import demo_path
 from inferno_widget.preferences import Preferences
 from inferno_widget.workbench import Workbench
 from tests.engine.test_session import PROMPT, dice, kill, loaded, slowly, until
-from tests.make_models import tiny_llama, tiny_qwen2
+from tests.make_models import tiny_chat, tiny_llama, tiny_qwen2
 from tests.traces import forked_trace
 
 WAIT = 20
@@ -101,6 +101,17 @@ def test_a_run_leaves_the_earlier_ones_in_the_list(bench: Workbench) -> None:
     first.wait()
     assert len(first.text) > len(text)
     assert first.text.startswith(text)
+
+
+def test_a_run_stops_the_one_on_display(bench: Workbench) -> None:
+    bench.set("max_tokens", 1000)
+    bench.run(PROMPT)
+    first = bench.session
+    first.logits_processor = slowly
+    bench.run("a knight")
+    first.wait()
+    assert first.finish == "cancelled"
+    bench.session.stop()
 
 
 def test_a_session_goes_on_while_another_is_looked_at(bench: Workbench) -> None:
@@ -276,9 +287,13 @@ def test_the_list_has_an_end(bench: Workbench, monkeypatch: pytest.MonkeyPatch) 
     assert (first.state, second.state) == ("ready", "closed")
     for opened in bench.library.sessions:
         bench.rename(opened.id, f"mine {opened.id}")
+    bench.set("max_tokens", 500)
+    bench.resume()
     with pytest.raises(InfernoError, match="3 sessions are open, and each was named or opened: delete one first"):
         bench.run("six")
     assert len(names(bench)) == 3
+    bench.session.wait()
+    assert bench.session.finish == "length", "what is refused stops nothing"
 
 
 def test_an_id_that_is_gone_is_said_to_be(bench: Workbench) -> None:
@@ -349,11 +364,18 @@ def test_loading_the_same_again_uses_it(bench: Workbench) -> None:
 
 
 def test_unloading_frees_the_memory_and_keeps_what_was_recorded(bench: Workbench) -> None:
+    def taken() -> int:
+        return sum(child.memory_info().rss for child in psutil.Process().children())
+
+    before = taken()
     arrived(bench, bench.load("qwen.gguf", 512))
     session = run(bench)
     text, process = session.text, psutil.Process(bench.model.engine.pid)
+    cost = bench.library_dict()["models"][1]["rss"]
+    assert taken() - before > 0.9 * cost > 20e6
     bench.unload(bench.library.models[1].id).result(WAIT)
     assert not process.is_running()
+    assert abs(taken() - before) < 0.1 * cost
     assert session.state == "closed"
     assert len(bench.library.models) == 1
     assert (bench.trace.text, bench.session) == (text, None)
@@ -368,6 +390,22 @@ def test_unloading_frees_the_memory_and_keeps_what_was_recorded(bench: Workbench
     bench.session.wait()
     assert bench.trace.text.startswith(text)
     assert bench.trace.length == session.trace.length + 5
+
+
+def test_a_file_that_is_loaded_twice_goes_on_with_the_other(bench: Workbench) -> None:
+    arrived(bench, bench.load("qwen.gguf", 512))
+    run(bench)
+    task = bench.load("qwen.gguf", 256)
+    arrived(bench, task)
+    bench.show(bench.library.sessions[0].id)
+    arrived(bench, bench.load("tiny.gguf", 256))
+    bench.show(bench.library.sessions[0].id)
+    bench.unload(bench.library.models[1].id).result(WAIT)
+    assert [m["n_ctx"] for m in bench.library_dict()["models"] if m["current"]] == [256]
+    assert bench.model.info.architecture == "qwen2"
+    bench.resume()
+    bench.session.wait()
+    assert bench.session.model is bench.model
 
 
 def test_what_was_deleted_before_its_model_went_comes_back_as_a_recorded_run(bench: Workbench) -> None:
@@ -529,6 +567,28 @@ def test_a_conversation_is_what_the_template_makes_of_it(talking: Workbench) -> 
     assert talking.session is session, "the same conversation goes on"
 
 
+def test_the_prompt_of_a_conversation_is_shown_with_its_special_tokens(
+    benches: Callable[..., Workbench], tmp_path: Path
+) -> None:
+    with loaded(tiny_chat(tmp_path / "chat.gguf")) as model:
+        bench = benches(model, max_tokens=5)
+        bench.chat(TALK)
+        session = bench.session
+        session.wait()
+        assert bench.prompt == "<|im_start|>user\nonce upon a time<|im_end|>\n<|im_start|>assistant\n"
+        assert session.name == "once upon a time"
+        assert run(bench, bench.prompt).prompt_ids == session.prompt_ids
+        other = run(bench, bench.prompt.replace("once", "there"))
+        assert other.prompt_ids == model.render([{"role": "user", "content": "there upon a time"}])
+        prompt = bench.prompt
+        bench.step(prompt)
+        other.wait()
+        assert (bench.session, bench.prompt) == (other, prompt)
+        bench.unload(bench.library.models[0].id).result(WAIT)
+        bench.show(bench.library.sessions[0].id)
+        assert bench.prompt == "<|im_start|>user\nonce upon a time<|im_end|>\n<|im_start|>assistant\n"
+
+
 def test_a_base_model_says_that_it_has_no_template(bench: Workbench) -> None:
     assert bench.facts()["chat"] is False
     with pytest.raises(InfernoError, match="base model without a chat template"):
@@ -594,6 +654,19 @@ def test_a_stop_string_ends_a_run(bench: Workbench) -> None:
     assert again.trace.length < session.trace.length
 
 
+def test_a_slide_keeps_the_token_that_begins_the_text(bench: Workbench, benches: Callable[..., Workbench]) -> None:
+    assert bench.settings["keep"] == 1
+    assert run(bench).keep == 1
+    assert "keep" not in bench.code, "which means nothing without a slide"
+    bench.set("on_full", "slide")
+    run(bench)
+    assert "on_full='slide', keep=1)" in bench.code
+    plain = bench.model.session(PROMPT)
+    assert benches(plain).settings["keep"] == 1
+    chosen = bench.model.session(PROMPT, on_full="slide", keep=0)
+    assert benches(chosen).settings["keep"] == 0
+
+
 def test_a_full_context_slides_if_asked(benches: Callable[..., Workbench], files: Path) -> None:
     with loaded(files / "tiny.gguf", n_ctx=256) as small:
         bench = benches(small, max_tokens=300)
@@ -605,6 +678,7 @@ def test_a_full_context_slides_if_asked(benches: Callable[..., Workbench], files
         bench.session.wait()
         assert bench.session.finish == "length"
         assert bench.facts()["keep"] == 4
+        assert bench.session.held_tokens <= bench.figures()["used"] <= 256 < bench.trace.length
         assert bench.trace.column("left_out").max() > 0
 
 
@@ -762,6 +836,41 @@ def test_exports(form: str, bench: Workbench) -> None:
         assert eval(code, {"session": bench.session}) == inline.data.decode()
 
 
+def test_an_export_looks_as_the_page_does(bench: Workbench) -> None:
+    session = run(bench)
+    for name, value in (("metric", "entropy"), ("palette", "viridis"), ("follow", False)):
+        bench.look(name, value)
+    bench.select(4)
+
+    def made(form: str, theme: str) -> str:
+        data: bytes = bench.export(form, "", theme).result(WAIT).data
+        return data.decode()
+
+    trace = session.trace
+    look = {"metric": "entropy", "palette": "viridis"}
+    assert made("svg", "dark") == trace.to_svg(theme="dark", **look)
+    assert bench.code.endswith("theme='dark', metric='entropy', palette='viridis')")
+    assert made("svg_distribution", "light") == trace.to_svg(what="distribution", at=4)
+    assert bench.code.endswith("what='distribution', at=4)")
+    assert made("html", "dark") == trace.to_html(look=look)
+    assert bench.code.endswith("look={'metric': 'entropy', 'palette': 'viridis'})")
+    bench.select(-1)
+    assert made("svg_distribution", "dark") == trace.to_svg(what="distribution", at=-1, theme="dark")
+
+
+def test_a_closed_session_goes_on_with_a_copy(bench: Workbench, benches: Callable[..., Workbench]) -> None:
+    mine = bench.model.session(PROMPT, Sampler(seed=1))
+    mine.generate(5)
+    mine.name = "mine"
+    other = benches(mine, max_tokens=3)
+    n = mine.trace.length
+    mine.close()
+    other.resume()
+    other.session.wait()
+    assert (mine.trace.length, other.trace.length) == (n, n + 3)
+    assert [entry["name"] for entry in other.library_dict()["sessions"]] == ["mine"]
+
+
 def test_an_export_goes_nowhere_else(
     bench: Workbench, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -784,7 +893,7 @@ def test_an_export_goes_nowhere_else(
     assert bench.save("folder").result(WAIT).path == str(
         bench.files.root / "folder" / "once upon a time there was a king.inferno"
     )
-    with pytest.raises(OSError, match="No such file or directory"):
+    with pytest.raises(OSError, match="there is no folder"):
         bench.save("no folder/x").result(WAIT)
 
 

@@ -14,6 +14,9 @@ from inferno_widget.sampling import Sampler
 
 DEMO = Path(__file__).parents[2] / "inferno_widget" / "models" / "demo.gguf"
 GREEDY = Sampler(temperature=0)
+NATS = 1e-3
+GELU_NATS = 5e-3
+"""llama.cpp looks GELU up in a table by float16: how one text is cut into batches moves its numbers by up to 0.002."""
 
 
 class Switch:
@@ -44,11 +47,15 @@ def drain(steps: Generator[StepRecord, None, Finish]) -> tuple[list[StepRecord],
 
 
 class Driver:
-    """Short forms of an engine's calls, the same for the native engine and for the client."""
+    """Short forms of an engine's calls, the same for the native engine and for the client.
 
-    def __init__(self, engine: object, make_flag: Callable[[], object]) -> None:
+    `nats` is how near its numbers are, and `eos` the token that ends a text.
+    """
+
+    def __init__(self, engine: object, make_flag: Callable[[], object], *, nats: float = NATS, eos: int = 2) -> None:
         self.engine = engine
         self.make_flag = make_flag
+        self.nats, self.eos = nats, eos
 
     def prefill(
         self, ids: Sequence[int], *, branch: Branch | None = None, k: int = 20, cancel: object = None

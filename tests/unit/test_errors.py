@@ -49,7 +49,7 @@ def test_a_file_error_says_where() -> None:
 def test_a_death_says_when_and_why_and_what_to_do() -> None:
     error = EngineDiedError("prefill", -11, "killed by signal 11 (SIGSEGV)")
     assert "during prefill: killed by signal 11 (SIGSEGV)" in str(error)
-    assert "What was recorded is kept; go on" in str(error)
+    assert "What was recorded is kept; going on" in str(error)
     assert (error.stage, error.exitcode) == ("prefill", -11)
 
 

@@ -299,7 +299,7 @@ def test_a_transcript_has_a_row_for_each_run() -> None:
 @pytest.mark.parametrize(("theme", "columns"), [("light", 88), ("dark", 88), ("light", 56)])
 def test_a_picture_is_complete_in_itself(trace: Trace, what: str, theme: str, columns: int) -> None:
     if what == "distribution" and not len(trace):
-        with pytest.raises(IndexError, match="no token at position -1: the text has 0"):
+        with pytest.raises(IndexError, match="no token at position -1: the text is empty"):
             trace.to_svg(what=what)
         return
     drawn = trace.to_svg(what=what, theme=theme, columns=columns)
@@ -371,7 +371,7 @@ def test_a_part_of_the_text_can_be_drawn() -> None:
         "Once",
         "·upon",
     ]
-    with pytest.raises(ValueError, match=r"span is \(2, 1\), where 0 <= from <= to <= 32 was expected"):
+    with pytest.raises(ValueError, match=r"span must be \(from, to\) with 0 <= from <= to <= 32, not \(2, 1\)"):
         odd_trace().to_svg(span=(2, 1))
 
 
@@ -547,3 +547,31 @@ def test_without_resvg_the_error_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "resvg_py", None)
     with pytest.raises(ImportError, match=r'pip install "inferno_widget\[png\]"'):
         made_trace().to_png()
+
+
+# --- what is no option --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["html", "svg", "png"])
+def test_an_unknown_option_is_named_with_the_nearest(form: str) -> None:
+    wrong = {"html": ("titel", "title"), "svg": ("metrik", "metric"), "png": ("scal", "scale")}[form]
+    with pytest.raises(
+        TypeError, match=f"the export '{form}' has no parameter '{wrong[0]}'; did you mean '{wrong[1]}'"
+    ):
+        getattr(forked_trace(), f"to_{form}")(**{wrong[0]: 1})
+
+
+@pytest.mark.parametrize("span", [3, (0, None), (0,), "ab", (0.5, 2)])
+def test_what_is_no_span_is_refused(span: object) -> None:
+    with pytest.raises(ValueError, match=r"span must be \(from, to\) with 0 <= from <= to <= \d+, not "):
+        forked_trace().to_svg(span=span)
+
+
+def test_half_a_character_in_the_name_of_a_file_is_written_out(tmp_path: Path) -> None:
+    """As a file has it whose name is no UTF-8."""
+    trace = forked_trace()
+    trace.model = {"name": "caf\udce9", "file": "caf\udce9.gguf", "fingerprint": "0" * 64, "\ud800": 1}
+    for form in export.FORMATS:
+        export.write(trace, form, tmp_path / form)
+    assert "caf\\udce9.gguf" in (tmp_path / "markdown").read_text()
+    assert json.loads((tmp_path / "json").read_text())["model"]["file"] == "caf\\udce9.gguf"

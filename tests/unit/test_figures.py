@@ -96,7 +96,7 @@ def test_a_distribution_is_the_recorded_one() -> None:
     assert len(set(bars.marker.color)) == 3, "the token that came, the others, and the rest"
     assert bars.marker.color[3] not in (bars.marker.color[0], bars.marker.color[4])
     assert figures.distribution(trace, at=1).layout.title.text == "Token 1: Once"
-    with pytest.raises(IndexError, match="no token at position 3: the text has 3"):
+    with pytest.raises(IndexError, match="no token at position 3: the last is at 2"):
         figures.distribution(trace, at=3)
 
 

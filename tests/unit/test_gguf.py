@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import struct
 import time
 import zipfile
@@ -262,6 +263,10 @@ def test_truncated_anywhere(tmp_path):
         with pytest.raises(ModelFileError) as caught:
             read_info(path)
         assert caught.value.offset is not None
+    path.write_bytes(content[:-60])
+    with pytest.raises(ModelFileError, match=r"60 bytes are missing at the end.*get the file again") as caught:
+        read_info(path)
+    assert (caught.value.field, caught.value.offset) == ("x", len(content) - 64)
 
 
 def test_damaged_bytes_give_no_other_error(tmp_path):
@@ -364,8 +369,10 @@ def test_an_error_says_where(refused):
 
 def test_a_missing_file(tmp_path):
     for path in (tmp_path / "none.gguf", tmp_path / "no" / "folder.gguf"):
-        with pytest.raises(ModelFileError, match="no such file"):
+        with pytest.raises(ModelFileError, match=r"no such file; check its name and folder$"):
             read_info(path)
+    with pytest.raises(ModelFileError, match=re.escape(f"none.gguf: there is no such file in {Path.cwd()}; check")):
+        read_info("none.gguf")
 
 
 def test_a_folder(tmp_path):

@@ -26,6 +26,9 @@ class Cells:
     def cut(self, seq: int, start: int) -> None:
         self.of[seq] = self.of.get(seq, [])[:start]
 
+    def holds(self, seq: int, n: int) -> bool:
+        return True
+
 
 class Bench:
     """A pool, and what decoding does to it."""
@@ -36,9 +39,9 @@ class Bench:
 
     def decode(self, entry: Entry) -> None:
         """Bring a branch into the cache as far as its tokens go."""
-        seq = entry.seq if entry.seq is not None else self.pool.enter(entry)
-        if entry.decoded == len(entry.tokens):
+        if entry.seq is not None and entry.decoded == len(entry.tokens):
             self.pool.shorten(entry, entry.decoded - 1)
+        seq = entry.seq if entry.seq is not None else self.pool.enter(entry)
         n = len(entry.tokens) - entry.decoded
         self.cells.of.setdefault(seq, []).extend(next(self.cells.new) for _ in range(n))
         self.pool.grown(entry, n)
@@ -126,3 +129,19 @@ def test_more_branches_than_sequences() -> None:
     assert bench.holdings().branches.keys() == set(branches[-3:])
     child = bench.add(1, parent=branches[-3], keep=5)
     assert bench.holdings().branches.keys() == {branches[-3], branches[-1], child}, "a parent gives way after others"
+
+
+def test_cells_that_were_given_away_are_not_shared() -> None:
+    """Layers that look at the latest tokens alone keep no more than that, once the cache has been full."""
+    bench = Bench()
+    old = bench.add(*range(10))
+    bench.cells.holds = lambda seq, n: n >= 8
+    near, far = (bench.pool[bench.pool.branch(old, keep)] for keep in (8, 7))
+    assert (near.decoded, far.decoded) == (8, 0)
+    assert (near.tokens, far.tokens) == (list(range(8)), list(range(7)))
+    bench.decode(far)
+    assert far.decoded == 7
+    assert bench.real([old]) == 10
+    bench.decode(near)
+    assert near.decoded == 8, "its last token is decoded anew, and with it all that cannot be had"
+    assert not {*bench.cells.of[near.seq]} & {*bench.cells.of[bench.pool[old].seq]}

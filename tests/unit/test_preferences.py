@@ -174,9 +174,9 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(folder: Path, monkeypatch:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(preferences.json, "dump", full)
+    monkeypatch.setattr(preferences.json, "dumps", full)
     mine.set_look("top_k", 6)
-    assert "No space left" in mine.note
+    assert "preferences.json cannot be written: the disk is full; make room" in mine.note
     assert mine.look["top_k"] == 6
     assert stored(folder)["look"] == {"top_k": 5}
     assert {path.name for path in folder.iterdir()} == {"preferences.json", "preferences.lock"}

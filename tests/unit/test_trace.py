@@ -312,3 +312,14 @@ def test_alternatives_are_those_of_a_position_on_the_path() -> None:
     trace.goto(3)
     assert trace.alternatives(2) != found
     assert trace.alternatives(0) == []
+
+
+def test_positions_are_those_of_the_current_path() -> None:
+    trace = forked_trace()
+    path = trace.path().tolist()
+    assert [trace.node_at(at) for at in range(-len(path), len(path))] == path * 2
+    for at in (len(path), -len(path) - 1):
+        with pytest.raises(IndexError, match=f"no token at position {at}: the last is at {len(path) - 1}"):
+            trace.alternatives(at)
+    with pytest.raises(IndexError, match="no token at position 0: the text is empty"):
+        Trace(3).alternatives(0)

@@ -16,7 +16,7 @@ export function legend(link: Link, theme: () => Theme): View {
   const python = h("span", { class: "legend-python" }, code, copy);
   const element = h(
     "footer",
-    { class: "legend" },
+    { class: "legend", role: "group", "aria-label": "Legend" },
     colours,
     h("span", { class: "legend-prompt" }, "grey: prompt"),
     h("span", { class: "legend-forced" }, h("u", {}, "dotted"), ": your choice"),

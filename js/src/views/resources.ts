@@ -56,7 +56,8 @@ export function resources(link: Link) {
     element,
     more,
     draw(): void {
-      const { n_ctx, used: mine, rss } = link.status;
+      const { n_ctx, used: told, rss } = link.status;
+      const mine = seen(link) || told; // the page knows it sooner
       const { models, sessions, memory: now } = link.library;
       // The model of what is shown, which need not be that of the next run.
       const shown = sessions.find((one) => one.current)?.name;
@@ -77,6 +78,11 @@ export function resources(link: Link) {
       drawMore();
     },
   };
+}
+
+/** Tokens of the text that the model sees. */
+function seen({ store }: Link): number {
+  return store.length && store.length - store.columns.left_out[store.at(store.length - 1)];
 }
 
 /** One thing that is used up: who holds how much of it. */
@@ -138,7 +144,7 @@ function memoryParts({ engines, weights, kv_used, kv_reserved, traces, free }: M
   return [
     { name: "weights", value: weights, paint: "strong" },
     { name: "KV cache in use", value: kv_used, paint: "middle" },
-    { name: "KV cache reserved", value: Math.max(0, kv_reserved - kv_used), paint: "held" },
+    { name: "KV cache reserved, not in use", value: Math.max(0, kv_reserved - kv_used), paint: "held" },
     { name: "engines' other needs", value: Math.max(0, engines - weights - kv_reserved), paint: "weak" },
     { name: "recorded runs", value: traces, paint: "other" },
     { name: "free", value: free, paint: "free" },

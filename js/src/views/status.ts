@@ -15,7 +15,13 @@ const FINISH = {
   cancelled: "stopped",
 };
 
-function words({ state, finish, progress }: Status, recorded: boolean): string {
+/** What a recorded run is, and what is missing for it to go on. */
+function recording({ library }: Link): string {
+  const waits = library.sessions.some(({ current, live }) => current && !live);
+  return waits ? "a recorded run · its model is not loaded" : "a recorded run";
+}
+
+function words({ state, finish, progress }: Status): string {
   const done = progress === null ? "" : ` ${Math.round(100 * progress)}%`;
   switch (state) {
     case "loading":
@@ -25,7 +31,7 @@ function words({ state, finish, progress }: Status, recorded: boolean): string {
     case "ready":
       return finish ? `ready · ${FINISH[finish]}` : "ready";
     case "closed":
-      return recorded ? "a recorded run" : "closed";
+      return "closed";
     case "empty":
       return "nothing run yet";
     default:
@@ -51,6 +57,7 @@ function modelName(link: Link) {
     draw(): void {
       const { models, tasks } = link.library;
       const { model, state } = link.status;
+      const coming = tasks.find(({ error }) => !error)?.name;
       const several = models.length > 1;
       const ids = JSON.stringify(models.map((one) => [one.id, modelTitle(one, models)]));
       if (several && ids !== listed) {
@@ -62,10 +69,11 @@ function modelName(link: Link) {
       pick.hidden = !several;
       pick.disabled = !link.reachable;
       name.hidden = several;
-      setText(name, model?.name ?? "no model");
-      setAttribute(name, "title", model?.name ?? null);
+      const known = model?.name ?? coming;
+      setText(name, known ?? "no model");
+      setAttribute(name, "title", known ?? null);
       const offers = link.reachable && link.panels.includes("tools");
-      find.hidden = several || model !== null || !offers || state === "loading" || tasks.length > 0;
+      find.hidden = several || model !== null || !offers || state === "loading" || coming !== undefined;
       setText(find, find.hidden ? "" : "choose one");
     },
   };
@@ -82,7 +90,7 @@ export function status(link: Link): View {
   const bar = h("div", { class: "progress", role: "progressbar", "aria-label": "Progress" }, h("span"));
   const element = h(
     "header",
-    { class: "status", "data-testid": "status" },
+    { class: "status", role: "group", "aria-label": "Model and state", "data-testid": "status" },
     h("span", { class: "status-model" }, ...name.elements, chip),
     h("span", { class: "status-now" }, dot, state, rate),
     use.element,
@@ -103,10 +111,11 @@ export function status(link: Link): View {
         const trained = `vocabulary of ${whole(model.n_vocab)}, trained for a context of ${whole(model.n_ctx_train)}`;
         setAttribute(chip, "title", `${whole(model.parameters)} parameters, ${trained}`);
       }
+      const recorded = link.reachable ? now.state === "closed" && link.store.length > 0 : link.saved;
       const shown = link.reachable ? now.state : "closed";
-      setAttribute(element, "data-state", link.recorded || link.saved ? "recorded" : shown);
+      setAttribute(element, "data-state", recorded || link.recorded ? "recorded" : shown);
       const gone = link.saved ? "saved view, no kernel" : "no kernel";
-      setText(state, link.reachable ? words(now, link.store.length > 0) : gone);
+      setText(state, link.reachable ? (recorded ? recording(link) : words(now)) : gone);
       const rated =
         link.reachable && now.tokens_per_second && ["prefill", "generating", "paused", "ready"].includes(now.state);
       setText(rate, rated ? ` · ${speed(now.tokens_per_second as number)} tok/s` : "");

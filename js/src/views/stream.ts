@@ -20,6 +20,7 @@ const ANNOUNCED = 60;
 const RESTFUL = 3;
 
 /** What an empty text says, where it is not an invitation. */
+const NO_MODEL = "No model is loaded: choose one under Model.";
 const HINTS: Partial<Record<State, string>> = {
   loading: "The model is being loaded.",
   prefill: "The model is reading the prompt.",
@@ -55,7 +56,10 @@ export function stream(link: Link): View {
   const facts = card(store, `${id}-card`);
   const search = find(link, pane, {
     left: () => text.focus({ preventScroll: true }),
-    changed: () => map.draw(search.positions),
+    changed: () => {
+      seek.hidden = !search.element.hidden;
+      map.draw(search.positions);
+    },
     finding: (found) => text.classList.toggle("finding", found),
   });
   const tools = h("div", { class: "stream-tools" }, seek, menu.element);
@@ -111,10 +115,19 @@ export function stream(link: Link): View {
     if (selected && keyboard.moved()) facts.show(selected);
   }
 
+  let announcing: ReturnType<typeof setTimeout> | undefined;
   function announce(): void {
     const now = performance.now();
     if (announced > store.units) announced = 0;
-    if (announced === store.units || now - announcedAt < ANNOUNCE_MS || link.status.state === "prefill") return;
+    if (announced === store.units || link.status.state === "prefill") return;
+    const wait = announcedAt + ANNOUNCE_MS - now;
+    if (wait > 0) {
+      announcing ??= setTimeout(() => {
+        announcing = undefined;
+        announce(); // a run that ended meanwhile draws nothing more
+      }, wait);
+      return;
+    }
     const said: string[] = [];
     for (let unit = Math.max(announced, store.units - ANNOUNCED); unit < store.units; unit++) {
       if (KINDS[store.columns.kind[store.path[store.unitStart[unit]]]] === "prompt") continue;
@@ -157,6 +170,7 @@ export function stream(link: Link): View {
     const place = `${event.clientX} ${event.clientY}`;
     if (place === pointer || event.pointerType === "touch") return;
     pointer = place;
+    if (event.buttons && marks.range) pane.following = false; // what is being marked must not run away
     facts.point(event.buttons ? null : tokenAt(event.target));
   });
   text.addEventListener("pointerleave", () => facts.point(null));
@@ -164,12 +178,13 @@ export function stream(link: Link): View {
 
   text.addEventListener("scroll", () => {
     if (pane.scrolled()) moved();
+    else if (link.status.state !== "generating") map.scrolled(); // a search went there, or a selection
   });
   map.element.addEventListener("pointermove", moved);
   map.element.addEventListener("pointerdown", moved);
   map.element.addEventListener("keydown", moved);
 
-  seek.addEventListener("click", search.toggle);
+  seek.addEventListener("click", search.open);
   follow.addEventListener("click", () => {
     pane.following = true;
     pane.toEnd();
@@ -215,7 +230,10 @@ export function stream(link: Link): View {
       if (known !== pane.drawn[1] || !streaming) mark();
       empty.hidden = store.units > 0;
       tools.hidden = store.units === 0;
-      setText(hint, HINTS[link.status.state] ?? "Write a prompt and press Run, or Step to go one token at a time.");
+      seek.hidden = !search.element.hidden;
+      const { state, model } = link.status;
+      const usual = "Write a prompt and press Run, or Step to go one token at a time.";
+      setText(hint, state === "error" && !model ? NO_MODEL : (HINTS[state] ?? usual));
       announce();
     },
     settle() {
@@ -233,6 +251,7 @@ export function stream(link: Link): View {
     },
     close() {
       stop();
+      clearTimeout(announcing);
       marks.close();
       menu.close();
       map.close();

@@ -236,10 +236,10 @@ export const FIELDS: readonly Field[] = [
   {
     name: "keep",
     label: "keep",
-    usual: 0,
+    usual: 1,
     step: 8,
     unit: "tokens",
-    help: "Tokens at the beginning that stay when the window slides",
+    help: "Tokens at the beginning that stay when the window slides; many models write badly without their first",
     stops: [0, 1, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048],
   },
 ];

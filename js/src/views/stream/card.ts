@@ -86,6 +86,8 @@ export function card(store: Store, id: string): Card {
   let about: HTMLElement | null = null;
   let pointed = false;
   let opened = false;
+  let told = -1; // node that it tells of, and where its token stood
+  let stood = "";
 
   function fill(node: number): void {
     const unit = store.unitOf[store.depth[node]];
@@ -96,11 +98,13 @@ export function card(store: Store, id: string): Card {
     element.replaceChildren(head, h("dl", {}, ...facts));
     if (to - from === 1) return;
     const joint = jointProbability(store, unit);
-    const sum = Number.isNaN(joint) ? "no joint probability" : `joint probability ${percent(joint)}`;
+    const sum = Number.isNaN(joint)
+      ? "no joint probability"
+      : `joint probability ${percent(joint)}, ${nats(-Math.log(joint))} nats`;
     element.replaceChildren(
       head,
       h("p", { class: "card-joint" }, `one character of ${to - from} tokens, ${sum}`),
-      parts(store, unit, node),
+      parts(store, unit, pointed ? -1 : node),
     );
   }
 
@@ -109,6 +113,7 @@ export function card(store: Store, id: string): Card {
     const boxes = span.getClientRects();
     const box = boxes[boxes.length - 1];
     if (!box) return;
+    stood = standing(boxes[0]);
     const { offsetWidth: width, offsetHeight: height } = element;
     const wide = document.documentElement.clientWidth;
     const above = boxes[0].top - GAP - height;
@@ -121,6 +126,7 @@ export function card(store: Store, id: string): Card {
     const node = Number(span.dataset.node);
     if (!span.isConnected || !store.onPath(node)) return;
     fill(node);
+    told = node;
     if (!opened) element.showPopover?.();
     opened = true;
     element.classList.add("open");
@@ -141,6 +147,8 @@ export function card(store: Store, id: string): Card {
     element.hidePopover?.();
     return pointed;
   }
+
+  const standing = (box: DOMRect | undefined): string => (box ? `${box.left} ${box.top}` : "");
 
   const later = (act: () => void, ms: number): void => {
     clearTimeout(timer);
@@ -174,8 +182,10 @@ export function card(store: Store, id: string): Card {
     hide,
     moved() {
       if (!opened || !about) return;
-      const known = about.isConnected && store.onPath(Number(about.dataset.node));
-      if (pointed || !known) hide();
+      const known = about.isConnected && Number(about.dataset.node) === told && store.onPath(told);
+      if (!known) hide();
+      else if (standing(about.getClientRects()[0]) === stood) return;
+      else if (pointed) hide();
       else place(about);
     },
     close: hide,

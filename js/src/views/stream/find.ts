@@ -38,7 +38,6 @@ export interface Find {
   readonly element: HTMLElement;
   /** Opens it, for the text that is looked for. */
   open(): void;
-  toggle(): void;
   /** Takes over what is new of the text, and marks the hits that are drawn. */
   draw(streaming: boolean): void;
   /** Positions of the tokens in which hits begin; the same array as long as they are the same. */
@@ -228,7 +227,6 @@ export function find(link: Link, pane: Pane, { left, changed, finding }: Reports
   return {
     element,
     open,
-    toggle: () => (element.hidden ? open() : hide()),
     draw(streaming) {
       if (element.hidden) return;
       if (store.units !== transcript.units && !(streaming && performance.now() - searchedAt < AGAIN_MS)) search();

@@ -136,8 +136,7 @@ export class Pane {
       const aligned = this.#align(anchor);
       if (!measured && !aligned) break;
       corrected = true;
-      const { index, offset, share } = anchor;
-      this.#scroll = this.blocks.top(index) + (share ? offset * this.blocks.height(index) : offset);
+      this.#scroll = this.#placeOf(anchor);
       this.#plan();
     }
     if (this.#still && !this.following) this.#scrollTo(this.#text.scrollTop + this.#shift(this.#still));
@@ -241,6 +240,10 @@ export class Pane {
     return this.following ? last : Math.min(this.#scroll, last);
   }
 
+  #placeOf({ index, offset, share }: Anchor): number {
+    return this.blocks.top(index) + (share ? offset * this.blocks.height(index) : offset);
+  }
+
   #anchor(): Anchor {
     const y = this.#target();
     const index = this.blocks.at(y);
@@ -249,12 +252,13 @@ export class Pane {
     return { index, offset: unknown ? offset / this.blocks.height(index) : offset, share: unknown };
   }
 
-  /** The unit in the middle of the view and where it stands: lines break anew around it. */
-  #middle(): Still | null {
+  /** The unit in the middle of the view, and where it shall stand, as lines break anew around it. */
+  #middle(scroll: number): Still | null {
+    this.#scroll = scroll;
     const [from, to] = this.visible;
     const unit = (from + to) >> 1;
     const box = this.spanOf(unit)?.getBoundingClientRect();
-    return box ? { unit, top: box.top } : null;
+    return box ? { unit, top: box.top - (scroll - this.#text.scrollTop) } : null;
   }
 
   /** How far down a unit has moved on the page. */
@@ -349,7 +353,7 @@ export class Pane {
       block.settled = true;
       const start = lastLineStart(block.element);
       if (!start) continue;
-      this.#still ??= this.#middle();
+      this.#still ??= this.#middle(this.#placeOf(anchor));
       if (anchor.index === index + 1) {
         const offset = anchor.share ? anchor.offset * this.blocks.height(anchor.index) : anchor.offset;
         Object.assign(anchor, { index, offset: offset + this.blocks.height(index), share: false });

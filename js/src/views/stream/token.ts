@@ -9,6 +9,8 @@ import { type Run, runs } from "../../text.js";
 
 /** How control tokens are usually written. */
 const CONTROL = /^<(\/?s|\|.+\|)>$/;
+/** What is said of a token that is nothing but these. */
+const NAMES: Partial<Record<Run["kind"], string>> = { space: "space", tab: "tab", newline: "line break" };
 const GLYPHS: Partial<Record<Run["kind"], string>> = { space: "g sp", tab: "g tab", newline: "g nl", chip: "chip" };
 
 export class Painter {
@@ -83,6 +85,8 @@ export class Painter {
     if (only) pieces[0].kind = "chip";
     if (!pieces.length)
       span.append(h("i", { class: "chip" }, `#${store.columns.token_id[store.path[store.unitStart[unit]]]}`));
+    const names = pieces.map(({ kind }) => NAMES[kind]);
+    if (names.length && !names.includes(undefined)) span.setAttribute("aria-label", names.join(", "));
     pieces.forEach((run, i) => {
       const glyph = GLYPHS[run.kind];
       if (run.kind === "space" && i === 0 && hang) span.append(h("i", { class: "hang" }, run.text));

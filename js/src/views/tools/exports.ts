@@ -1,8 +1,9 @@
 /** Keep the result, and hand it on. */
 import { h, setAttribute, setText, type View } from "../../dom.js";
 import { whole } from "../../draw/format.js";
+import { themeOf } from "../../draw/theme.js";
 import type { Link } from "../../link.js";
-import type { Exported, Verified } from "../../state.js";
+import { type Exported, LOOK, type Verified } from "../../state.js";
 import { button } from "../parts/button.js";
 import { copyButton } from "../parts/copy.js";
 import { fileName, wrote } from "../parts/download.js";
@@ -12,9 +13,9 @@ interface Format {
   text: string;
   suffix: string;
   help: string;
-  /** Method of a trace, and what it takes beside the path. */
+  /** Method of a trace, and which picture it makes. */
   python: string;
-  at?: boolean;
+  what?: "text" | "distribution";
 }
 
 const FORMATS: Record<string, Format> = {
@@ -24,21 +25,33 @@ const FORMATS: Record<string, Format> = {
     help: "one file that plays the run anywhere: no kernel, no network",
     python: "to_html",
   },
-  png: { text: "PNG of the text", suffix: "png", help: "a picture for slides and messages", python: "to_png" },
-  svg: { text: "SVG of the text", suffix: "svg", help: "a picture that stays sharp in print", python: "to_svg" },
+  png: {
+    text: "PNG of the text",
+    suffix: "png",
+    help: "a picture for slides and messages, in the colours shown",
+    python: "to_png",
+    what: "text",
+  },
+  svg: {
+    text: "SVG of the text",
+    suffix: "svg",
+    help: "the same, sharp in print",
+    python: "to_svg",
+    what: "text",
+  },
   png_distribution: {
     text: "PNG of the distribution",
     suffix: "png",
     help: "the alternatives at the selected token",
     python: "to_png",
-    at: true,
+    what: "distribution",
   },
   svg_distribution: {
     text: "SVG of the distribution",
     suffix: "svg",
     help: "the same, sharp in print",
     python: "to_svg",
-    at: true,
+    what: "distribution",
   },
   json: {
     text: "JSON",
@@ -95,7 +108,7 @@ export function exports(link: Link): View {
     draw();
     failure.show(null);
     setText(said, `Making ${FORMATS[format()].text}…`);
-    const answer = await link.ask<Exported>({ kind: "export", format: format(), path: to });
+    const answer = await link.ask<Exported>({ kind: "export", format: format(), path: to, theme: themeOf(document) });
     busy = false;
     failure.show(answer.ok ? null : answer.error);
     setText(said, answer.ok ? wrote(answer.value, answer.buffers[0]) : "");
@@ -124,10 +137,28 @@ export function exports(link: Link): View {
 }
 
 /** The line of Python that does the same. */
-function preview({ store, selection }: Link, { python, at }: Format, path: string): string {
-  const position = selection < 0 ? store.length - 1 : store.depth[selection];
-  const more = at ? `, what="distribution", at=${Math.max(0, position)}` : "";
-  return `session.trace.${python}(${JSON.stringify(path)}${more})`;
+function preview(link: Link, { python, what }: Format, path: string): string {
+  const given = [JSON.stringify(path)];
+  if (what === "distribution") given.push('what="distribution"', `at=${selected(link)}`);
+  if (what && themeOf(document) === "dark") given.push('theme="dark"');
+  if (what === "text")
+    for (const name of ["metric", "palette"] as const)
+      if (link.look[name] !== LOOK[name]) given.push(`${name}="${link.look[name]}"`);
+  if (python === "to_html") given.push(...htmlLook(link));
+  return `session.trace.${python}(${given.join(", ")})`;
+}
+
+/** Position of the token whose distribution is shown. */
+const selected = ({ store, selection }: Link): number =>
+  Math.max(0, selection < 0 ? store.length - 1 : store.depth[selection]);
+
+/** How the page is to look, where somebody changed that. */
+function htmlLook({ look }: Link): string[] {
+  const names = (["metric", "palette", "top_k", "glyphs", "font_size"] as const).filter((n) => look[n] !== LOOK[n]);
+  if (!names.length) return [];
+  const python = (value: unknown): string =>
+    typeof value === "boolean" ? (value ? "True" : "False") : JSON.stringify(value);
+  return [`look={${names.map((name) => `"${name}": ${python(look[name])}`).join(", ")}}`];
 }
 
 /** Scores the run again with the loaded model, and says how far the numbers agree. */

@@ -7,8 +7,8 @@ import { type Look, METRICS, PALETTES, type Palette } from "../../state.js";
 import { numberField } from "../parts/number.js";
 
 const PALETTE_HELP: Record<Palette, string> = {
-  inferno: "from black over red to pale yellow",
-  viridis: "from purple over green to yellow",
+  inferno: "yellow, red, black",
+  viridis: "yellow, green, purple",
   cividis: "blue and yellow: the same for nearly all eyes",
   contrast: "7:1 for text on every step",
 };

@@ -83,7 +83,7 @@ function resetAll(link: Link): Part {
     draw() {
       const count = changed(link.settings).length;
       element.disabled = !link.reachable || !count;
-      setText(element, count ? `Reset all ${count}` : "All at their defaults");
+      setText(element, count ? `Reset ${count} ${count === 1 ? "setting" : "settings"}` : "All at their defaults");
     },
   };
 }

@@ -139,8 +139,8 @@ export function browser(link: Link, { kinds, wanted, headers, lead, pick }: Brow
     const files = recent.filter(({ path: file }) => kinds.includes(file.endsWith(".inferno") ? "inferno" : "gguf"));
     const tell = ({ name, path: to }: Place): HTMLElement =>
       button(name, () => void open(to), { class: "quiet", title: to });
-    places.replaceChildren(
-      ...(lead ? [lead] : []),
+    for (const old of [...places.children]) if (old !== lead) old.remove(); // which may have the focus
+    places.append(
       tell(root),
       ...(files.length ? [button("Recent", () => showRecent(files), { class: "quiet" })] : []),
       ...caches.map(tell),
