@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from .arguments import count
 from .presets import BUILTIN, applied, settings_of
+from .running import ON_FULL, OnFull
 from .sampling import Sampler
-from .session import ON_FULL, OnFull
 
 if TYPE_CHECKING:
     from .session import Session

@@ -21,8 +21,9 @@ from .errors import Cancelled, InfernoError, check_keywords, check_text, hint_un
 from .gguf import ModelInfo, read_info
 from .memory import default_n_ctx, rounded, weight_bytes
 from .record import MAX_K
+from .running import OnFull
 from .scoring import next_of, parted, perplexity, prompt_ids, scored
-from .session import OnFull, Session
+from .session import Session
 from .shown import Shown
 from .trace import Trace
 
