@@ -39,10 +39,10 @@ def stop_strings(stop: object) -> tuple[str, ...]:
     return cast("tuple[str, ...]", strings)
 
 
-def token_ids(ids: Sequence[int], n_vocab: int) -> list[int]:
-    """Token ids of a model with `n_vocab` tokens."""
+def token_ids(ids: Sequence[int], n_vocab: int, must: str = "prompt must be text, token ids or a Trace") -> list[int]:
+    """Token ids of a model with `n_vocab` tokens; `must` is what the error says of anything else."""
     if not isinstance(ids, Iterable) or isinstance(ids, bytes):
-        raise TypeError(f"prompt must be text, token ids or a Trace, not {ids!r}")
+        raise TypeError(f"{must}, not {ids!r}")
     for token in ids:
         if isinstance(token, bool) or not isinstance(token, int | np.integer) or not 0 <= token < n_vocab:
             raise ValueError(f"{token!r} is not a token id of this model (0 to {n_vocab - 1})")

@@ -225,7 +225,7 @@ class Model(Shown):
         top : how many
         """
         top = min(_whole("top", top, 1, 2**24), self.info.n_vocab)
-        texts = [cast("str | Sequence[int]", text)] if _is_one(text) else [*cast("Texts", text)]
+        texts = _as_list(text)
         found = next_of(self, [prompt_ids(self, each) for each in texts], top)
         return found[0] if _is_one(text) else found
 
@@ -255,7 +255,7 @@ class Model(Shown):
             one) are "prompt", those of the text "forced"
         """
         k = _whole("k", k, 1, MAX_K)
-        texts = [cast("str | Sequence[int]", text)] if _is_one(text) else [*cast("Texts", text)]
+        texts = _as_list(text)
         several = isinstance(given, Sequence) and not _is_one(given)
         givens = list(cast("Sequence[Given]", given)) if several else [cast("Given", given)] * len(texts)
         if len(givens) != len(texts):
@@ -411,10 +411,21 @@ class Model(Shown):
         self.engine.close()
 
 
+def _as_list(text: str | Sequence[int] | Texts) -> list[str | Sequence[int]]:
+    """One text, or several, as a list."""
+    if _is_one(text):
+        return [cast("str | Sequence[int]", text)]
+    if not isinstance(text, list | tuple):
+        raise TypeError(f"text must be text, token ids, or a list of texts, not {text!r}")
+    return list(cast("Texts", text))
+
+
 def _is_one(text: object) -> bool:
     """Whether it is one text, as text or as token ids, and not several."""
     return isinstance(text, str) or (
-        isinstance(text, Sequence) and all(isinstance(each, int | np.integer) for each in text)
+        isinstance(text, Sequence)
+        and not isinstance(text, bytes)
+        and all(isinstance(each, int | np.integer) for each in text)
     )
 
 

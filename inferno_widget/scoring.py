@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .arguments import token_ids
 from .engine import Branch, Request
 from .engine.client import Stop, interruptible
 from .errors import ContextFullError
@@ -67,7 +68,7 @@ def parted(model: Model, text: str | Sequence[int], given: str | Sequence[int] |
     else be cut otherwise by some models.
     """
     if not isinstance(text, str):
-        return ([] if given is None else _prompt(model, given)), list(text)
+        return ([] if given is None else _prompt(model, given)), _ids(model, text)
     given = "" if given is None else given
     before = _prompt(model, given)
     whole = model.tokenize(given + text) if isinstance(given, str) else []
@@ -92,7 +93,11 @@ def prompt_ids(model: Model, text: str | Sequence[int]) -> list[int]:
 
 
 def _prompt(model: Model, text: str | Sequence[int]) -> list[int]:
-    return model.tokenize(text) if isinstance(text, str) else list(text)
+    return model.tokenize(text) if isinstance(text, str) else _ids(model, text)
+
+
+def _ids(model: Model, ids: Sequence[int]) -> list[int]:
+    return token_ids(ids, model.info.n_vocab, "a text must be text or token ids")
 
 
 @contextmanager
