@@ -39,6 +39,9 @@ WIDGET = ".inferno-widget"
 READY = 60_000
 """Milliseconds that a page, a kernel or a first widget may take; it ends a hang and measures nothing."""
 
+NEVER_ENDS = 'w.workbench.set("logit_bias", {"2": None})'
+"""Forbids the demo model's end-of-text token in a widget `w`, so that a run has as many tokens as it was asked for."""
+
 FLAGS = [
     "--no-sandbox",  # of no use for our own page, and impossible for root
     "--disable-gpu",

@@ -10,7 +10,7 @@ from pathlib import Path
 from playwright.sync_api import Locator, expect
 
 from inferno_widget.model import demo_path
-from tests.browser.lab import PICTURES, Lab, LabPage
+from tests.browser.lab import NEVER_ENDS, PICTURES, Lab, LabPage
 from tests.make_models import tiny_chat
 
 DOCS = Path(__file__).parents[2] / "docs" / "pictures"
@@ -23,19 +23,19 @@ w"""
 PROMPT = "Once upon a time there was a king who had three"
 MODELS = PICTURES / "models"
 EMPTY = f'from inferno_widget import Inferno\nw = Inferno(prompt="{PROMPT}")\nw'
-NEVER_ENDS = """\
-w.workbench.set("logit_bias", {"2": None})
+ENDLESS = f"""\
+{NEVER_ENDS}
 w.workbench.set("seed", 3)
 w"""
 LONG = f"""\
 from inferno_widget import Inferno, Model
 w = Inferno(Model(n_ctx=8192), prompt="{PROMPT}", max_tokens=8000)
-{NEVER_ENDS}"""
+{ENDLESS}"""
 SLID = f"""\
 from inferno_widget import Inferno
 w = Inferno(prompt="{PROMPT}", max_tokens=1200)
 w.workbench.set("on_full", "slide")
-{NEVER_ENDS}"""
+{ENDLESS}"""
 LOADING = """\
 import time
 from inferno_widget import Inferno, Model, workbench

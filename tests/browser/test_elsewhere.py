@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.browser.lab import KERNELS, NOTEBOOK_7, READY, WIDGET, Lab
+from tests.browser.lab import KERNELS, NEVER_ENDS, NOTEBOOK_7, READY, WIDGET, Lab
 
 PROMPT = "Once upon a time there was a king who had three"
 MARIMO = f"""\
@@ -29,9 +29,10 @@ app = marimo.App(width="medium")
 def _():
     from inferno_widget import Inferno
 
-    inferno = Inferno(prompt="{PROMPT}", max_tokens=30)
-    inferno
-    return (inferno,)
+    w = Inferno(prompt="{PROMPT}", max_tokens=30)
+    {NEVER_ENDS}
+    w
+    return (w,)
 
 
 if __name__ == "__main__":
@@ -59,7 +60,7 @@ def run_and_look(widget: Locator) -> None:
 def test_notebook_7(running_lab):
     with Lab.running(NOTEBOOK_7, browser=running_lab.browser) as server:
         page = server.open(
-            [f'from inferno_widget import Inferno\nw = Inferno(prompt="{PROMPT}", max_tokens=30)\nw'],
+            [f'from inferno_widget import Inferno\nw = Inferno(prompt="{PROMPT}", max_tokens=30)\n{NEVER_ENDS}\nw'],
             kernel=KERNELS[0],
             width=900,
         )

@@ -8,14 +8,18 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import Tabs
-from tests.browser.lab import KERNELS, LabPage
+from tests.browser.lab import KERNELS, NEVER_ENDS, LabPage
 
 ONE_KERNEL = pytest.mark.parametrize("kernel", KERNELS[:1], indirect=True)
 PROMPT = "Once upon a time there was a king who had three"
-WORKBENCH = f'from inferno_widget import Inferno\nw = Inferno(prompt="{PROMPT}")\nw'
+WORKBENCH = f'from inferno_widget import Inferno\nw = Inferno(prompt="{PROMPT}")\n{NEVER_ENDS}\nw'
 LONG = 8_000
 """Tokens of a run that is to be caught in the middle: several seconds of the demo model's."""
-PATIENT = f'from inferno_widget import Inferno, Model\nw = Inferno(Model(n_ctx=16_384), prompt="{PROMPT}")\nw'
+PATIENT = f"""\
+from inferno_widget import Inferno, Model
+w = Inferno(Model(n_ctx=16_384), prompt="{PROMPT}")
+{NEVER_ENDS}
+w"""
 
 
 def opened(

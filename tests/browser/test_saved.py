@@ -10,11 +10,11 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import Tabs
-from tests.browser.lab import KERNELS, Lab, LabPage
+from tests.browser.lab import KERNELS, NEVER_ENDS, Lab, LabPage
 
 ONE_KERNEL = pytest.mark.parametrize("kernel", KERNELS[:1], indirect=True)
 PROMPT = "Once upon a time there was a king who had three"
-CELL = f'from inferno_widget import Inferno\nw = Inferno(prompt="{PROMPT}")\nw'
+CELL = f'from inferno_widget import Inferno\nw = Inferno(prompt="{PROMPT}")\n{NEVER_ENDS}\nw'
 SECRET = "The secret of the marshmallow"
 PRIVATE = """\
 from inferno_widget import Inferno, Model
