@@ -21,7 +21,6 @@ from IPython import get_ipython
 
 from .card import card
 from .html import summary
-from .picture import svg
 from .snapshot import pack
 from .text import visible
 
@@ -68,6 +67,8 @@ def _beginning(text: str) -> str:
 
 def _picture(trace: Trace) -> tuple[str, int]:
     """The beginning of the text, and how many tokens of it are there."""
+    from .picture import svg  # not before a run is over: importing the widget is to be quick
+
     n = min(trace.length, PICTURE_TOKENS)
     while True:
         picture = _TITLES.sub("", svg(trace, span=(0, n)))  # nobody can point at them in an <img>
