@@ -13,6 +13,7 @@ from inferno_widget import Trace
 from inferno_widget.model import demo_path
 from tests.browser.conftest import Tabs
 from tests.browser.lab import KERNELS, LabPage
+from tests.hub import Hub
 from tests.make_models import tiny_chat
 
 pytestmark = pytest.mark.parametrize("kernel", KERNELS[:1], indirect=True)
@@ -69,6 +70,28 @@ def test_a_model_is_found_weighed_loaded_and_unloaded(lab: Tabs, tmp_path: Path)
     widget.locator("[data-action=unload]").first.click()
     expect(widget.locator(".loaded-row")).to_have_count(1)
     page.screenshot("drawer-model")
+
+
+def test_a_model_is_downloaded_when_its_repository_is_named(lab: Tabs, tmp_path: Path) -> None:
+    hub = Hub({"ann/tales-GGUF": {"tales.Q8_0.gguf": demo_path().read_bytes(), "tales.F16.gguf": b"other"}})
+    with hub.serving():
+        environment = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
+        page = lab.open(
+            [f"import os\nos.environ |= {environment!r}\nfrom inferno_widget import Inferno\nw = Inferno()\nw"]
+        )
+        page.run_all()
+        widget = page.widget()
+        expect(widget.get_by_test_id("status")).to_have_attribute("data-state", "empty")
+        widget.get_by_role("tab", name="Model").click()
+        expect(widget.locator(".loaded-row")).to_have_count(1)
+        assert not hub.requests, "nothing is asked before a repository is named"
+
+        widget.locator("[data-field=repo]").fill("ann/tales-GGUF")
+        widget.get_by_role("button", name="Download from Hugging Face").click()
+        page.kernel_until("w.model.path.name == 'tales.Q8_0.gguf'")
+        expect(widget.locator(".loaded-row")).to_have_count(2)
+        assert [request for request in hub.requests if request.startswith("GET") and "Q8_0" in request]
+        run(widget)
 
 
 def test_sessions_are_renamed_duplicated_deleted_kept_and_opened_again(lab: Tabs, tmp_path: Path) -> None:
