@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, expect
 from inferno_widget import Trace
 from inferno_widget.model import demo_path
 from tests.browser.conftest import Tabs
-from tests.browser.lab import KERNELS, LabPage
+from tests.browser.lab import KERNELS, NEVER_ENDS, LabPage
 from tests.hub import Hub
 from tests.make_models import tiny_chat
 
@@ -30,7 +30,9 @@ FIRST_BYTES = {
 
 
 def opened(lab: Tabs, root: Path, tool: str) -> tuple[LabPage, Locator]:
-    page = lab.open([f"from inferno_widget import Inferno\nw = Inferno(root={str(root)!r}, max_tokens=12)\nw"])
+    page = lab.open(
+        [f"from inferno_widget import Inferno\nw = Inferno(root={str(root)!r}, max_tokens=12)\n{NEVER_ENDS}\nw"]
+    )
     page.run_all()
     widget = page.widget()
     expect(widget.get_by_test_id("status")).to_have_attribute("data-state", "empty")
@@ -109,7 +111,8 @@ def test_sessions_are_renamed_duplicated_deleted_kept_and_opened_again(lab: Tabs
     widget.locator("[data-action=undo]").click()
     expect(names).to_have_count(2)
 
-    names.filter(has_text="der König").first.click()
+    names.first.click()
+    expect(widget.locator("[data-field=save]")).to_have_attribute("placeholder", "der König.inferno")
     widget.get_by_role("button", name="Save").click()
     expect(widget.locator(".session-file")).to_contain_text(["", "Written to"])
     kept = Trace.load(tmp_path / "der König.inferno")
