@@ -1,7 +1,17 @@
 /** The page's end of the line to the kernel, one per model: frames in, commands out, what is known about both. */
 import { type Failure, LIMITS, type State, type ToKernel, type ToPage } from "./protocol.js";
 import { unpack } from "./snapshot.js";
-import { IDLE, LIBRARY, type Library, LOOK, type Look, type Settings, type Status } from "./state.js";
+import {
+  IDLE,
+  LIBRARY,
+  type Library,
+  LOOK,
+  type Look,
+  MARKS,
+  type Marks,
+  type Settings,
+  type Status,
+} from "./state.js";
 import { Store } from "./store.js";
 import { decode } from "./wire.js";
 
@@ -20,6 +30,12 @@ export interface Model {
 /** What came back for a command: the kernel's value and its bytes, or why it was refused. */
 export type Answer<T> = { ok: true; value: T; buffers: readonly DataView[] } | { ok: false; error: Failure };
 
+/** What else there is to asking: who hears of partial answers, and what ends the work early, with what there is. */
+export interface Asking<P> {
+  told?: (part: P) => void;
+  signal?: AbortSignal;
+}
+
 type WithoutId<T> = T extends { id: number } ? Omit<T, "id"> : never;
 export type Command = WithoutId<ToKernel>;
 
@@ -36,6 +52,12 @@ const LONG: readonly ToKernel["kind"][] = [
   "unload",
   "metadata",
   "download",
+  "lookahead",
+  "explain",
+  "what_if",
+  "resample",
+  "commitment",
+  "watch",
 ];
 /** How long the page's own selection holds against a kernel that has not heard of it yet. */
 const SELECTION_MS = 1_500;
@@ -54,11 +76,19 @@ const NO_ANSWER: Failure = {
   message: "The kernel does not answer. It may be busy with another cell, or have ended.",
 };
 
-const TRAITS = ["panels", "prompt", "settings", "selection", "look"] as const;
+const TRAITS = ["panels", "prompt", "settings", "selection", "look", "marks"] as const;
 /** Traits with figures that change all the time. */
 const FIGURES = ["status", "library"] as const;
 /** States in which rows and figures come by themselves, many times a second. */
 const STREAMING: readonly State[] = ["prefill", "generating"];
+
+interface Waiting {
+  until: number;
+  /** How long it may stay unanswered since it was last heard of. */
+  patience: number;
+  settle: (answer: Answer<unknown>) => void;
+  told?: (part: never) => void;
+}
 
 export class Link {
   readonly store = new Store();
@@ -70,7 +100,7 @@ export class Link {
 
   readonly #model: Model;
   readonly #listeners = new Set<(streaming: boolean) => void>();
-  readonly #waiting = new Map<number, { until: number; settle: (answer: Answer<unknown>) => void }>();
+  readonly #waiting = new Map<number, Waiting>();
   readonly #heart: ReturnType<typeof setInterval>;
   /** Traits that come as messages, because a notebook must not keep them. */
   readonly #told = new Map<string, unknown>();
@@ -119,7 +149,15 @@ export class Link {
 
   get panels(): readonly string[] {
     return (
-      (this.#trait("panels") as string[] | undefined) ?? ["status", "tools", "controls", "stream", "logits", "strip"]
+      (this.#trait("panels") as string[] | undefined) ?? [
+        "status",
+        "tools",
+        "controls",
+        "stream",
+        "logits",
+        "strip",
+        "explore",
+      ]
     );
   }
 
@@ -150,6 +188,10 @@ export class Link {
     if (this.#liked[name] === value) delete this.#liked[name];
     this.#changed();
     return failure;
+  }
+
+  get marks(): Marks {
+    return { ...MARKS, ...(this.#trait("marks") as Partial<Marks> | undefined) };
   }
 
   get library(): Library {
@@ -210,11 +252,15 @@ export class Link {
   }
 
   /** Asks the kernel for something: its value, or why it was refused. Changes nothing that is shown. */
-  ask<T>(command: Command): Promise<Answer<T>> {
+  ask<T, P = never>(command: Command, { told, signal }: Asking<P> = {}): Promise<Answer<T>> {
     const id = ++this.#id;
+    signal?.addEventListener("abort", () => {
+      if (this.#waiting.has(id)) this.#post({ kind: "enough", id: ++this.#id, request: id });
+    });
     return new Promise((settle) => {
-      const until = performance.now() + (LONG.includes(command.kind) ? LONG_PATIENCE_MS : PATIENCE_MS);
-      this.#waiting.set(id, { until, settle: settle as (answer: Answer<unknown>) => void });
+      const patience = LONG.includes(command.kind) ? LONG_PATIENCE_MS : PATIENCE_MS;
+      const waiting = { until: performance.now() + patience, patience, settle, told } as Waiting;
+      this.#waiting.set(id, waiting);
       this.#post({ ...command, id } as ToKernel);
       if (!this.reachable) this.#giveUp({ type: "No kernel", message: this.silence });
     });
@@ -289,6 +335,7 @@ export class Link {
       return;
     }
     if (content.kind === "reply") this.#settle(content, buffers);
+    else if (content.kind === "partial") this.#tell(content.id, content.value);
     else if (buffers.length) this.#rows(buffers[0]);
     this.#changed(content.kind === "rows" && STREAMING.includes(this.#state));
   };
@@ -297,6 +344,13 @@ export class Link {
     const refusal = error ?? { type: "Error", message: "refused" };
     this.#waiting.get(id)?.settle(ok ? { ok, value, buffers } : { ok: false, error: refusal });
     this.#waiting.delete(id);
+  }
+
+  #tell(id: number, part: unknown): void {
+    const waiting = this.#waiting.get(id);
+    if (!waiting) return;
+    waiting.until = performance.now() + waiting.patience;
+    waiting.told?.(part as never);
   }
 
   #rows(bytes: DataView): void {

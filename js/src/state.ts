@@ -184,7 +184,143 @@ export interface Memory {
 
 export const LIBRARY: Library = { models: [], sessions: [], tasks: [], memory: null, undo: null };
 
+/** Trait `marks`: what a person noted on the tree. Nodes are those of the trace. */
+export interface Marks {
+  /** Branches that have a name -> a node on each; the name goes on with the eldest branch from there. */
+  names: Record<string, number>;
+  /** Hidden, with all that follows them. */
+  pruned: number[];
+  /** Where a replay with the same dice first took another token. */
+  diverged: number[];
+  watches: Watch[];
+}
+
+/** What is watched: one or several tokens, whose probability is added up. Its values come with the rows. */
+export interface Watch {
+  name: string;
+  tokens: { id: number; text: string }[];
+}
+
+export const MARKS: Marks = { names: {}, pruned: [], diverged: [], watches: [] };
+
 // --- answers, by the kind of the command ---
+
+/** text: that of the current path, as `edit` takes it back. */
+export type Text = string;
+
+/** A token of a way that was not taken. */
+export interface AheadToken {
+  id: number;
+  /** What it adds to the text; a character made of several tokens comes with its last. */
+  text: string;
+  probability: number;
+}
+
+/** Partial answers of lookahead: tokens as they come, each at the end of its way. */
+export type AheadPart = (AheadToken & { index: number })[];
+
+/** lookahead: the alternatives at a token, the most likely first, each with what would follow. */
+export interface Ahead {
+  /** The token whose place they take. */
+  node: number;
+  ways: { tokens: AheadToken[]; logprob: number; finish: string }[];
+}
+
+/** explain: what every stage of the sampler did at a token. */
+export interface Xray {
+  node: number;
+  /** Whether the whole row of logits was there, or the stored candidates sufficed. */
+  source: "row" | "record";
+  /** The settings that it was explained with. */
+  settings: Settings;
+  /** Whether those are the ones that the token was chosen with. */
+  recorded: boolean;
+  stages: XrayStage[];
+}
+
+export interface XrayStage {
+  /** The last is "draw". */
+  name: string;
+  /** What it does, in words. */
+  rule: string;
+  parameters: Record<string, unknown>;
+  numbers: Record<string, number>;
+  before: XrayPart;
+  after: XrayPart;
+  removed: XrayPart;
+  /** Logits that it moved, the most likely tokens first. */
+  changed: { id: number; text: string; before: number; after: number; reason: string }[];
+  draw: XrayDraw | null;
+}
+
+export interface XrayPart {
+  /** The most likely first; `reason` says why a token was removed. */
+  tokens: { id: number; text: string; probability: number; reason?: string }[];
+  /** How many there are; null where a record cannot say. */
+  size: number | null;
+  /** Probability of those that are not listed. */
+  rest: number;
+  /** By how much a probability may be wrong at most. */
+  error: number;
+}
+
+export interface XrayDraw {
+  token: { id: number; text: string };
+  probability: number;
+  /** In [0, 1); null where a single candidate was left and nothing was drawn. */
+  uniform: number | null;
+  /** Candidates along the cumulative bar, up to the token's at least. */
+  bar: { id: number; text: string; from: number; to: number }[];
+}
+
+/** what_if: at which token a run would first have changed, a value of the parameter at a time. */
+export interface WhatIf {
+  parameter: string;
+  /** The value that the run had. */
+  current: number;
+  length: number;
+  changes: WhatIfChange[];
+}
+
+export interface WhatIfChange {
+  value: number;
+  /** Position of the first difference that is proved, and what would come there; null where there is none. */
+  at: number | null;
+  text: string | null;
+  /** The first position before it of which the stored candidates prove nothing; null where there is none. */
+  unknown: number | null;
+}
+
+/** resample, and its partial answers */
+export interface Resampled {
+  /** The token in whose place they begin. */
+  node: number;
+  /** Continuations that have come to their end, and how many there will be. */
+  done: number;
+  n: number;
+  /** The most frequent first; null for texts that have no answer. */
+  answers: { answer: string | null; count: number; example: string }[];
+}
+
+/** commitment, and its partial answers: the rows of the positions that are done */
+export interface Committed {
+  positions: number[];
+  /** Nodes at those positions, which were left open. */
+  nodes: number[];
+  /** How many positions there will be. */
+  of: number;
+  n: number;
+  answers: (string | null)[];
+  /** For each position, how often each answer came. */
+  counts: number[][];
+  /** Of the text itself. */
+  answer: string | null;
+  /** The first position from which on the text's own answer always has at least nine tenths. */
+  decided: number | null;
+}
+
+/** variants: the ways in which a text stands in the vocabulary as one token. */
+export type Variants = { id: number; text: string }[];
 
 export interface Place {
   name: string;

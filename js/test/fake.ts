@@ -11,7 +11,7 @@ export class FakeModel {
 
   constructor(traits: Record<string, unknown> = {}) {
     this.traits = {
-      panels: ["status", "tools", "controls", "stream", "logits", "strip"],
+      panels: ["status", "tools", "controls", "stream", "logits", "strip", "explore"],
       prompt: "",
       settings: { temperature: 0.8, top_k: 40, top_p: 0.95, min_p: 0.05, seed: null, max_tokens: 200 },
       status: { state: "empty" },
@@ -63,6 +63,11 @@ export class FakeModel {
   /** The kernel's value for a command. */
   answer(id: number, value: unknown, buffers: DataView[] = []): void {
     this.emit("msg:custom", { kind: "reply", id, ok: true, value }, buffers);
+  }
+
+  /** A part of the kernel's answer, before the whole. */
+  partial(id: number, value: unknown): void {
+    this.emit("msg:custom", { kind: "partial", id, value }, []);
   }
 
   reply(id: number, error?: { type: string; message: string }): void {

@@ -175,3 +175,20 @@ it("lets go of everything when it closes", () => {
   expect(model.listeners).toBe(0);
   expect(vi.getTimerCount()).toBe(0);
 });
+
+describe("an answer that comes in parts", () => {
+  it("is told as it comes, and the work ends early when the asker has enough", async () => {
+    const told: number[] = [];
+    const stop = new AbortController();
+    const answer = link.ask<string, number>({ kind: "text" }, { told: (part) => told.push(part), signal: stop.signal });
+    const { id } = model.sent.at(-1) as { id: number };
+    model.partial(id, 1);
+    model.partial(id, 2);
+    model.partial(id + 1, 3);
+    stop.abort();
+    expect(model.sent.at(-1)).toMatchObject({ kind: "enough", request: id });
+    model.answer(id, "all");
+    expect(told).toEqual([1, 2]);
+    expect(await answer).toMatchObject({ ok: true, value: "all" });
+  });
+});

@@ -8,7 +8,7 @@ beforeEach(() => {
 });
 afterEach(() => page.close());
 
-const tabs = () => page.all(".tabs [role=tab]");
+const tabs = () => page.all(".tools [role=tab]");
 const chosen = () => tabs().filter((tab) => tab.getAttribute("aria-selected") === "true");
 
 it("opens a drawer a tab, one at a time, and closes it by the same tab", () => {

@@ -7,6 +7,7 @@ import type { Link } from "../link.js";
 import { pace } from "../pace.js";
 import { banner } from "./banner.js";
 import { controls } from "./controls.js";
+import { explore } from "./explore.js";
 import { legend } from "./legend.js";
 import { logits } from "./logits.js";
 import { player } from "./player.js";
@@ -36,6 +37,7 @@ export function mount(link: Link, host: HTMLElement): () => void {
     logits: () => logits(link),
     strip: () => strip(link, () => theme),
     player: () => player(link),
+    explore: () => explore(link),
   };
 
   function build(): void {

@@ -1,0 +1,75 @@
+/** A row of tabs, and the drawer that one of them opens. Which one is open is the page's own affair. */
+
+import { h, setAttribute, type View } from "../../dom.js";
+import type { Link } from "../../link.js";
+
+export interface Tab {
+  text: string;
+  title: string;
+  make: (link: Link) => View;
+}
+
+/** `label` says what they are to a screen reader; `name` is the class of the whole. */
+export function tabbed(link: Link, name: string, label: string, offered: [string, Tab][]): View {
+  const id = `inferno-${name}-${crypto.getRandomValues(new Uint32Array(1))[0]}`; // two views may be in one page
+  const drawer = h("div", { class: "drawer", id: `${id}-drawer`, role: "tabpanel", hidden: true });
+  const makers = new Map(offered);
+  const tabs = offered.map(([tool, { text, title }]) => {
+    const attributes = { type: "button", role: "tab", id: `${id}-${tool}`, title, "data-tool": tool };
+    return h("button", { ...attributes, "aria-controls": drawer.id, "aria-selected": "false", tabindex: -1 }, text);
+  });
+  tabs[0].tabIndex = 0;
+  const list = h("div", { class: "tabs", role: "tablist", "aria-label": label }, ...tabs);
+  const element = h("div", { class: name }, list, drawer);
+  const made = new Map<string, View>();
+  let open = "";
+
+  function toggle(tool: string): void {
+    open = open === tool ? "" : tool;
+    for (const tab of tabs) {
+      const chosen = tab.dataset.tool === open;
+      setAttribute(tab, "aria-selected", String(chosen));
+      if (chosen) setAttribute(drawer, "aria-labelledby", tab.id);
+    }
+    drawer.hidden = !open;
+    drawer.replaceChildren();
+    const view = made.get(open) ?? makers.get(open)?.make(link);
+    if (!view) return;
+    made.set(open, view);
+    drawer.append(view.element);
+    view.draw(false);
+  }
+
+  const focus = (tab: HTMLButtonElement): void => {
+    for (const other of tabs) other.tabIndex = other === tab ? 0 : -1;
+    tab.focus();
+  };
+
+  for (const tab of tabs) tab.addEventListener("click", () => toggle(tab.dataset.tool as string));
+  list.addEventListener("keydown", (event) => {
+    const at = tabs.indexOf(event.target as HTMLButtonElement);
+    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: tabs.length - 1 }[event.key];
+    if (to === undefined) return;
+    focus(tabs[(to + tabs.length) % tabs.length]);
+    event.preventDefault();
+  });
+  element.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !open || event.defaultPrevented) return;
+    const tab = tabs.find(({ dataset }) => dataset.tool === open) as HTMLButtonElement;
+    toggle(open);
+    focus(tab);
+  });
+
+  return {
+    element,
+    draw(streaming) {
+      if (open) made.get(open)?.draw(streaming);
+    },
+    settle() {
+      if (open) made.get(open)?.settle?.();
+    },
+    close() {
+      for (const view of made.values()) view.close?.();
+    },
+  };
+}
