@@ -87,7 +87,7 @@ def test_everything_by_keyboard(lab):
 
     for tool in TOOLS:
         tab = widget.locator(f"[data-tool={tool}]")
-        widget.locator("[role=tab][tabindex='0']").focus()
+        widget.locator(".tools [role=tab][tabindex='0']").focus()
         for _ in range(len(TOOLS)):
             if tab.evaluate("tab => tab === document.activeElement"):
                 break
@@ -95,7 +95,7 @@ def test_everything_by_keyboard(lab):
         keyboard.press("Enter")
         expect(tab).to_have_attribute("aria-selected", "true")
         keyboard.press("Tab")
-        inside = widget.locator(".drawer").evaluate("drawer => drawer.contains(document.activeElement)")
+        inside = widget.locator(".tools .drawer").evaluate("drawer => drawer.contains(document.activeElement)")
         assert inside, f"Tab leads from its tab into the drawer {tool}"
         keyboard.press("Escape")
         expect(tab).to_be_focused()
@@ -114,7 +114,7 @@ def test_the_focus_can_be_seen(lab):
     """Whatever Tab reaches has an outline or a border of its own while it has the focus."""
     page, widget = opened(lab)
     run(widget, 20)
-    widget.locator("[role=tab]").first.focus()
+    widget.locator(".tools [role=tab]").first.focus()
     page.page.keyboard.press("Shift+Tab")
     unseen = []
     for _ in range(40):

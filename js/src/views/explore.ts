@@ -13,7 +13,7 @@ import { type Tab, tabbed } from "./parts/tabs.js";
 const VIEWS: Record<string, Tab> = {
   tree: { text: "Tree", title: "Every road that was taken, and the way back to each", make: tree },
   compare: { text: "Compare", title: "Two branches side by side, from where they part", make: compare },
-  xray: { text: "Sampler X-ray", title: "What each stage of the sampler did at the token", make: xray },
+  xray: { text: "X-ray", title: "What each stage of the sampler did at the token", make: xray },
   dice: { text: "Same dice", title: "The same run under other settings, thrown with the same dice", make: dice },
   resample: {
     text: "Resample",
