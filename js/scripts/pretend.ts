@@ -11,10 +11,23 @@ import type {
   Place,
   Places,
   Rendered,
+  Settings,
 } from "../src/state.js";
+import { decodeText, label } from "../src/text.js";
+import type { Row } from "../test/encode.js";
 import type { FakeModel } from "../test/fake.js";
+import { ahead } from "./pretend/ahead.js";
+import { xray } from "./pretend/xray.js";
 
-type Outcome = { value?: unknown; error?: Failure; buffers?: DataView[] };
+/** `parts` come before the value, one after the other. */
+type Outcome = { value?: unknown; error?: Failure; buffers?: DataView[]; parts?: unknown[] };
+
+/** The run that is shown. */
+export interface Run {
+  rows: readonly Row[];
+  /** The bytes of a token. */
+  bytes: (id: number) => Uint8Array;
+}
 
 const HOME = "/home/ada";
 const LONG =
@@ -240,10 +253,17 @@ export function library(scene: string): Library {
 }
 
 /** What the kernel would answer; undefined for a command that the preview itself knows. */
-export function outcome(message: ToKernel, model: FakeModel): Outcome | undefined {
+export function outcome(message: ToKernel, model: FakeModel, run: Run): Outcome | undefined {
+  const name = (id: number): string => label(decodeText(run.bytes(id)).parts).replaceAll("·", " ");
   const told = (value: object): Outcome =>
     "message" in value && "type" in value ? { error: value as Failure } : { value };
   switch (message.kind) {
+    case "lookahead":
+      return ahead(run.rows[message.node], message.node, message.k, message.depth, name);
+    case "explain": {
+      const own = model.get("settings") as Partial<Settings>;
+      return { value: xray(run.rows[message.node], message.node, message.settings as Settings | null, own, name) };
+    }
     case "places":
       return { value: PLACES };
     case "browse":

@@ -1,7 +1,7 @@
 /**
  * The widget with a pretended kernel, to look at while it is being made. The address says what to show:
  * ?theme=dark&state=generating&select=12&text=mixed&n=150&panels=stream,logits&kernel=none&error=1
- * and for the drawers ?tool=model&library=many (or empty, loading, failed)&chat=1&use=1
+ * and for the drawers ?tool=model&library=many (or empty, loading, failed)&chat=1&use=1, ?tool=xray, ?ahead=1
  */
 import { LIMITS } from "../src/protocol.js";
 import widget from "../src/widget.js";
@@ -140,6 +140,11 @@ const model = new FakeModel({
   },
 });
 
+/** Between two parts of an answer. */
+const PART_MS = 60;
+const nothing = new Uint8Array(0);
+const run = { rows, bytes: (id: number) => pieces[id]?.[1] ?? nothing };
+
 let held = 0;
 let seq = 0;
 /** Sends the next rows, as the kernel would. */
@@ -154,9 +159,11 @@ model.onSend = (message) => {
   if (!("id" in message) || wanted.get("kernel") === "none") return;
   const { id } = message;
   setTimeout(() => {
-    const known = outcome(message, model);
+    const known = outcome(message, model, run);
+    const parts = known?.parts ?? [];
+    for (const [i, part] of parts.entries()) setTimeout(() => model.partial(id, part), PART_MS * i);
     if (known?.error) model.reply(id, known.error);
-    else if (known) model.answer(id, known.value, known.buffers);
+    else if (known) setTimeout(() => model.answer(id, known.value, known.buffers), PART_MS * parts.length);
     else if (message.kind === "set" && Number(message.value) < 0)
       model.reply(id, { type: "ValueError", message: `${message.name} = ${message.value}: must not be negative` });
     else {
@@ -186,5 +193,6 @@ if (rows.length) {
 }
 if (wanted.has("use")) document.querySelector<HTMLElement>("[data-action=pool]")?.click();
 document.querySelector<HTMLElement>(`[data-tool="${wanted.get("tool")}"]`)?.click();
+if (wanted.has("ahead")) document.querySelector<HTMLElement>("[data-action=ahead]")?.click();
 if (wanted.get("kernel") === "gone") model.emit("comm_live_update");
 Object.assign(globalThis, { model });

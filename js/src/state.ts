@@ -28,6 +28,8 @@ export interface Settings {
   mirostat_eta: number;
   /** Token id, as text -> what is added to its logit. */
   logit_bias: Record<string, number>;
+  /** GBNF, or a JSON schema in braces; "" is off. */
+  grammar: string;
   seed: number | null;
   max_tokens: number;
   /** Strings that end a run. */

@@ -2,7 +2,10 @@
 import type { Settings } from "../../state.js";
 
 /** The settings that are one number. */
-export type NumberName = Exclude<keyof Settings, "logit_bias" | "dry_sequence_breakers" | "stop" | "on_full">;
+export type NumberName = Exclude<
+  keyof Settings,
+  "logit_bias" | "grammar" | "dry_sequence_breakers" | "stop" | "on_full"
+>;
 
 export interface Field {
   name: NumberName;
@@ -253,6 +256,7 @@ export const USUAL: Settings = {
   ...(Object.fromEntries(FIELDS.map(({ name, usual }) => [name, usual])) as Pick<Settings, NumberName>),
   dry_sequence_breakers: ["\n", ":", '"', "*"],
   logit_bias: {},
+  grammar: "",
   stop: [],
   on_full: "stop",
 };
@@ -280,6 +284,7 @@ export const SETTINGS = [
   "mirostat_tau",
   "mirostat_eta",
   "logit_bias",
+  "grammar",
   "seed",
   "max_tokens",
   "stop",
@@ -313,11 +318,32 @@ export function isPreset(settings: Partial<Settings>, preset: Partial<Settings>)
 /** The line of Python that makes this sampler: only what differs from the defaults. */
 export function samplerCode(settings: Partial<Settings>): string {
   const named = changed(settings).filter((name) => !OF_A_RUN.includes(name));
-  return `Sampler(${named.map((name) => `${name}=${python(settings[name])}`).join(", ")})`;
+  return `Sampler(${named.map((name) => `${name}=${written(name, settings[name])}`).join(", ")})`;
+}
+
+/** A JSON schema is a dict in Python; text that is none as yet stays text. */
+function written(name: keyof Settings, value: unknown): string {
+  if (name !== "grammar" || !String(value).trimStart().startsWith("{")) return python(value);
+  try {
+    return literal(JSON.parse(String(value)));
+  } catch {
+    return python(value);
+  }
+}
+
+/** A value of JSON, in Python. */
+function literal(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(literal).join(", ")}]`;
+  if (value !== null && typeof value === "object")
+    return `{${Object.entries(value)
+      .map(([key, item]) => `${JSON.stringify(key)}: ${literal(item)}`)
+      .join(", ")}}`;
+  return typeof value === "boolean" ? (value ? "True" : "False") : python(value);
 }
 
 function python(value: unknown): string {
   if (value === null) return "None";
+  if (typeof value === "string") return JSON.stringify(value);
   if (typeof value !== "object") return String(value);
   if (Array.isArray(value)) return `[${value.map((item) => JSON.stringify(item)).join(", ")}]`;
   const biases = Object.entries(value).map(([id, bias]) => `${id}: ${bias === null ? 'float("-inf")' : bias}`);
