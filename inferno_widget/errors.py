@@ -75,6 +75,11 @@ class TraceFileError(InfernoError):
     """A file is not an ``.inferno`` trace that this version can read."""
 
 
+def told(error: BaseException) -> dict[str, str]:
+    """An error as the page gets it: `Failure` of ``protocol.ts``."""
+    return {"type": type(error).__name__, "message": str(error)}
+
+
 def _restore(cls: type[InfernoError], args: tuple[object, ...], state: dict[str, object]) -> InfernoError:
     error = cls.__new__(cls, *args)
     error.__dict__.update(state)

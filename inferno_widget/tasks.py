@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Literal, TypeVar
 
-from .errors import Cancelled
+from .errors import Cancelled, told
 
 T = TypeVar("T")
 
@@ -133,14 +133,13 @@ class Task:
 
     def to_dict(self) -> dict[str, Any]:
         """As the page gets it."""
-        error = self.error
         return {
             "id": self.number,
             "kind": self.kind,
             "name": self.name,
             "stage": self.stage,
             "progress": None if self.progress is None else round(self.progress, 2),
-            "error": {"type": type(error).__name__, "message": str(error)} if error else None,
+            "error": told(self.error) if self.error else None,
         }
 
     def _run(self) -> None:

@@ -17,7 +17,7 @@ import anywidget
 import traitlets
 from IPython import get_ipython
 
-from .errors import hint_unknown_keywords
+from .errors import hint_unknown_keywords, told
 from .export.fallback import Keeper
 from .feed import Feed
 from .model import Model
@@ -202,7 +202,7 @@ class Inferno(anywidget.AnyWidget):
             return
         error = future.exception()
         if error:
-            self.send({"kind": "reply", "id": request, "ok": False, "error": _told(error)})
+            self.send({"kind": "reply", "id": request, "ok": False, "error": told(error)})
             return
         value, buffers = future.result(), None
         if isinstance(value, Export):
@@ -304,10 +304,6 @@ class _Done(NamedTuple):
 
     request: object
     future: Future[Any]
-
-
-def _told(error: BaseException) -> dict[str, str]:
-    return {"type": type(error).__name__, "message": str(error)}
 
 
 def _answer_where_asked(widget: Inferno) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from .browse import Files
 from .controls import Controls
-from .errors import Cancelled, InfernoError
+from .errors import Cancelled, InfernoError, told
 from .export.card import MODEL_FACTS
 from .library import Action, Library, Loaded, Opened
 from .memory import estimate
@@ -620,7 +620,7 @@ class Workbench:
             "state": state,
             "model": {name: card.get(name) for name in MODEL_FACTS} if card else None,
             "n_ctx": model.n_ctx if model else 0,
-            "error": {"type": type(error).__name__, "message": str(error)} if error and state != "loading" else None,
+            "error": told(error) if error and state != "loading" else None,
             "finish": session.finish if session else None,
             "code": self.code,
             "chat": self.model is not None and self.model.template is not None,
