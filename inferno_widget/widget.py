@@ -208,8 +208,8 @@ class Inferno(anywidget.AnyWidget):
         if isinstance(value, Export):
             buffers = None if value.path else [value.data]
             value = {"name": value.name, "mime": value.mime, "path": value.path}
-        told = {} if value is None else {"value": value}
-        self.send({"kind": "reply", "id": request, "ok": True, **told}, buffers=buffers)
+        given = {} if value is None else {"value": value}
+        self.send({"kind": "reply", "id": request, "ok": True, **given}, buffers=buffers)
 
     def _on_replay(self, epoch: int, have: int, seq: int) -> None:  # noqa: ARG002  a replay starts at a node
         self._feed.rewind(have if epoch == self._feed.epoch else 0)
