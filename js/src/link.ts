@@ -336,7 +336,7 @@ export class Link {
     }
     if (content.kind === "reply") this.#settle(content, buffers);
     else if (content.kind === "partial") this.#tell(content.id, content.value);
-    else if (buffers.length) this.#rows(buffers[0]);
+    else if (buffers.length) this.#rows(content, buffers);
     this.#changed(content.kind === "rows" && STREAMING.includes(this.#state));
   };
 
@@ -353,9 +353,10 @@ export class Link {
     waiting.told?.(part as never);
   }
 
-  #rows(bytes: DataView): void {
+  #rows({ watched }: ToPage & { kind: "rows" }, [bytes, values]: readonly DataView[]): void {
     try {
-      if (this.store.apply(decode(bytes)) === "gap") this.#replay();
+      const frame = decode(bytes, values && [(watched ?? []) as string[], values]);
+      if (this.store.apply(frame) === "gap") this.#replay();
       else this.#asked = Number.NEGATIVE_INFINITY;
     } catch (error) {
       this.failure = { type: "WireError", message: error instanceof Error ? error.message : String(error) };

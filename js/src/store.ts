@@ -1,6 +1,7 @@
 /** Snapshot + deltas -> state. Pure: no model, no page, no clock. */
 import { COLUMNS, type Columns } from "./protocol.js";
 import { type Decoded, decodeText, hex, isContinuation, LEAD, oneGrapheme, type Part } from "./text.js";
+import { Watched } from "./watched.js";
 import { ARRAYS, type Frame } from "./wire.js";
 
 type Column = Columns[keyof Columns];
@@ -48,6 +49,7 @@ export class Store {
   columns = emptyColumns();
   readonly pieces = new Map<number, Uint8Array>();
   /** Text of the tokens that are whole characters, null for the others: asked for again and again. */
+  readonly watched = new Watched();
   readonly #texts = new Map<number, string | null>();
 
   /** Position of each node in its sequence. */
@@ -100,6 +102,7 @@ export class Store {
     this.#append(frame);
     this.seq = frame.seq;
     this.head = frame.head;
+    if (frame.watched) this.watched.take(frame.start, frame.watched);
     if (!this.incomplete) this.#follow();
     return "applied";
   }
@@ -192,6 +195,7 @@ export class Store {
     const end = frame.start + frame.rows;
     if (end <= this.size) return;
     if (this.size === 0) this.k = frame.k;
+    this.watched.clear();
     if (frame.k !== this.k) throw new RangeError(`a frame has ${frame.k} alternatives a row, its trace ${this.k}`);
     const skip = this.size - frame.start;
     // While a replay arrives its head says how much is to come: room for all of it is made once.
