@@ -172,6 +172,14 @@ class Engine(Protocol):
         cache together are run in turn. `ms` of a record is its share of the batch.
         """
 
+    def rows(
+        self, branch: Branch, ids: Sequence[int], wanted: Iterable[int], *, cancel: Cancel
+    ) -> Generator[tuple[int, Floats], None, Finish]:
+        """Add tokens, in batches; (index, raw row float32 [n_vocab] that predicts it) for those `wanted`, in order.
+
+        Indices are those of `ids`.
+        """
+
     def logits(self, branch: Branch, at: int) -> Floats:
         """The raw row, float32 [n_vocab], that predicts the token at position `at`."""
 

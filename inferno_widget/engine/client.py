@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -360,6 +360,18 @@ class EngineClient:
             yield process
         except InfernoError as error:
             raise error from (broken[0] if broken else None)
+
+    def rows(
+        self, branch: Branch, ids: Sequence[int], wanted: Iterable[int], *, cancel: Stop
+    ) -> Generator[tuple[int, Floats], None, Finish]:
+        arguments = ("rows", branch, list(ids), list(wanted))
+        messages = self._living().stream(*arguments, cancel=cancel, handlers={})
+        while True:
+            try:
+                found, _ = next(messages)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            yield from found
 
     def logits(self, branch: Branch, at: int) -> Floats:
         child = self._living()

@@ -6,7 +6,7 @@ import ctypes
 import math
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -313,6 +313,25 @@ class LlamaEngine:
         except Cancelled:
             return ["cancelled" if n else "length" for n in left]
         return ["length"] * len(left)
+
+    def rows(
+        self, branch: Branch, ids: Sequence[int], wanted: Iterable[int], *, cancel: Flag
+    ) -> Generator[tuple[int, Floats], None, Finish]:
+        entry, wanted = self.pool.use(branch), set(wanted)
+        self._check_fit(entry, ids)
+        try:
+            for start in range(0, len(ids), self._rows):
+                chunk = list(ids[start : start + self._rows])
+                before = self._row(entry, cancel, _ignore)
+                self._decode([(entry, chunk)], cancel, score=True)
+                mine = [i for i in range(len(chunk)) if start + i in wanted]
+                found = [self._output(i - 1).copy() if i else before for i in mine]
+                entry.row, entry.row_ms = self._output(len(chunk) - 1).copy(), 0.0
+                entry.tokens += chunk
+                yield from ((start + i, row) for i, row in zip(mine, found, strict=True))
+        except Cancelled:
+            return "cancelled"
+        return "length"
 
     def generate(
         self, branch: Branch, request: Request, *, cancel: Flag, progress: Progress, processor: Processor | None = None
