@@ -20,11 +20,12 @@ from IPython import get_ipython
 from .errors import hint_unknown_keywords, told
 from .export.fallback import Keeper
 from .feed import Feed
+from .gestures.sessions import Export
 from .model import Model
 from .session import Session
 from .trace import Trace
 from .wire import PROTOCOL, read_command
-from .workbench import Export, Workbench
+from .workbench import Workbench
 
 STATIC = Path(__file__).parent / "static"
 PANELS = ("status", "tools", "controls", "stream", "logits", "strip", "explore")
@@ -109,7 +110,7 @@ class Inferno(anywidget.AnyWidget):
         self.on_msg(self._receive)
         if not fallback:
             self.observe(lambda change: self._tell(change["name"]), names=TELLING)
-        self.workbench.take(target)
+        self.workbench.begin_with(target)
         self.workbench.prompt = prompt or self.workbench.prompt
         self._mirror()
         self._tell_status()
