@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from .engine.client import Stop, interruptible
 from .errors import InfernoError, check_text, hint_unknown_keywords
 from .lookahead import Continuation, Each, Lookahead, as_forced, forced, look_ahead
 from .record import Kind, StepRecord, WatchedRecord
-from .resample import By, Commitment, Resample, commitment, resample
+from .resample import By, Commitment, EachCurve, Resample, commitment, resample
 from .running import Running, check_sampler
 from .sampling import Sampler
 from .stats import describe, mass
@@ -319,6 +319,7 @@ class Session(Running):
         by: By = None,
         stop: str | Sequence[str] = (),
         every: int = 1,
+        each: EachCurve | None = None,
     ) -> Commitment:
         """From which token on was the answer decided? Resamples the rest of the text from each of its prefixes.
 
@@ -329,6 +330,8 @@ class Session(Running):
         max_tokens : length of the text that an answer is read from, counted from `start`; what the path has when None
         by, stop : as in `resample`; the answer is read from the prefix (from `start` on) and its continuation
         every : take only each so manieth prefix
+        each : called with the curve so far for every token that is made, from this thread; the work ends early, with
+            the positions that are done, if that returns False
         """
         n, every, strings = count("n", n), count("every", every), stop_strings(stop)
         self._look()
@@ -338,10 +341,12 @@ class Session(Running):
             raise IndexError(f"start must be between 1 and {length - 1}, a token of the text, not {first}")
         most = length - first if max_tokens is None else count("max_tokens", max_tokens)
         positions = range(first, min(length, first + most), every)
-        return commitment(self, positions, n, most, by=by, stop=strings)
+        return commitment(self, positions, n, most, by=by, stop=strings, each=each)
 
     @hint_unknown_keywords
-    def watch(self, *tokens: Watchable, variants: bool = False) -> dict[str, tuple[int, ...]]:
+    def watch(
+        self, *tokens: Watchable, variants: bool = False, each: Callable[[int], object] | None = None
+    ) -> dict[str, tuple[int, ...]]:
         """Note the exact probability of tokens, over the whole vocabulary, at every step past and future.
 
         ``session.watch("yes", {"positive": ["good", "great"]}, 1234)``. `trace.watched(name)` has the numbers, and
@@ -353,6 +358,8 @@ class Session(Running):
         tokens : the exact text of a token (``"yes"`` and ``" yes"`` are two), its id, or names with several of them,
             whose probabilities are added up
         variants : let each text stand for all of `Model.variants`: with and without a space, in lower and upper case
+        each : called with every node that was scored again, from this thread; the others are left to the next `watch`
+            if that returns False
 
         Returns
         -------
@@ -362,7 +369,7 @@ class Session(Running):
         with self._changed:
             self._check_idle()
             self.trace.watch(sets)
-        self._rescore(sets)
+        self._rescore(self.trace.watches, each)  # also what an earlier watch has left
         with self._changed:
             self._notify()
         return dict(self.trace.watches)
@@ -378,13 +385,17 @@ class Session(Running):
 
     # --- small things -----------------------------------------------------------------------------------
 
-    def _rescore(self, sets: Mapping[str, tuple[int, ...]]) -> None:
-        """Note the probabilities of `sets` at every node that lacks them."""
+    def _rescore(self, sets: Mapping[str, tuple[int, ...]], each: Callable[[int], object] | None = None) -> None:
+        """Note the probabilities of `sets` at every node that lacks them; a run may go on meanwhile."""
         if not sets:
             return
         missing = np.any([np.isnan(self.trace.watched(name, tree=True)) for name in sets], axis=0)
-        for node, values in rescored(self, np.flatnonzero(missing).tolist(), tuple(sets.values())):
-            self.trace.note_watched(node, list(sets), values)
+        with closing(rescored(self, np.flatnonzero(missing).tolist(), tuple(sets.values()))) as found:
+            for node, values in found:
+                with self._changed:  # which is held where the trace grows
+                    self.trace.note_watched(node, list(sets), values)
+                if each and each(node) is False:
+                    return
 
     def _look(self) -> None:
         """Make sure that there is a path to look at, and that nobody is changing it."""

@@ -233,3 +233,16 @@ def test_chains_hold_every_node_once(session: Session) -> None:
     assert sorted(node for chain in found for node in chain.nodes) == list(range(1, len(trace)))
     assert len(found) == 2
     assert len(chains(trace, [3, 4, 6, 7])) == 2
+
+
+def test_what_a_watch_leaves_the_next_one_scores(session: Session) -> None:
+    session.generate(20)
+    seen: list[int] = []
+    session.watch(5, each=lambda node: bool(seen.append(node)) or len(seen) < 4)
+    assert len(seen) == 4
+    name = next(iter(session.trace.watches))
+    known = np.flatnonzero(~np.isnan(session.trace.watched(name, tree=True))).tolist()
+    assert known == seen
+    session.watch(6)
+    assert_watched(session)
+    assert np.isnan(session.trace.watched(name)).sum() == 1, "the first token has no prediction"
