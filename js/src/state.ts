@@ -278,8 +278,8 @@ export interface XrayDraw {
 /** what_if: at which token a run would first have changed, a value of the parameter at a time. */
 export interface WhatIf {
   parameter: string;
-  /** The value that the run had. */
-  current: number;
+  /** The value that the run had; null where it had several. */
+  current: number | null;
   length: number;
   changes: WhatIfChange[];
 }
