@@ -20,7 +20,7 @@ import { ahead } from "./pretend/ahead.js";
 import { xray } from "./pretend/xray.js";
 
 /** `parts` come before the value, one after the other. */
-type Outcome = { value?: unknown; error?: Failure; buffers?: DataView[]; parts?: unknown[] };
+export type Outcome = { value?: unknown; error?: Failure; buffers?: DataView[]; parts?: unknown[] };
 
 /** The run that is shown. */
 export interface Run {

@@ -8,6 +8,7 @@ import widget from "../src/widget.js";
 import { encode, type Row } from "../test/encode.js";
 import { FakeModel } from "../test/fake.js";
 import { library, outcome } from "./pretend.js";
+import { branch, travelled } from "./roads.js";
 
 const STORY =
   " sons; and when they had finished their title, they were so angry that they were so glad, for all the three" +
@@ -103,10 +104,17 @@ if (wanted.has("theme")) document.body.dataset.jpThemeLight = String(wanted.get(
 const state = wanted.get("state") ?? "generating";
 const empty = state === "empty" || state === "loading";
 const rows = empty ? [] : trace();
+let head = rows.length - 1;
+const words = split(STORY);
+const marks = branch(rows, empty ? 0 : Number(wanted.get("branches") ?? 0), random, (parent) => {
+  rows.push(row(parent, words[Math.floor(random() * words.length)], 1));
+  return rows.length - 1;
+});
 const model = new FakeModel({
   prompt: wanted.get("prompt") ?? "Once upon a time there was a king who had three",
   settings: { temperature: 0.75, top_k: 40, top_p: 0.95, min_p: 0.05, seed: 12, max_tokens: 150 },
   selection: Number(wanted.get("select") ?? -1),
+  marks,
   library: library(wanted.get("library") ?? (empty ? "empty" : "usual")),
   ...(wanted.has("panels") && { panels: wanted.get("panels")?.split(",") }),
   status: {
@@ -150,16 +158,26 @@ let seq = 0;
 /** Sends the next rows, as the kernel would. */
 function sendRows(to: number): void {
   model.rows(
-    encode({ seq: ++seq, epoch: 1, start: held, rows: rows.slice(held, to), k: 20, pieces: held ? [] : pieces }),
+    encode({
+      ...{ seq: ++seq, epoch: 1, start: held, rows: rows.slice(held, to), k: 20, pieces: held ? [] : pieces },
+      head: Math.min(head, to - 1),
+    }),
   );
   held = to;
 }
+
+function show(node: number): void {
+  head = node;
+  setTimeout(() => sendRows(held), 1000 / LIMITS.frames_per_second);
+}
+
+const elsewhere = { parent: (node: number) => rows[node].parent, text: wanted.get("prompt") ?? STORY, show };
 
 model.onSend = (message) => {
   if (!("id" in message) || wanted.get("kernel") === "none") return;
   const { id } = message;
   setTimeout(() => {
-    const known = outcome(message, model, run);
+    const known = outcome(message, model, run) ?? travelled(message, model, { head, ...elsewhere });
     const parts = known?.parts ?? [];
     for (const [i, part] of parts.entries()) setTimeout(() => model.partial(id, part), PART_MS * i);
     if (known?.error) model.reply(id, known.error);

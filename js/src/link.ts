@@ -245,6 +245,18 @@ export class Link {
     this.#changed();
   }
 
+  /**
+   * Shows the path to a node: the session's from now on, where there is a kernel; else in this page alone. What comes
+   * back is why it was refused, or null.
+   */
+  async goto(node: number): Promise<Failure | null> {
+    const failure = this.reachable && !this.recorded ? await this.command({ kind: "goto", node }) : null;
+    if (failure) return failure;
+    this.store.goto(node); // the frame that says so may come behind the answer
+    this.#changed();
+    return null;
+  }
+
   /** Shows the first tokens of the path alone. `playing`: the next ones follow soon. */
   show(length: number, playing: boolean): void {
     this.store.show(length);
