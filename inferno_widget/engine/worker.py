@@ -28,6 +28,7 @@ from inferno_widget.record import Floats, Ids, StepRecord
 from . import Branch, Finish, Holdings, Options, Processor, Request, Watch
 from .batch import Batch
 from .channel import Channel, Flag, SharedMemory
+from .grammar import Grammar
 from .llama import LlamaEngine
 
 FLUSH_SECONDS = 0.01
@@ -211,6 +212,9 @@ class Worker:
 
     def _do_logits(self, _: int, flag: Flag, branch: Branch, at: int) -> None:
         self._memory.answer[:] = self._engine.logits(branch, at, cancel=flag)
+
+    def _do_allowed(self, _: int, flag: Flag, grammar: Grammar, said: list[int], first: int) -> bytes:
+        return np.packbits(self._engine.allowed(grammar, said, first=first, cancel=flag)).tobytes()
 
     def _do_prefill(self, request: int, flag: Flag, branch: Branch, ids: list[int], k: int, watch: Watch) -> Job:
         steps = self._engine.prefill(branch, ids, k=k, watch=watch, cancel=flag, progress=self._progress(request))
