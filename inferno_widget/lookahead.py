@@ -19,8 +19,8 @@ from .stats import Distribution, describe
 from .window import Window
 
 if TYPE_CHECKING:
+    from .running import Running
     from .sampling import Sampler
-    from .session import Session
 
 Each = Callable[[int, StepRecord], object]
 """Told of every token as it comes: (index of the continuation, record). If it returns False, the work ends there."""
@@ -123,7 +123,7 @@ class Lookahead(Sequence[Continuation]):
         )
 
 
-def look_ahead(session: Session, k: int, depth: int, at: int | None, sampler: Sampler, each: Each | None) -> Lookahead:
+def look_ahead(session: Running, k: int, depth: int, at: int | None, sampler: Sampler, each: Each | None) -> Lookahead:
     """`Session.lookahead`, with its arguments checked."""
     place = place_at(session, at)
     with beside(session, place) as parent:
@@ -158,7 +158,7 @@ class Telling:
             self.cancel.set()
 
 
-def place_at(session: Session, at: int | None) -> Place:
+def place_at(session: Running, at: int | None) -> Place:
     """The place before position `at` of the path, None for its end; what the model saw there is seen again."""
     path = session.trace.path()
     at = len(path) if at is None else index("at", at)
@@ -169,7 +169,7 @@ def place_at(session: Session, at: int | None) -> Place:
 
 
 @contextmanager
-def beside(session: Session, place: Place) -> Generator[Branch]:
+def beside(session: Running, place: Place) -> Generator[Branch]:
     """A branch that ends where `place` is, for as long as the block runs; with the session's cache."""
     branch = session.beside(place.node, place.window)
     try:
@@ -179,7 +179,7 @@ def beside(session: Session, place: Place) -> Generator[Branch]:
 
 
 @contextmanager
-def copies(session: Session, parent: Branch, keep: int, n: int) -> Generator[list[Branch]]:
+def copies(session: Running, parent: Branch, keep: int, n: int) -> Generator[list[Branch]]:
     """`n` branches with the first `keep` tokens of `parent`."""
     engine, branches = session.model.engine, list[Branch]()
     try:
@@ -191,7 +191,7 @@ def copies(session: Session, parent: Branch, keep: int, n: int) -> Generator[lis
 
 
 def generate(
-    session: Session,
+    session: Running,
     branches: Sequence[Branch],
     requests: Sequence[Request],
     into: Sequence[list[StepRecord]],
@@ -212,14 +212,14 @@ def generate(
             told(index, record)
 
 
-def asked(session: Session, place: Place, sampler: Sampler, n: int, k: int, stop: tuple[str, ...] = ()) -> Request:
+def asked(session: Running, place: Place, sampler: Sampler, n: int, k: int, stop: tuple[str, ...] = ()) -> Request:
     """What a continuation of `n` tokens from a place asks of the engine."""
     mu = mu_of(session.trace, sampler, place.node) if sampler.mirostat_mode else None
     return Request(sampler, n, k, stop, left_out=place.window.left_out, mu=mu)
 
 
 def continuation(
-    session: Session, place: Place, records: Sequence[StepRecord], finish: Finish, sampler: Sampler
+    session: Running, place: Place, records: Sequence[StepRecord], finish: Finish, sampler: Sampler
 ) -> Continuation:
     """`records` with the bytes of their tokens."""
     ids = [record.token_id for record in records]
@@ -245,7 +245,7 @@ def forced(d: Distribution, token: int, position: int, left_out: int) -> StepRec
     return record._replace(left_out=left_out, top_ids=d.top_ids, top_logprobs=d.top_logprobs, top_kept=kept)
 
 
-def _alternatives(session: Session, place: Place, parent: Branch, k: int) -> list[StepRecord]:
+def _alternatives(session: Running, place: Place, parent: Branch, k: int) -> list[StepRecord]:
     """The `k` most likely tokens at a place; from the trace alone where it stores as many."""
     path = session.trace.path()
     if place.at < len(path):

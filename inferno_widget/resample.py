@@ -20,8 +20,8 @@ from .record import StepRecord
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from .running import Running
     from .sampling import Sampler
-    from .session import Session
 
 By = str | re.Pattern[str] | Callable[[str], Hashable] | None
 """What an answer is of a text: the first match of a regular expression (its first group, where it has one), what a
@@ -148,7 +148,7 @@ EachCurve = Callable[[Commitment], object]
 
 
 def resample(
-    session: Session,
+    session: Running,
     at: int | None,
     n: int,
     max_tokens: int,
@@ -168,7 +168,7 @@ def resample(
 
 
 def commitment(
-    session: Session,
+    session: Running,
     positions: Sequence[int],
     n: int,
     max_tokens: int,
@@ -238,7 +238,7 @@ def answering(by: By) -> Callable[[str], Hashable]:
     return answer
 
 
-def _ways(session: Session, place: Place, requests: Sequence[Request], told: Telling) -> Iterator[Continuation]:
+def _ways(session: Running, place: Place, requests: Sequence[Request], told: Telling) -> Iterator[Continuation]:
     """A continuation for each request, with dice of its own, as many at once as fit in a batch."""
     with beside(session, place) as parent:
         session.model.engine.logits(parent, place.size)  # the copies share the row that predicts their first token
@@ -265,7 +265,7 @@ def _shifted(told: Telling, start: int) -> Telling:
     return shifted
 
 
-def _pieces(session: Session, path: NDArray[np.int32]) -> list[bytes]:
+def _pieces(session: Running, path: NDArray[np.int32]) -> list[bytes]:
     """The bytes of each token of a path; none for control tokens."""
     trace = session.trace
     ids = trace.column("token_id", tree=True)[path].tolist()

@@ -55,6 +55,7 @@ class Trace(Shown):
     head : node at the end of the current path; -1 while there is none
     names : name of a branch -> a node on it
     pruned : nodes that are hidden with all that follows them; nothing is ever deleted
+    diverged : nodes at which a replay first took another token
     watches : name -> ids of the tokens whose probability is noted at each node
     runs : one dict a run: sampler settings, versions, start time, tokens that a slide keeps
     pieces : token id -> its bytes, for every id that occurs here
@@ -68,6 +69,7 @@ class Trace(Shown):
         self.pieces: dict[int, bytes] = {}
         self.names: dict[str, int] = {}
         self.pruned: frozenset[int] = frozenset()
+        self.diverged: list[int] = []
         self.watches: dict[str, tuple[int, ...]] = {}
         self._n = 0
         self._rows = np.zeros(64, node_dtype(k))
@@ -118,7 +120,7 @@ class Trace(Shown):
         other._path = self._path.copy()  # first: the rows hold the path
         other._rows = self.nodes.copy()
         other._n = len(other._rows)
-        other.names, other.pruned = self.names.copy(), self.pruned
+        other.names, other.pruned, other.diverged = self.names.copy(), self.pruned, self.diverged.copy()
         other.watches, other._watched = self.watches.copy(), self._watched[: other._n].copy()
         other.runs, other.pieces = copy.deepcopy(self.runs), self.pieces.copy()
         return other

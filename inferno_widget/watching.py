@@ -17,7 +17,7 @@ from .window import Window
 
 if TYPE_CHECKING:
     from .model import Model
-    from .session import Session
+    from .running import Running
     from .trace import Trace
 
 Watchable = str | int | Mapping[str, Sequence[str | int]]
@@ -74,7 +74,7 @@ def chains(trace: Trace, nodes: Sequence[int]) -> list[Chain]:
 
 
 def rescored(
-    session: Session, nodes: Sequence[int], watch: Watch
+    session: Running, nodes: Sequence[int], watch: Watch
 ) -> Generator[tuple[int, NDArray[np.float32]], None, None]:
     """(node, float32 [m] probabilities of the sets in `watch`), by reading the text before each again, in batches."""
     trace, engine = session.trace, session.model.engine
