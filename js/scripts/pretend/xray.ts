@@ -117,11 +117,10 @@ const CHAIN: Stage[] = [
 function stageOf(before: Candidate[], { name, rule, parameters, left, why, moved }: Step, n_vocab: number): XrayStage {
   const size = before.length > 40 ? n_vocab : before.length;
   const kept = new Set(left.map(({ id }) => id));
-  const gone = part(before)
-    .tokens.filter(({ id }) => !kept.has(id))
-    .map((token, i) => ({ ...token, reason: why?.({ ...token, logit: 0 }, i) ?? "" }));
-  const [all, mass] = [shares(before), gone.reduce((sum, { probability }) => sum + probability, 0)];
-  const lost = before.reduce((sum, { id }, i) => sum + (kept.has(id) ? 0 : all[i]), 0);
+  const all = shares(before);
+  const lost = before.flatMap((one, i) => (kept.has(one.id) ? [] : [{ ...one, probability: all[i] }]));
+  const gone = lost.slice(0, 20).map((one, i) => ({ ...one, reason: why?.(one, i) ?? "" }));
+  const rest = lost.slice(20).reduce((sum, { probability }) => sum + probability, 0);
   const old = new Map(before.map(({ id, logit }) => [id, logit]));
   const changed = left
     .filter(({ id, logit }) => moved && old.get(id) !== logit)
@@ -137,7 +136,7 @@ function stageOf(before: Candidate[], { name, rule, parameters, left, why, moved
     removed: {
       tokens: gone,
       size: left.length === before.length ? 0 : size - left.length,
-      rest: lost - mass,
+      rest,
       error: 0,
     },
     changed,

@@ -249,6 +249,8 @@ export const FIELDS: readonly Field[] = [
 
 const BY_NAME = new Map(FIELDS.map((field) => [field.name, field]));
 
+export const isNumber = (name: string): name is NumberName => BY_NAME.has(name as NumberName);
+
 export const fieldOf = (name: NumberName): Field => BY_NAME.get(name) as Field;
 
 /** What every setting is where nobody changed it. */
@@ -294,13 +296,17 @@ export const SETTINGS = [
 
 /** Those that are no part of a `Sampler`: they say how a run ends. */
 const OF_A_RUN: readonly (keyof Settings)[] = ["max_tokens", "stop", "on_full", "keep"];
+/** What chooses a token. */
+export const SAMPLING = SETTINGS.filter((name) => !OF_A_RUN.includes(name));
 /** Those that are no part of a preset: the dice belong to a run, and token ids to a model. */
 const APART: readonly (keyof Settings)[] = ["seed", "logit_bias", ...OF_A_RUN];
+
+export const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
 /** Whether a setting differs from the default; one that the kernel has not named does not. */
 export function isChanged(settings: Partial<Settings>, name: keyof Settings): boolean {
   const value = settings[name];
-  return value !== undefined && JSON.stringify(value) !== JSON.stringify(USUAL[name]);
+  return value !== undefined && !same(value, USUAL[name]);
 }
 
 /** The settings that differ from the defaults, in Python's order. */
@@ -311,13 +317,13 @@ export const changed = (settings: Partial<Settings>): (keyof Settings)[] =>
 export function isPreset(settings: Partial<Settings>, preset: Partial<Settings>): boolean {
   const wanted = { ...USUAL, ...preset };
   return SETTINGS.filter((name) => !APART.includes(name)).every(
-    (name) => settings[name] === undefined || JSON.stringify(settings[name]) === JSON.stringify(wanted[name]),
+    (name) => settings[name] === undefined || same(settings[name], wanted[name]),
   );
 }
 
 /** The line of Python that makes this sampler: only what differs from the defaults. */
 export function samplerCode(settings: Partial<Settings>): string {
-  const named = changed(settings).filter((name) => !OF_A_RUN.includes(name));
+  const named = SAMPLING.filter((name) => isChanged(settings, name));
   return `Sampler(${named.map((name) => `${name}=${written(name, settings[name])}`).join(", ")})`;
 }
 
