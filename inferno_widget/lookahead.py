@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, overload
 
 import numpy as np
 
 from .arguments import index
-from .dice import mu_of
+from .dice import mu_of, said_of
 from .engine import Branch, Finish, Request
 from .engine.client import Stop, interruptible
+from .errors import GrammarError
 from .record import Kind, StepRecord
 from .stats import Distribution, describe
 from .window import Window
@@ -138,9 +139,20 @@ def look_ahead(session: Running, k: int, depth: int, at: int | None, sampler: Sa
         with copies(session, parent, place.size, len(firsts)) as branches:
             for branch, token in zip(branches, firsts, strict=True):
                 session.model.engine.append(branch, [token])
-            finish = generate(session, branches, [request] * len(firsts), ways, told)
+            requests = [replace(request, said=(*request.said, token)) for token in firsts]
+            finish = _where_it_fits(place, lambda: generate(session, branches, requests, ways, told), len(firsts))
     continuations = (continuation(session, place, *made, sampler) for made in zip(ways, finish, strict=True))
     return Lookahead(place.at, depth, tuple(continuations))
+
+
+def _where_it_fits(place: Place, work: Callable[[], list[Finish]], n: int) -> list[Finish]:
+    """What `work` returns; where the grammar allows not a single one of `n` alternatives, nothing follows them."""
+    try:
+        return work()
+    except GrammarError as error:
+        if error.position != place.at:
+            raise
+        return ["grammar"] * n
 
 
 # --- what resampling needs too ----------------------------------------------------------------------------
@@ -215,7 +227,8 @@ def generate(
 def asked(session: Running, place: Place, sampler: Sampler, n: int, k: int, stop: tuple[str, ...] = ()) -> Request:
     """What a continuation of `n` tokens from a place asks of the engine."""
     mu = mu_of(session.trace, sampler, place.node) if sampler.mirostat_mode else None
-    return Request(sampler, n, k, stop, left_out=place.window.left_out, mu=mu)
+    said = tuple(said_of(session.trace, place.node)) if sampler.grammar is not None else ()
+    return Request(sampler, n, k, stop, left_out=place.window.left_out, mu=mu, said=said)
 
 
 def continuation(

@@ -50,7 +50,8 @@ class Looking(Replaying):
         k : alternatives, the most likely under the raw model
         depth : tokens to follow each; fewer where a text ends or the context is full
         at : position of the alternatives on the current path, from 1; its end, the next token, when None
-        sampler : what chooses the tokens that follow; the most likely ones when None. One without a seed throws the
+        sampler : what chooses the tokens that follow; when None the most likely ones that the session's grammar, if it
+            has one, allows. One without a seed throws the
             session's own dice, so that ``lookahead(sampler=session.sampler)`` shows what `fork` and `generate` would
             make of each alternative
         each : called with (index of the alternative, record) for every token as it comes, from this thread; the
@@ -58,7 +59,7 @@ class Looking(Replaying):
         """
         k, depth = count("k", k), count("depth", depth)
         self._look()
-        chosen = self._seeded(sampler or Sampler(temperature=0))
+        chosen = self._seeded(sampler or Sampler(temperature=0, grammar=self.sampler.grammar))
         return look_ahead(self, min(k, self.model.info.n_vocab), depth, at, chosen, each)
 
     @hint_unknown_keywords
@@ -203,7 +204,9 @@ class Looking(Replaying):
         """
         if sampler is not None:
             check_sampler(sampler)
-        return xray(self, None if at is None else index("at", at), sampler, count("top", top)).stages
+        place = None if at is None else index("at", at)
+        engine = self.model.engine
+        return xray(self.trace, place, sampler, count("top", top), vocabulary=engine, row=self.row).stages
 
     def what_if(self, *, progress: Told | None = None, **parameter: Any) -> WhatIf:
         """Where the path would first differ if one parameter had had another value, with the same dice.

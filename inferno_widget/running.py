@@ -20,7 +20,7 @@ import numpy as np
 from . import __version__
 from .arguments import count, stop_strings, token_ids
 from .branches import Branches
-from .dice import mu_of
+from .dice import mu_of, said_of
 from .engine import Branch, Finish, Processor, Request, Watch
 from .engine.client import Stop
 from .errors import Cancelled, ContextFullError, InfernoError, hint_unknown_keywords
@@ -356,9 +356,10 @@ class Running(Shown):
         number = self._note_settings(window, sampler, run.replay)
         begun = b"".join(self.trace.pieces[int(token)] for token in self.trace.column("token_id")[run.first :])
         mu = mu_of(self.trace, sampler, run=number) if sampler.mirostat_mode else None
+        said = tuple(said_of(self.trace)) if sampler.grammar is not None else ()
         steps = self.model.engine.generate(
             branch,
-            Request(sampler, run.left, self.k, run.stop, begun, window.left_out, mu=mu, watch=self._watch),
+            Request(sampler, run.left, self.k, run.stop, begun, window.left_out, self._watch, mu, said),
             cancel=run.cancel,
             progress=self._report,
             processor=self.logits_processor,

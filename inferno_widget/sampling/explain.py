@@ -170,6 +170,8 @@ def explain_stored(
         stages = []
         for name in s.stages:
             kept = left.after(name, s, now)
+            if name == "grammar" and not kept.exact:
+                raise NeedsRow  # how much of the rest is forbidden only the row says
             finding = Finding(
                 left.candidates, kept.candidates, _partial(left), _partial(kept), _partly(left, kept), now
             )
