@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ..errors import EngineDiedError
 from ..library import Action
 from .base import Base, alone
 
@@ -22,12 +24,17 @@ class Choices(Base):
     @alone
     def set(self, name: str, value: Any) -> None:
         """Change one setting; it holds from the next gesture on."""
-        self.controls = self.controls.with_(name, value)
+        controls, model = self.controls.with_(name, value), self._shown_model()
+        grammar = controls.sampler.grammar
+        if name == "grammar" and grammar is not None and model:
+            with suppress(EngineDiedError):  # which is told where it matters
+                model.engine.allowed(grammar, ())  # a bad one is an error now, not when it is needed
+        self.controls = controls
         self.code = self.controls.set_code(name)
 
     @alone
     def preset(self, name: str) -> None:
-        """Take a preset's sampler; seed and logit bias stay."""
+        """Take a preset's sampler; seed, logit bias and grammar stay."""
         before = self.controls
         self.controls = before.with_preset(name, self.preferences.presets)
         self.code = self.controls.set_code("temperature")
