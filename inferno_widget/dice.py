@@ -135,7 +135,7 @@ def what_if(
     """
     name, values = _one(parameter)
     path = trace.path(node)
-    breakers = vocabulary or _Pieces(trace.pieces)
+    breakers = vocabulary or Pieces(trace.pieces)
     worlds = [World(_changed(name, value), breakers) for value in values]
     chosen, current = [], list[Any]()
     for step in steps(trace, path, logits):
@@ -232,7 +232,7 @@ def _one(parameter: Mapping[str, Iterable[Any]]) -> tuple[str, list[Any]]:
     return name, list(values)
 
 
-class _Pieces:
+class Pieces:
     """The vocabulary as far as a trace knows it."""
 
     def __init__(self, pieces: Mapping[int, bytes]) -> None:

@@ -33,9 +33,7 @@ class Xray(NamedTuple):
     stages: list[Stage]
 
 
-def xray(
-    trace: Trace, at: int | None, sampler: Sampler | None, top: int, *, vocabulary: Vocabulary, row: Rows
-) -> Xray:
+def xray(trace: Trace, at: int | None, sampler: Sampler | None, top: int, *, vocabulary: Vocabulary, row: Rows) -> Xray:
     """`Session.explain`, with its arguments checked, and where it was read from.
 
     Parameters
