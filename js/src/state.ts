@@ -246,12 +246,13 @@ export interface XrayStage {
   /** What it does, in words. */
   rule: string;
   parameters: Record<string, unknown>;
-  numbers: Record<string, number>;
+  /** What it worked out; null stands for infinity. */
+  numbers: Record<string, number | null>;
   before: XrayPart;
   after: XrayPart;
   removed: XrayPart;
-  /** Logits that it moved, the most likely tokens first. */
-  changed: { id: number; text: string; before: number; after: number; reason: string }[];
+  /** Logits that it moved, the most likely tokens first; null stands for minus infinity. */
+  changed: { id: number; text: string; before: number | null; after: number | null; reason: string }[];
   draw: XrayDraw | null;
 }
 
