@@ -290,7 +290,11 @@ export class Link {
   /** A command whose refusal is shown in the banner. */
   async order(command: Command): Promise<void> {
     const failure = await this.command(command);
-    if (!failure) return;
+    if (failure) this.complain(failure);
+  }
+
+  /** Shows in the banner why something was refused. */
+  complain(failure: Failure): void {
     this.failure = failure;
     this.#changed();
   }

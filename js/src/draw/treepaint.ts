@@ -52,6 +52,11 @@ const SLIM = 0.36;
 const WIDE = 0.66;
 /** By how much the path that is shown stands out around its cells, in pixels. */
 const BAND = 1.5;
+/** Free between a lane and the words behind it, and the least room for those, in pixels. */
+const BEFORE = 7;
+const SHORTEST = 30;
+/** Rows beyond which forks step back behind the lanes. */
+const CROWD = 16;
 /** Least height of a row, in pixels, in which words can be read. */
 export const READABLE = 11;
 /** Colour of the prompt, behind those of the steps. */
@@ -104,7 +109,7 @@ function forks(context: CanvasRenderingContext2D, scene: Scene): void {
     }
     context.setLineDash(faint ? [3, 3] : []);
     context.lineWidth = 1;
-    context.strokeStyle = ink.muted;
+    context.strokeStyle = layout.rows.length > CROWD ? ink.grey : ink.muted;
     context.stroke();
   }
 }
@@ -246,28 +251,36 @@ export function placeOf(scene: Scene, node: number): { x: number; y: number } | 
 function labels(context: CanvasRenderingContext2D, scene: Scene, lanes: readonly Lane[]): void {
   const { layout, frame, ink, drawn, seen, name, hint, current } = scene;
   if (frame.high < READABLE) return;
-  const font = getComputedStyle(context.canvas).fontFamily || "sans-serif";
+  const family = getComputedStyle(context.canvas).fontFamily || "sans-serif";
+  const fonts = [`12px ${family}`, `600 12px ${family}`];
   context.textBaseline = "middle";
-  for (const lane of lanes) {
+  context.strokeStyle = ink.page;
+  context.lineWidth = 4;
+  let bold = -1;
+  lanes.forEach((lane, i) => {
+    const row = layout.row[lane.id];
+    const x = xOf(frame, lane.start + drawn(lane)) + BEFORE;
+    const next = lanes[i + 1] && layout.row[lanes[i + 1].id] === row ? xOf(frame, lanes[i + 1].start - 1) : frame.width;
+    if (next - x < SHORTEST) return;
     const called = name(lane);
-    const x = xOf(frame, lane.start + drawn(lane)) + 7;
-    const row = layout.rows[layout.row[lane.id]];
-    const next = row[row.indexOf(lane) + 1];
-    const room = (next ? xOf(frame, next.start - 1) : frame.width) - x - 6;
-    context.font = `${called ? "600 " : ""}12px ${font}`;
+    if (bold !== Number(called !== undefined)) {
+      bold = Number(called !== undefined);
+      context.font = fonts[bold]; // which costs more than the words
+    }
     context.globalAlpha = seen(lane) ? 1 : 0.55;
     context.fillStyle = called || current(lane) ? ink.ink : ink.muted;
-    const words = fitted(context, called ?? hint(lane), room);
-    if (words) context.fillText(words, x, yOf(frame, layout.row[lane.id]) + 0.5);
-  }
+    const words = fitted(context, called ?? hint(lane).trimStart(), next - x);
+    const y = yOf(frame, row) + 0.5;
+    context.strokeText(words, x, y); // so that a fork does not strike it through
+    context.fillText(words, x, y);
+  });
   context.globalAlpha = 1;
 }
 
-/** As much of a text as fits into so many pixels; nothing where that would say nothing. */
+/** As much of a text as fits into so many pixels. */
 function fitted(context: CanvasRenderingContext2D, text: string, room: number): string {
-  if (!text || room < 24) return "";
-  if (context.measureText(text).width <= room) return text;
+  const { width } = context.measureText(text);
+  if (width <= room) return text;
   const signs = Array.from(text);
-  const share = room / Math.max(1, context.measureText(text).width);
-  return `${signs.slice(0, Math.max(1, Math.floor(signs.length * share) - 1)).join("")}…`;
+  return `${signs.slice(0, Math.max(1, Math.floor((signs.length * room) / width) - 1)).join("")}…`;
 }

@@ -21,7 +21,7 @@ const LOWEST = 4;
 /** Highest that the picture gets, in pixels; it scrolls beyond. */
 const TALLEST = 300;
 /** Pixels of a letter in a name. */
-const LETTER = 7;
+const LETTER = 8;
 /** Tokens with which a lane without a name is told. */
 const HINT = 6;
 /** Zooms: a step of the buttons, and how far it goes. */
@@ -161,7 +161,7 @@ export function picture(link: Link, gestures: Gestures): Picture {
     Math.min(WIDEST, Math.max(1, width - LEFT - RIGHT) / Math.max(1, length)) * Math.max(1, zoomed);
 
   function sizes({ rows, length }: Layout): [pitch: number, high: number] {
-    const fit = Math.max(READABLE + 1, Math.min(HIGHEST, TALLEST / Math.max(1, rows.length)));
+    const fit = Math.max(READABLE + 3, Math.min(HIGHEST, TALLEST / Math.max(1, rows.length)));
     return [pitchOf(length), Math.max(LOWEST, Math.min(HIGHEST, fit * Math.min(2, zoomed)))];
   }
 
