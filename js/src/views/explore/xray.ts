@@ -73,7 +73,7 @@ export function xray(link: Link): View {
 
   function draw(): void {
     const node = link.selection >= 0 ? link.selection : store.at(store.length - 1);
-    const held = obstacle(link);
+    const held = hindrance(link);
     const predicted = node >= 0 && store.columns.rank[node] > 0;
     if (!held && predicted) asking.look(node);
     setText(note, held || (predicted ? "" : FIRST));
@@ -81,7 +81,7 @@ export function xray(link: Link): View {
     const { xray: shown, base, tried } = asking;
     body.hidden = (!held && !predicted) || (!shown && !asking.failure);
     if (body.hidden) return;
-    panel.draw(base?.settings ?? {}, Object.keys(asking.draft).length, held === "");
+    panel.draw(base?.settings ?? {}, Object.keys(asking.draft).length, obstacle(link) === "");
     failure.show(asking.failure);
     stages.hidden = !shown;
     setAttribute(main, "aria-busy", String(asking.waiting || held !== ""));
@@ -99,6 +99,13 @@ export function xray(link: Link): View {
   }
 
   return { element, restful: true, draw };
+}
+
+/** What keeps a token from being looked through, in words. The record of one is there while others come, and without a model. */
+function hindrance(link: Link): string {
+  if (!link.reachable || !link.store.length) return obstacle(link);
+  const streaming = link.status.state === "prefill" || link.status.state === "generating";
+  return streaming && link.selection < 0 ? "The run goes on. Select a token to look into it, or wait for the end." : "";
 }
 
 /** What the model said before the sampler began, as if it were a stage. */

@@ -9,7 +9,8 @@ import type { Holder } from "../../parts/setting.js";
 interface Asked {
   node: number;
   place: string;
-  settings: Settings | null;
+  /** Those that are to be others; null: none are. */
+  settings: Partial<Settings> | null;
 }
 
 /** `changed` is called when something else is known. */
@@ -41,7 +42,7 @@ export function explaining(link: Link, changed: () => void) {
   function again(): void {
     if (!base) return;
     waiting = true;
-    void ask({ node, place, settings: { ...base.settings, ...draft } });
+    void ask({ node, place, settings: draft });
   }
 
   /** What is as it was is not tried. */

@@ -37,7 +37,7 @@ export function parameterWords({ parameters, numbers }: XrayStage): string[] {
 }
 
 const valueWords = (value: unknown): string => (typeof value === "number" ? String(value) : JSON.stringify(value));
-const round = (value: number): string => String(Number(value.toPrecision(4)));
+const round = (value: number | null): string => (value === null ? "∞" : String(Number(value.toPrecision(4))));
 
 /** Which token it is, or would be; `came`: the one that is there, and how it came. */
 export function verdict(
