@@ -289,11 +289,18 @@ describe("the grammar", () => {
 describe("presets", () => {
   const pressed = () => all("[data-preset][aria-pressed=true]").map(({ dataset }) => dataset.preset);
 
-  it("are taken by a click, and the one that holds is marked whatever seed and bias are", async () => {
+  it("are taken by a click, and the one that holds is marked whatever seed, bias and grammar are", async () => {
     expect(pressed()).toEqual(["llama.cpp"]);
     get('[data-preset="balanced"]').click();
     expect(last("preset")).toMatchObject({ name: "balanced" });
-    model.put("settings", { ...USUAL, ...PRESETS[1].settings, seed: 3, logit_bias: { 1: 1 }, max_tokens: 9 });
+    model.put("settings", {
+      ...USUAL,
+      ...PRESETS[1].settings,
+      seed: 3,
+      logit_bias: { 1: 1 },
+      grammar: "x",
+      max_tokens: 9,
+    });
     view.draw(false);
     expect(pressed()).toEqual(["balanced"]);
     expect(isPreset({ ...USUAL, top_k: 3 }, {})).toBe(false);

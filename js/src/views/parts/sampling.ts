@@ -298,8 +298,8 @@ export const SETTINGS = [
 const OF_A_RUN: readonly (keyof Settings)[] = ["max_tokens", "stop", "on_full", "keep"];
 /** What chooses a token. */
 export const SAMPLING = SETTINGS.filter((name) => !OF_A_RUN.includes(name));
-/** Those that are no part of a preset: the dice belong to a run, and token ids to a model. */
-const APART: readonly (keyof Settings)[] = ["seed", "logit_bias", ...OF_A_RUN];
+/** Those that are no part of a preset: the dice belong to a run, token ids to a model, a grammar to what is written. */
+const APART: readonly (keyof Settings)[] = ["seed", "logit_bias", "grammar", ...OF_A_RUN];
 
 export const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
