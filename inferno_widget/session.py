@@ -16,7 +16,7 @@ from .lookahead import Continuation, as_forced, forced
 from .looking import Looking
 from .record import Kind, StepRecord, WatchedRecord
 from .stats import describe, mass
-from .tree import BranchInfo, branches_of, found, hidden_nodes, start_of, stays, walked
+from .tree import BranchInfo, branches_of, end_of, found, hidden_nodes, start_of, stays, walked
 from .window import Window
 
 
@@ -100,7 +100,7 @@ class Session(Looking):
         -1 is the empty path, from which the prompt is scored anew. A branch that has a name may be called by it.
         """
         self._settle()
-        node = self._node(node)
+        node = end_of(self.trace, node)
         self.trace.goto(node)
         self._unscored = [] if node >= 0 else list(self.prompt_ids)
         self._set("ready", None)
@@ -149,14 +149,14 @@ class Session(Looking):
 
     def path(self, node: int | str | None = None) -> NDArray[np.int32]:
         """Nodes from the root to `node`, or to the end of the branch of that name; of the current path when None."""
-        return self.trace.path(None if node is None else self._node(node))
+        return self.trace.path(None if node is None else end_of(self.trace, node))
 
     def name_branch(self, name: str, node: int | None = None) -> None:
         """Call the branch through `node` (the head when None) by a name; the name goes on with it when it grows.
 
         A later fork from it has no name. A name that another branch has is taken from it.
         """
-        node = self.trace.head if node is None else self._node(node)
+        node = self.trace.head if node is None else end_of(self.trace, node)
         check_text("name", name)
         if not name or node < 0:
             raise ValueError("there is no token to name" if name else "name is empty")
@@ -170,7 +170,7 @@ class Session(Looking):
 
         Going back is a record: nothing is deleted. Its KV cache is let go of.
         """
-        start = start_of(self.trace, self._node(node))
+        start = start_of(self.trace, end_of(self.trace, node))
         if start in self.trace.path():
             raise ValueError("the session stands on this branch: goto() another before it is pruned")
         with self._changed:
@@ -181,21 +181,10 @@ class Session(Looking):
 
     def restore(self, node: int | str) -> None:
         """Show a branch again that `prune` hid."""
-        path = self.trace.path(self._node(node)).tolist()
+        path = self.trace.path(end_of(self.trace, node)).tolist()
         with self._changed:
             self.trace.pruned -= set(path)
             self._notify()
-
-    def _node(self, node: int | str) -> int:
-        """The node itself, or the end of the branch of that name."""
-        if not isinstance(node, str):
-            return index("node", node)
-        if node not in self.trace.names:
-            raise KeyError(
-                f"no branch is called {node!r}; these are: {', '.join(map(repr, self.trace.names)) or 'none'}"
-            )
-        ends = [branch.node for branch in branches_of(self.trace, pruned=True) if branch.name == node]
-        return ends[0] if ends else self.trace.names[node]
 
     def _write(self, ids: list[int]) -> None:
         """Add forced tokens to the path, scored in one prefill where the context has room for all."""

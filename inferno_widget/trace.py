@@ -18,6 +18,7 @@ from .window import Window
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .compare import Comparison
     from .plot import Plot
 
 
@@ -86,8 +87,15 @@ class Trace(Shown):
         runs: list[dict[str, Any]],
         model: Mapping[str, Any],
         control: Iterable[int],
+        names: Mapping[str, int] | None = None,
+        pruned: Iterable[int] = (),
+        diverged: Iterable[int] = (),
+        watches: Mapping[str, tuple[int, ...]] | None = None,
+        watched: NDArray[np.float32] | None = None,
     ) -> Trace:
         """A trace made of parts that were read from a file, checked against one another.
+
+        `watched` is float32 [n, m], a row a node and a column a watch.
 
         Raises
         ------
@@ -96,8 +104,11 @@ class Trace(Shown):
         """
         trace = cls(rows.dtype["top_ids"].shape[0], model=model, control=control)
         trace.runs, trace.pieces, trace._rows, trace._n = runs, pieces, rows, len(rows)
-        trace._watched = np.zeros((len(rows), 0), np.float32)
+        trace.names, trace.pruned, trace.diverged = dict(names or {}), frozenset(pruned), list(diverged)
+        trace.watches = dict(watches or {})
+        trace._watched = np.zeros((len(rows), 0), np.float32) if watched is None else watched.copy()
         _check_rows(rows, pieces, runs)
+        _check_marks(trace, trace._watched)
         trace.goto(path[-1] if path else -1)
         if path != trace._path:
             raise ValueError("the path is none in the tree")
@@ -287,6 +298,17 @@ class Trace(Shown):
             begun[int(node)] = decoder.getstate()
         return texts
 
+    def compare(self, a: int | str, b: int | str) -> Comparison:
+        """Two branches side by side from the token where they part: ``trace.compare("trunk", "the dragon")``.
+
+        Parameters
+        ----------
+        a, b : the last node of each, or its name
+        """
+        from .compare import compare
+
+        return compare(self, a, b)
+
     def to_pandas(self, *, tree: bool = False) -> pd.DataFrame:
         """A row a token, in order, of the current path (or of every node with ``tree=True``).
 
@@ -389,12 +411,30 @@ def _check_rows(rows: NDArray[np.void], pieces: Mapping[int, bytes], runs: list[
     keep = np.array([*(run.get("keep", 0) for run in runs), 0])  # the last is that of no run, -1
     if keep.dtype.kind != "i" or np.any(keep < 0):
         raise ValueError("a run keeps no whole number of tokens")
+    if not all(_is_replay(run["replay"]) for run in runs if "replay" in run):
+        raise ValueError("a run does not say what it plays again")
     seen = rows["position"] - rows["left_out"]
     if np.any(rows["left_out"] < 0) or np.any((rows["left_out"] > 0) & (seen <= keep[rows["run"]])):
         raise ValueError("a node leaves out more than there is before it")
     tokens = {*rows["token_id"].tolist(), *rows["top_ids"].ravel().tolist()} - {-1}
     if np.any(rows["token_id"] < 0) or tokens - pieces.keys():
         raise ValueError("the bytes of some tokens are missing")
+
+
+def _is_replay(said: object) -> bool:
+    """Whether that is what a run of a replay says of itself."""
+    return isinstance(said, dict) and isinstance(said.get("at"), int) and isinstance(said.get("mu", 0.0), float | int)
+
+
+def _check_marks(trace: Trace, watched: NDArray[np.float32]) -> None:
+    """Raise ValueError unless what was noted on a trace is about its nodes and tokens."""
+    if not all(0 <= node < len(trace) for node in (*trace.names.values(), *trace.pruned, *trace.diverged)):
+        raise ValueError("a branch has a name, is hidden or diverged, and there is none")
+    n_vocab = trace.model.get("n_vocab") or 2**31
+    if not all(ids and all(0 <= token < n_vocab for token in ids) for ids in trace.watches.values()):
+        raise ValueError("a watch has no token of this model")
+    if watched.shape != (len(trace), len(trace.watches)) or np.any((watched < 0) | (watched > 1 + 1e-5)):
+        raise ValueError("what was watched are no probabilities")
 
 
 def _picture(form: str, what: str) -> str:

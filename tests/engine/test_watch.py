@@ -160,15 +160,17 @@ def test_a_column_in_the_frame_and_in_copies(session: Session) -> None:
     assert len(session.trace.watched(" king")) == session.trace.length
 
 
-def test_a_saved_trace_can_be_watched_again(session: Session, tmp_path: Path) -> None:
+def test_a_saved_trace_keeps_its_watches(session: Session, tmp_path: Path) -> None:
     session.generate(5)
     session.watch(" king")
     session.trace.save(tmp_path / "run.inferno")
     trace = Trace.load(tmp_path / "run.inferno")
-    assert trace.watches == {}
+    assert trace.watches == session.trace.watches
+    np.testing.assert_array_equal(trace.watched(" king"), session.trace.watched(" king"))
     other = session.model.session(trace, dice())
-    other.watch(" king")
-    np.testing.assert_allclose(other.trace.watched(" king"), session.trace.watched(" king"), atol=NEAR)
+    other.generate(70)
+    other.watch(" queen")
+    assert_watched(other)
 
 
 def test_nobody_who_does_not_watch_pays(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
