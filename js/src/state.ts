@@ -276,7 +276,10 @@ export interface XrayDraw {
   bar: { id: number; text: string; from: number; to: number }[];
 }
 
-/** what_if: at which token a run would first have changed, a value of the parameter at a time. */
+/**
+ * what_if: at which token a run would first have changed, a value of the parameter at a time. Partial answers are the
+ * fraction of the rows that were fetched.
+ */
 export interface WhatIf {
   parameter: string;
   /** The value that the run had; null where it had several. */
