@@ -21,17 +21,21 @@ export const logarithmic =
   (value) =>
     value > 0 ? clamp(Math.log(value / from) / Math.log(to / from)) : Number.isNaN(value) ? value : 0;
 
-/** The least 1, 2 or 5 times a power of ten that is no less than `value`. */
-export function roundUp(value: number): number {
+/** The least of some factors times a power of ten that is no less than `value`. */
+export function roundUp(value: number, factors: readonly number[] = [1, 2, 5, 10]): number {
   const power = 10 ** Math.floor(Math.log10(value));
-  const step = [1, 2, 5, 10].find((factor) => factor * power >= value * (1 - 1e-9)) ?? 10;
-  return Number((step * power).toPrecision(1));
+  const factor = factors.find((one) => one * power >= value * (1 - 1e-9)) ?? 10;
+  return Number((factor * power).toPrecision(2));
 }
 
-/** Round numbers from one to another, `most` of them at most, both ends among them where they are round. */
-export function steps(from: number, to: number, most: number, least = 0): number[] {
+/**
+ * Round numbers from one to another, `most` of them at most, both ends among them where they are round. `whole`: they
+ * count something.
+ */
+export function steps(from: number, to: number, most: number, whole = false): number[] {
   if (!(to > from)) return [from];
-  const step = Math.max(least, roundUp((to - from) / Math.max(1, most - 1)));
+  const wanted = (to - from) / Math.max(1, most - 1);
+  const step = whole ? Math.max(1, roundUp(wanted)) : roundUp(wanted, [1, 2, 2.5, 5, 10]);
   const first = Math.ceil(from / step - 1e-9);
   const last = Math.floor(to / step + 1e-9);
   return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));

@@ -54,14 +54,11 @@ export function dice(link: Link): View {
     };
     return {
       command: { kind: "what_if" as const, parameter: chosen(), values, rows },
-      told: (part: WhatIf) => {
-        take(part);
-        return part.changes.length / values.length;
-      },
+      told: (share: number) => share,
       done: take,
     };
   };
-  const asking = question<WhatIf, WhatIf>(
+  const asking = question<WhatIf, number>(
     link,
     {
       text: "Where would it differ?",
@@ -71,7 +68,7 @@ export function dice(link: Link): View {
     },
     ask(false),
   );
-  const fetching = question<WhatIf, WhatIf>(
+  const fetching = question<WhatIf, number>(
     link,
     {
       text: "Fetch what is missing",

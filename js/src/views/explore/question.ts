@@ -18,13 +18,17 @@ export interface QuestionOptions {
   title: string;
   name: string;
   primary?: boolean;
+  /** Whether there is something to ask. */
+  able?: () => boolean;
 }
+
+type Asking<T, P> = Asked<T, P> | null;
 
 /** `ask` says what is asked when the button is pressed; null where what was written makes no question. */
 export function question<T, P = never>(
   link: Link,
-  { text, title, name, primary }: QuestionOptions,
-  ask: () => Asked<T, P> | null,
+  { text, title, name, primary, able }: QuestionOptions,
+  ask: () => Asking<T, P> | Promise<Asking<T, P>>,
 ) {
   const start = button(text, () => void act(), {
     "data-action": name,
@@ -42,8 +46,8 @@ export function question<T, P = never>(
   let running: AbortController | null = null;
 
   async function act(): Promise<void> {
-    const asked = running || start.disabled ? null : ask();
-    if (!asked) return;
+    const asked = running || start.disabled ? null : await ask();
+    if (!asked || running) return;
     running = new AbortController();
     failure.show(null);
     bar.draw(null);
@@ -60,7 +64,7 @@ export function question<T, P = never>(
   }
 
   function draw(): void {
-    start.disabled = running !== null || obstacle(link) !== "";
+    start.disabled = running !== null || obstacle(link) !== "" || !(able?.() ?? true);
     stop.hidden = bar.element.hidden = running === null;
   }
 
@@ -73,7 +77,8 @@ export function question<T, P = never>(
     get busy() {
       return running !== null;
     },
-    refuse: (message: string): void => failure.show({ type: "Not asked", message }),
+    refuse: (message: string, type = "Not asked"): void => failure.show({ type, message }),
+    forgive: (): void => failure.show(null),
     rename: (words: string): void => setText(start, words),
   };
 }

@@ -11,7 +11,7 @@ import { obstacle } from "./words.js";
 export function resample(link: Link): View {
   const slots = new Slots(); // an answer has one colour in both pictures
   const by = answerBy();
-  const claim = (): void => slots.keep([...out.keys(), ...when.keys()]);
+  const claim = (): void => slots.keep([...out.named(), ...when.named()]);
   const out = outcomes(link, by, slots, claim);
   const when = decided(link, by, slots, claim);
   const note = h("p", { class: "note" });

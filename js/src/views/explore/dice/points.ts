@@ -1,7 +1,7 @@
 /** A parameter's value against the first token that it would change. */
 import { decades, linear, logarithmic, steps } from "../../../draw/axis.js";
 import { whole } from "../../../draw/format.js";
-import { type Axis, type Picture, type Reading, rule } from "../../../draw/plot.js";
+import { type Axis, type Frame, type Picture, type Reading, rule } from "../../../draw/plot.js";
 import { svg } from "../../../draw/svg.js";
 import type { WhatIf, WhatIfChange } from "../../../state.js";
 import type { Store } from "../../../store.js";
@@ -38,7 +38,7 @@ const changeAxis = (length: number): Axis => ({
   title: "first token that differs",
   scale: linear(0, never(length)),
   ticks: (room) => [
-    ...steps(0, length, room - 1, 1)
+    ...steps(0, length, room - 1, true)
       .filter((value) => value < 0.97 * length)
       .map((value) => ({ value, text: whole(value) })),
     { value: never(length), text: "never" },
@@ -47,6 +47,7 @@ const changeAxis = (length: number): Axis => ({
 
 export function picture(answer: WhatIf, marked: number): Picture {
   const { changes, length, current } = answer;
+  const [low, high] = [changes[0].value, changes[changes.length - 1].value];
   return {
     x: valueAxis(answer),
     y: changeAxis(length),
@@ -56,7 +57,7 @@ export function picture(answer: WhatIf, marked: number): Picture {
     names: [],
     paint: (frame) => {
       const { x, y, width } = frame;
-      const run = current === null ? [] : [rule("dice-current", x(current), frame)];
+      const run = current === null || current < low || current > high ? [] : had(frame, current);
       const here =
         marked < 0 ? [] : [svg("line", { class: "dice-here", x1: 0, x2: width, y1: y(marked), y2: y(marked) })];
       const points = changes.flatMap((change) => {
@@ -81,6 +82,14 @@ export function picture(answer: WhatIf, marked: number): Picture {
   };
 }
 
+/** The value that the run had. */
+function had(frame: Frame, current: number): SVGElement[] {
+  const at = frame.x(current);
+  const left = at > frame.width / 2;
+  const place = { x: at + (left ? -6 : 6), y: frame.height - 6, "text-anchor": left ? "end" : "start" };
+  return [rule("dice-current", at, frame), svg("text", { class: "plot-word", ...place }, `the run: ${current}`)];
+}
+
 /** What a point says. `nodes` are those of the run that was asked about, by position. */
 export function readingOf(store: Store, nodes: Int32Array, answer: WhatIf, stop: number): Reading {
   const change = answer.changes[stop];
@@ -88,13 +97,13 @@ export function readingOf(store: Store, nodes: Int32Array, answer: WhatIf, stop:
   const name = fieldOf(answer.parameter as Parameter).label;
   const title = `${name} ${value}${value === answer.current ? ", as the run had" : ""}`;
   const place = (position: number): string =>
-    `token ${whole(position)}: ${text === null ? "another" : quoted(text)} instead of ‘${pieceOf(store, nodes[position])}’`;
+    `position ${whole(position)}: ${text === null ? "another token" : quoted(text)} instead of ‘${pieceOf(store, nodes[position])}’`;
   if (unknown === null)
-    return { title, rows: [], note: at === null ? "the same run, token for token" : `another ${place(at)}` };
+    return { title, rows: [], note: at === null ? "the same run, token for token" : `another token at ${place(at)}` };
   const proved = at === null ? "no difference is proved" : `proved at ${place(at)}`;
   return {
     title,
     rows: [],
-    note: `may differ from token ${whole(unknown)} on, of which the stored candidates prove nothing; ${proved}`,
+    note: `may differ from position ${whole(unknown)} on, of which the stored candidates prove nothing; ${proved}`,
   };
 }

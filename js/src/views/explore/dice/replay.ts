@@ -67,8 +67,10 @@ export function replay(link: Link) {
       return going ? `${words} The new branch goes on.` : words;
     }
     if (going) return `The same so far: ${whole(store.length)} tokens.`;
-    const others = link.marks.diverged.some((node) => !run.known.has(node));
-    return others ? "Another branch is shown now." : "Nothing differs: the same tokens, to the last one.";
+    if (link.marks.diverged.some((node) => !run.known.has(node))) return ""; // its rows are on their way
+    return store.length < run.nodes.length
+      ? `The same up to token ${whole(store.length - 1)}, where it ended.`
+      : "Nothing differs: the same tokens, to the last one.";
   }
 
   function draw(): void {

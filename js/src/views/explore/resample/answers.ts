@@ -1,7 +1,7 @@
 /** What came out of many continuations: a bar for each answer. */
 import { h, setAttribute, setShare, setText } from "../../../dom.js";
 import { percent, whole } from "../../../draw/format.js";
-import { inkOf, type Slots } from "../../../draw/series.js";
+import { inkOf, OTHERS, type Slots } from "../../../draw/series.js";
 import type { Resampled } from "../../../state.js";
 import { label } from "../../../text.js";
 import { keyedList, type Row } from "../../parts/list.js";
@@ -13,8 +13,14 @@ const MOST = 12;
 
 /** The name of an answer; null is that of texts without one. */
 export const nameOf = (answer: string | null): string => (answer === null ? "no answer" : label([answer]) || "∅");
-/** A key that tells "no answer" from an answer of these words. */
-export const keyOf = (answer: string | null): string => (answer === null ? "none" : `=${answer}`);
+/** Answers that have a colour; texts without one are grey. */
+export const coloured = (answers: readonly (string | null)[]): string[] =>
+  answers.filter((answer): answer is string => answer !== null);
+
+export const slotOf = (slots: Slots, answer: string | null): number => (answer === null ? OTHERS : slots.of(answer));
+
+/** Tells "no answer" from an answer of these words. */
+const keyOf = (answer: string | null): string => (answer === null ? "none" : `=${answer}`);
 
 export function answerBars(slots: Slots) {
   const list = keyedList<Answer>("Answers", ({ answer }) => keyOf(answer), row);
@@ -40,7 +46,7 @@ export function answerBars(slots: Slots) {
       element,
       draw({ answer, count: times, example: text }) {
         const part = done ? times / done : 0;
-        setAttribute(element, "class", `resample-row ${inkOf(slots.of(key))}${answer === null ? " none" : ""}`);
+        setAttribute(element, "class", `resample-row ${inkOf(slotOf(slots, answer))}${answer === null ? " none" : ""}`);
         setText(name, nameOf(answer));
         setText(count, whole(times));
         setText(share, percent(part));

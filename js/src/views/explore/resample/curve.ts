@@ -7,7 +7,7 @@ import { svg } from "../../../draw/svg.js";
 import type { Committed } from "../../../state.js";
 import type { Store } from "../../../store.js";
 import { pieceOf, tokenWords } from "../words.js";
-import { keyOf, nameOf } from "./answers.js";
+import { nameOf, slotOf } from "./answers.js";
 
 /** Answers that have a stretch of their own; the others share one. */
 const MOST = 5;
@@ -26,7 +26,7 @@ interface Stretch {
 export function stretches({ answers, counts, n, answer }: Committed, slots: Slots): Stretch[] {
   const order = answers.map((_, i) => i).sort((a, b) => Number(answers[b] === answer) - Number(answers[a] === answer));
   const own = order.slice(0, order.length > MOST + 1 ? MOST : MOST + 1);
-  const groups = own.map((i) => ({ name: nameOf(answers[i]), slot: slots.of(keyOf(answers[i])), members: [i] }));
+  const groups = own.map((i) => ({ name: nameOf(answers[i]), slot: slotOf(slots, answers[i]), members: [i] }));
   const rest = order.slice(own.length);
   if (rest.length) groups.push({ name: `${rest.length} others`, slot: OTHERS, members: rest });
   const floor = counts.map(() => 0);
@@ -83,7 +83,7 @@ function mark(frame: Frame, decided: number): SVGElement[] {
   const left = at > frame.width / 2;
   const words = svg(
     "text",
-    { class: "curve-word", x: at + (left ? -6 : 6), y: 14, "text-anchor": left ? "end" : "start" },
+    { class: "plot-word", x: at + (left ? -6 : 6), y: 14, "text-anchor": left ? "end" : "start" },
     "decided",
   );
   return [rule("curve-decided", at, frame), words];
@@ -99,12 +99,12 @@ export function readingOf(store: Store, curve: Committed, slots: Slots, stop: nu
 /** When it was decided, in words. */
 export function verdict(store: Store, { positions, nodes, answer, decided, of, n }: Committed): string {
   if (!positions.length) return "";
-  const said = `The text says ‘${nameOf(answer)}’`;
   if (answer === null) return "The text itself has no answer, so nothing was decided.";
+  const said = `The text says ‘${nameOf(answer)}’`;
+  const so = positions.length < of ? " so far" : "";
   if (decided === null)
-    return `${said}, and that is not decided before any token of it: in less than nine tenths of ${whole(n)} continuations.`;
+    return `${said}, but that is not decided${so}: never do nine in ten of ${whole(n)} continuations say it to the end.`;
   const node = nodes[positions.indexOf(decided)];
-  const first = decided === positions[0] ? ", the first that was left open" : "";
-  const unfinished = positions.length < of ? " of the positions so far" : "";
-  return `${said}: decided before ${tokenWords(store, node)}${first}. From there on nine of ten continuations say the same${unfinished}.`;
+  const which = decided === positions[0] ? ", the first that was left open" : "";
+  return `${said}: decided before ${tokenWords(store, node)}${which}. From there on nine in ten of ${whole(n)} continuations say the same${so}.`;
 }

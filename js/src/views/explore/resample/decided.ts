@@ -1,5 +1,5 @@
 /** From which token on the answer of a text was decided. */
-import { h, setText } from "../../../dom.js";
+import { h, setAttribute, setText } from "../../../dom.js";
 import { plot } from "../../../draw/plot.js";
 import type { Slots } from "../../../draw/series.js";
 import type { Link } from "../../../link.js";
@@ -7,7 +7,7 @@ import { KINDS } from "../../../protocol.js";
 import type { Committed } from "../../../state.js";
 import { question } from "../question.js";
 import { selected, tokenWords } from "../words.js";
-import { keyOf } from "./answers.js";
+import { coloured } from "./answers.js";
 import type { By } from "./by.js";
 import { picture, readingOf, verdict } from "./curve.js";
 import { wholeField } from "./field.js";
@@ -25,7 +25,7 @@ export function decided(link: Link, by: By, slots: Slots, claim: () => void) {
   const asking = question<Committed, Committed>(
     link,
     {
-      text: "When was it decided?",
+      text: "Resample from each token",
       title: "Resample the rest of the text from each of its tokens, and see from where on the answer stays",
       name: "commitment",
       primary: true,
@@ -43,7 +43,13 @@ export function decided(link: Link, by: By, slots: Slots, claim: () => void) {
         draw();
       };
       return {
-        command: { kind: "commitment", node: start(), n: n.value, every: every.value, by: by.value },
+        command: {
+          kind: "commitment",
+          node: selected(link) < 0 ? -1 : start(),
+          n: n.value,
+          every: every.value,
+          by: by.value,
+        },
         told: (part) => {
           take(part);
           return part.positions.length / Math.max(1, part.of);
@@ -72,7 +78,7 @@ export function decided(link: Link, by: By, slots: Slots, claim: () => void) {
     curves.element,
   );
 
-  const keys = (): string[] => told?.curve.answers.map(keyOf) ?? [];
+  const named = (): string[] => coloured(told?.curve.answers ?? []);
 
   /** Where the answer's text begins: with the token that is selected, else behind the prompt. */
   function start(): number {
@@ -92,10 +98,11 @@ export function decided(link: Link, by: By, slots: Slots, claim: () => void) {
       setText(where, `The answer's text begins with ${tokenWords(store, start())}${behind}`);
     }
     if (told && told.epoch !== store.epoch) told = null;
+    setAttribute(said, "aria-busy", asking.busy ? "true" : null);
     curves.element.hidden = !told?.curve.positions.length;
     setText(said, told ? verdict(store, told.curve) : "");
     if (told?.curve.positions.length) curves.draw(picture(store, told.curve, slots, selected(link)));
   }
 
-  return { element, draw, keys, close: curves.close };
+  return { element, draw, named, close: curves.close };
 }

@@ -1,12 +1,12 @@
 /** What comes out of many continuations from one point: how often which answer. */
-import { h, setText } from "../../../dom.js";
+import { h, setAttribute, setText } from "../../../dom.js";
 import { whole } from "../../../draw/format.js";
 import type { Slots } from "../../../draw/series.js";
 import type { Link } from "../../../link.js";
 import type { Resampled } from "../../../state.js";
 import { question } from "../question.js";
 import { selected, tokenWords } from "../words.js";
-import { answerBars, keyOf } from "./answers.js";
+import { answerBars, coloured } from "./answers.js";
 import type { By } from "./by.js";
 import { wholeField } from "./field.js";
 
@@ -61,7 +61,7 @@ export function outcomes(link: Link, by: By, slots: Slots, claim: () => void) {
     bars.element,
   );
 
-  const keys = (): string[] => told?.answer.answers.map(({ answer }) => keyOf(answer)) ?? [];
+  const named = (): string[] => coloured(told?.answer.answers.map(({ answer }) => answer) ?? []);
 
   function draw(): void {
     asking.draw();
@@ -71,6 +71,7 @@ export function outcomes(link: Link, by: By, slots: Slots, claim: () => void) {
     where.hidden = !store.length;
     if (told && told.epoch !== store.epoch) told = null;
     bars.element.hidden = !told;
+    setAttribute(said, "aria-busy", asking.busy ? "true" : null);
     setText(said, told ? summary(told.answer) : "");
     if (told) bars.draw(told.answer);
   }
@@ -81,5 +82,5 @@ export function outcomes(link: Link, by: By, slots: Slots, claim: () => void) {
     return `${whole(done)} of ${whole(all)} continuations${from}: ${kinds}`;
   }
 
-  return { element, draw, keys };
+  return { element, draw, named };
 }

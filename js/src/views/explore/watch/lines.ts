@@ -56,7 +56,7 @@ export const positionAxis = (count: number): Axis => ({
   title: "token",
   scale: linear(0, Math.max(1, count - 1)),
   ticks: (room) =>
-    steps(0, Math.max(1, count - 1), Math.floor(room / 56), 1).map((value) => ({ value, text: whole(value) })),
+    steps(0, Math.max(1, count - 1), Math.floor(room / 56), true).map((value) => ({ value, text: whole(value) })),
 });
 
 export function picture(store: Store, lines: readonly Line[], log: boolean, marked: number): Picture {
