@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from .controls import Controls
-from .gestures.base import alone
+from .errors import InfernoError
+from .gestures.base import JOBS, alone
+from .gestures.branches import Branches
+from .gestures.chances import Chances
 from .gestures.choices import Choices
 from .gestures.models import Models
+from .gestures.roads import Roads
 from .gestures.runs import Runs
 from .gestures.sessions import Sessions
 from .gestures.telling import Telling
+from .gestures.watches import Watches
+from .gestures.xrays import Xrays
 from .model import Model
 from .session import Session
 from .trace import Trace
@@ -18,11 +25,13 @@ from .trace import Trace
 CLOSE_SECONDS = 5
 
 
-class Workbench(Runs, Choices, Models, Sessions, Telling):
+class Workbench(Runs, Branches, Roads, Chances, Xrays, Watches, Choices, Models, Sessions, Telling):
     """Models, sessions and settings, and every gesture of the page as a method.
 
     Names and arguments are those of ``to_kernel`` in ``protocol.json``. What takes long returns a
-    `concurrent.futures.Future`, or the id of a task that `tasks` lists, and a run that goes on is not held up.
+    `concurrent.futures.Future`, or the id of a task that `tasks` lists, and a run that goes on is not held up. What
+    also tells of its result as it grows returns a `jobs.Job`; it can be ended early, and a gesture that changes the
+    path which it looks at ends it.
 
     Parameters
     ----------
@@ -65,6 +74,9 @@ class Workbench(Runs, Choices, Models, Sessions, Telling):
         for task in tasks:
             task.cancel()
         self._crew.close()
+        for opened in tuple(self._jobs):
+            with contextlib.suppress(InfernoError):  # what does not end here ends with its model
+                self._end_jobs(opened, JOBS)
         for task in tasks:
             task.join(CLOSE_SECONDS)
         self.library.close()

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from ..browse import Files
 from ..controls import Controls
 from ..errors import InfernoError
+from ..jobs import Job
 from ..library import Library, Opened
+from ..lookahead import Lookahead
 from ..model import Model
 from ..preferences import Preferences
+from ..record import Floats
 from ..session import Session
 from ..tasks import Crew, Task
 from ..trace import Trace
@@ -36,6 +41,14 @@ def alone(method: Callable[Concatenate[B, P], R]) -> Callable[Concatenate[B, P],
     return cast("Callable[Concatenate[B, P], R]", locked)
 
 
+PREVIEWS = ("lookahead", "resample", "commitment", "what_if", "explain", "edit")
+"""Jobs that look at a path, and so end before it changes. A watch does not: it looks at nodes, which never change."""
+JOBS = (*PREVIEWS, "watch")
+"""All of them: they end with their session."""
+END_SECONDS = 5
+"""How long a gesture waits for the end of what it ends: a token or two, as a rule."""
+
+
 class Base:
     """Models, sessions and settings; see `workbench.Workbench` for parameters and attributes."""
 
@@ -56,6 +69,9 @@ class Base:
         self._news = news
         self._lock = threading.RLock()
         self._crew = Crew()
+        self._jobs: WeakKeyDictionary[Opened, dict[str, Job[Any]]] = WeakKeyDictionary()
+        self._ahead: WeakKeyDictionary[Session, Lookahead] = WeakKeyDictionary()
+        self._rows: WeakKeyDictionary[Opened, OrderedDict[int, Floats]] = WeakKeyDictionary()
         self._tasks: list[Task] = []
         self._count = 0
         self._load_error: BaseException | None = None
@@ -87,6 +103,8 @@ class Base:
             return None
         return next((task for task in self._tasks if not task.over), None)
 
+    # --- what the gestures share ----------------------------------------------------------------------
+
     def _awake(self) -> Session:
         """The session on display; a recorded run gets one where its model is loaded."""
         shown = self.library.shown
@@ -97,6 +115,12 @@ class Base:
         self.library.show(shown)
         return session
 
+    def _settled(self) -> Session:
+        """The session on display, with no preview under way: its path may change."""
+        session = self._awake()
+        self._end_jobs(self._something())
+        return session
+
     def _model(self) -> Model:
         if self.model:
             return self.model
@@ -105,6 +129,23 @@ class Base:
         if self._load_error:
             raise InfernoError(f"no model is loaded: {self._load_error}")
         raise InfernoError("no model is loaded: choose one under Model")
+
+    def _position(self, node: int) -> int:
+        """Of a node on the path that is shown."""
+        path: list[int] = self._something().trace.path().tolist()
+        if node not in path:
+            raise InfernoError("this token is on another branch")
+        return path.index(node)
+
+    def _place(self, node: int) -> int | None:
+        """What a session calls the place of a node's token; that of the token to come for -1."""
+        return None if node < 0 else self._position(node)
+
+    def _shown_model(self) -> Model | None:
+        """The model of what is on display."""
+        shown = self.library.shown
+        loaded = self.library.model_of(shown) if shown else self.library.model
+        return loaded.model if loaded else None
 
     def _something(self) -> Opened:
         if not self.library.shown:
@@ -123,3 +164,31 @@ class Base:
         self.selection = -1
         if self.library.shown:
             self._show(self.library.shown)
+
+    # --- work beside a run ----------------------------------------------------------------------------
+
+    def _start_job(self, kind: str, work: Callable[[Job[R]], R]) -> Job[R]:
+        """Begin work beside the run on display; that of the same kind which is under way ends."""
+        jobs = self._jobs.setdefault(self._something(), {})
+        if kind in jobs:
+            jobs[kind].enough()
+        job = jobs[kind] = Job(work)
+        return self._crew.run(job)
+
+    def _end_jobs(self, opened: Opened | None, kinds: Sequence[str] = PREVIEWS) -> None:
+        """End what is under way beside a run, with what there is of it.
+
+        Raises
+        ------
+        InfernoError
+            If something does not end soon.
+        """
+        jobs = self._jobs.get(opened, {}) if opened else {}
+        ending = [jobs[kind] for kind in kinds if kind in jobs]
+        for job in ending:
+            job.enough()
+        session = opened.session if opened else None
+        if session and session.state == "prefill" and any(job.running() for job in ending):
+            session.stop()  # a preview waits for the prompt, and hears of its end only then
+        if not all(job.end(END_SECONDS) for job in ending):
+            raise InfernoError("what was begun before has not come to its end: try again in a moment")

@@ -12,7 +12,7 @@ from ..export.card import MODEL_FACTS
 from ..memory import estimate
 from ..model import Model, demo_path
 from ..tasks import Task
-from .base import Base, alone
+from .base import JOBS, Base, alone
 
 
 class Models(Base):
@@ -69,15 +69,21 @@ class Models(Base):
     @alone
     def use(self, model: int) -> None:
         """Make the next run with this model."""
+        before = self.library.shown
         self.library.use(self.library.find_model(model))
         if not self.library.shown:
             self.selection = -1
+            self._end_jobs(before)
 
     @alone
     def unload(self, model: int) -> Future[None]:
         """End a model's process and free its memory; its sessions stay, as recorded runs."""
         self.code = "model.close()"
-        return self._crew.submit(self.library.remove_model(self.library.find_model(model)))
+        loaded = self.library.find_model(model)
+        for opened in self.library.sessions:
+            if self.library.model_of(opened) is loaded:
+                self._end_jobs(opened, JOBS)
+        return self._crew.submit(self.library.remove_model(loaded))
 
     def metadata(self, model: int) -> Future[dict[str, Any]]:
         """All that a model's file says: `Metadata`."""

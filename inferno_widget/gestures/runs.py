@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import InfernoError
 from ..session import Session
 from .base import Base, alone
 
@@ -39,7 +38,7 @@ class Runs(Base):
         """One token more, or the first of a new session if the prompt is another one."""
         shown = self.library.shown
         same = shown and shown.prompt == prompt and self.library.model_of(shown)
-        session = self._awake() if same else self._new_session(prompt)
+        session = self._settled() if same else self._new_session(prompt)
         self.controls.rule(session)
         session.start(1)
         self.code = "session.step()"
@@ -47,7 +46,7 @@ class Runs(Base):
     @alone
     def resume(self) -> None:
         """Go on after a pause, or for another `max_tokens`."""
-        session = self._awake()
+        session = self._settled()
         self.controls.rule(session)
         if session.resumable:
             session.resume()
@@ -63,8 +62,9 @@ class Runs(Base):
 
     @alone
     def stop(self) -> None:
-        """End the run on display, or the loading of the first model."""
+        """End the run on display and what looks at it, or the loading of the first model."""
         if self.session:
+            self._end_jobs(self.library.shown)
             self.session.stop()
             self.code = "session.stop()"
         elif self.loading:
@@ -73,11 +73,8 @@ class Runs(Base):
     @alone
     def fork(self, node: int, token_id: int) -> None:
         """Replace a token of the current path, and go on from there."""
-        session = self._awake()
-        path = session.trace.path().tolist()
-        if node not in path:
-            raise InfernoError("this token is on another branch")
-        at = path.index(node)
+        session = self._settled()
+        at = self._position(node)
         session.fork(at, token_id)
         self.selection = session.trace.head  # where the next road not taken can be tried
         self.controls.rule(session)
@@ -105,10 +102,11 @@ class Runs(Base):
         return session
 
     def _begin(self, session: Session) -> None:
-        earlier = self.session
+        earlier, before = self.session, self.library.shown
         self._show(self.library.add_session(session, owned=True))
         if earlier:
             earlier.stop()
+        self._end_jobs(before)
 
     def _start(self, session: Session) -> None:
         session.start(self.controls.max_tokens, stop=self.controls.stop)

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import InfernoError
 from ..preferences import LOOK
 from ..trace import Trace
-from .base import Base, alone
+from .base import JOBS, Base, alone
 
 NAME = 200
 """Most characters of a session's name."""
@@ -59,8 +59,9 @@ class Sessions(Base):
     @alone
     def delete(self, session: int) -> None:
         """Take a session from the list; `undo` brings it back."""
-        before = self.library.shown
-        self.library.delete(self.library.find_session(session))
+        before, opened = self.library.shown, self.library.find_session(session)
+        self._end_jobs(opened, JOBS)
+        self.library.delete(opened)
         self._follow(before)
         self.code = "session.close()"
 

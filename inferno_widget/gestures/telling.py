@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import told
 from ..export.card import MODEL_FACTS
-from ..library import Loaded
 from ..presets import BUILTIN
 from ..record import Kind
 from .base import Base
+from .words import named, texts_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..model import Model
     from ..trace import Trace
 
 SPEED_TOKENS = 64
@@ -79,6 +78,21 @@ class Telling(Base):
             return self.library.to_dict(self.tasks)
 
     @property
+    def marks(self) -> dict[str, Any]:
+        """`Marks` of ``state.ts``."""
+        trace = self.trace
+        if trace is None:
+            return {"names": {}, "pruned": [], "diverged": [], "watches": []}
+        watches = trace.watches
+        texts = texts_of((token for ids in watches.values() for token in ids), trace, self._shown_model())
+        return {
+            "names": dict(trace.names),
+            "pruned": sorted(trace.pruned),
+            "diverged": list(trace.diverged),
+            "watches": [{"name": name, "tokens": named(ids, texts)} for name, ids in watches.items()],
+        }
+
+    @property
     def busy(self) -> bool:
         """Whether anything is generated, here or in another session of the list."""
         return any(opened.busy for opened in self.library.sessions)
@@ -91,11 +105,6 @@ class Telling(Base):
         if self.library.model:
             return "empty"
         return "error" if self._load_error else "closed"
-
-    def _shown_model(self) -> Model | None:
-        shown = self.library.shown
-        loaded: Loaded | None = self.library.model_of(shown) if shown else self.library.model
-        return loaded.model if loaded else None
 
 
 def speed(trace: Trace) -> float:

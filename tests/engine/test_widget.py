@@ -286,6 +286,7 @@ def test_settings_are_shown_and_hold_from_the_next_gesture_on(page: Page) -> Non
         "temperature": 1.0,
         "seed": 7,
         "logit_bias": {"2": None},  # minus infinity, in JSON
+        "grammar": "",  # none
         "max_tokens": 128,
         "stop": [],
         "on_full": "stop",

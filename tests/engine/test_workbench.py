@@ -624,6 +624,7 @@ def test_every_setting_reaches_the_run(bench: Workbench) -> None:
         "mirostat_tau": 4.0,
         "mirostat_eta": 0.2,
         "logit_bias": {"5": -1.5, "2": None},
+        "grammar": "root ::= .*",
         "seed": 3,
     }
     rest = {"max_tokens": 9, "stop": ["zzz"], "on_full": "slide", "keep": 4}
