@@ -70,7 +70,8 @@ class Roads(Base):
     def what_if(self, parameter: str, values: Sequence[Any], rows: bool) -> Job[dict[str, Any]]:
         """At which token the run would first have changed, for each value of a parameter: `WhatIf`.
 
-        With `rows`, whole rows are fetched where the stored candidates do not suffice.
+        With `rows`, whole rows are fetched where the stored candidates do not suffice; its parts are the fraction of
+        them that is fetched.
         """
         from ..dice import what_if
 
@@ -80,10 +81,7 @@ class Roads(Base):
 
         def work(job: Job[dict[str, Any]]) -> dict[str, Any]:
             asked: dict[str, Any] = {parameter: values}
-            if session:
-                found = session.what_if(progress=lambda _: job.wanted, **asked)
-            else:
-                found = what_if(trace.copy(), **asked)
+            found = session.what_if(progress=job.tell, **asked) if session else what_if(trace.copy(), **asked)
             texts = texts_of([change.token for change in found if change.token is not None], trace, model)
             changes = [_change(change, texts) for change in found]
             return {"parameter": parameter, "current": found.current, "length": trace.length, "changes": changes}
