@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,24 +10,11 @@ import pytest
 
 from inferno_widget import ContextFullError, Kind, Model
 from inferno_widget.sampling import softmax
-from tests.engine.test_lookahead import loaded
-from tests.engine.tools import assert_same
-from tests.make_models import tiny_llama, tiny_qwen2
+from tests.engine.tools import NATS, assert_same, loaded
+from tests.make_models import tiny_qwen2
 from tests.reference import Reference
 
 TEXTS = ["once upon a time", "there was a king who had three sons", "the dragon", "in the forest said"] * 12
-NATS = 1e-3
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_llama(tmp_path_factory.mktemp("scoring") / "tiny.gguf")
-
-
-@pytest.fixture(scope="module")
-def model(tiny: Path) -> Iterator[Model]:
-    with loaded(tiny) as model:
-        yield model
 
 
 def test_next_is_the_softmax_of_the_last_row(model: Model, tiny: Path) -> None:
