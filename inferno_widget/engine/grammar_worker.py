@@ -24,7 +24,7 @@ import psutil
 from numpy.typing import NDArray
 
 from .channel import Channel
-from .gbnf import rules_of
+from .gbnf import rules_of, with_exclusions
 from .log import ERROR, Log
 
 START_SECONDS, LIMIT_SECONDS = 120, 5
@@ -33,6 +33,8 @@ LIMIT_BYTES = 1 << 30
 OF_A_RULE = ("number of", "stoul", "stoi")
 OF_SEVERAL_RULES = ("unsupported grammar, left recursion detected",)
 """How complaints begin that are about a rule, and do not say which."""
+NOT_IN_JSON = r'"\\\x00-\x1F\x7F'
+"""What a string in JSON has only behind a backslash, as in a set of GBNF."""
 STATES = 128
 """Texts whose state is kept."""
 
@@ -179,10 +181,12 @@ class Grammarian:
 
 
 def _converted(schema: str) -> str:
+    """GBNF for a schema. In its strings the converter forgets what JSON does not have as it is: control characters, and
+    where a pattern has a dot or excludes something, quotes and backslashes.
+    """
     from llama_cpp.llama_grammar import json_schema_to_gbnf
 
-    gbnf: str = json_schema_to_gbnf(schema)
-    return gbnf
+    return with_exclusions(json_schema_to_gbnf(schema), NOT_IN_JSON)
 
 
 def _parted(said: str, text: bytes) -> tuple[str, int | None]:
