@@ -25,7 +25,7 @@ export function stageRow() {
   const facts = h("span", { class: "xray-facts" });
   const removed = disclosure();
   const moved = disclosure();
-  const below = h("div", { class: "xray-below", role: "presentation" }, facts, removed.element, moved.element);
+  const below = h("div", { class: "xray-below", role: "cell" }, facts, removed.element, moved.element);
   const element = h("div", { class: "xray-stage", role: "row" }, head, bars.element, below);
   let dice: ReturnType<typeof drawBar> | null = null;
 
@@ -62,7 +62,7 @@ export function stageRow() {
 /** A line that opens to a list. It stays as a person left it. */
 function disclosure() {
   const summary = h("summary");
-  const list = h("ul", { class: "xray-list" });
+  const list = h("ul", { class: "xray-list", tabindex: 0 });
   const element = h("details", { class: "xray-more" }, summary, list);
   let touched = false;
   let drawn = "";
