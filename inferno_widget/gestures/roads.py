@@ -27,7 +27,7 @@ class Roads(Base):
 
         Its parts are `AheadPart`.
         """
-        session, at = self._awake(), self._place(node)
+        session, at, opened = self._awake(), self._place(node), self._something()
         self.code = f"ahead = session.lookahead(k={k}, depth={depth}{_at(at)})"
 
         def work(job: Job[dict[str, Any]]) -> dict[str, Any]:
@@ -39,7 +39,8 @@ class Roads(Base):
 
             before = int(session.trace.path()[-1 if at is None else at - 1]) if session.trace.length else -1
             ahead = session.lookahead(k, depth, at, each=each)
-            self._ahead[session] = ahead
+            if self._jobs[opened]["lookahead"] is job:  # none has been asked for since
+                self._ahead[session] = ahead
             return {"node": node, "ways": [_way(session, way) for way in ahead]}
 
         return self._start_job("lookahead", work)
