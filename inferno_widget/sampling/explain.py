@@ -169,9 +169,7 @@ def explain_stored(
         left = Partial.of(record, n_vocab)
         stages = []
         for name in s.stages:
-            kept = left.after(name, s, now)
-            if name == "grammar" and not kept.exact:
-                raise NeedsRow  # how much of the rest is forbidden only the row says
+            kept = _kept(left, name, s, now)
             finding = Finding(
                 left.candidates, kept.candidates, _partial(left), _partial(kept), _partly(left, kept), now
             )
@@ -188,6 +186,13 @@ def explain_stored(
     uniform = math.nan if single else s.chance(now.position)
     draw = Draw(int(left.ids[chosen]), float(probabilities[chosen]), uniform, left.ids, edges)
     return [*stages, _drawn(s, _partial(left), draw)]
+
+
+def _kept(left: Partial, name: str, s: Sampler, now: Moment) -> Partial:
+    kept = left.after(name, s, now)
+    if name == "grammar" and not kept.exact:
+        raise NeedsRow  # how much of the rest is forbidden only the row says
+    return kept
 
 
 def _stage(s: Sampler, name: str, found: Finding) -> Stage:
