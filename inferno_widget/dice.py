@@ -351,7 +351,6 @@ class World:
         except (NeedsRow, GrammarError) as problem:
             if isinstance(problem, GrammarError) and not self.unknown:
                 raise  # else another token may have come already, that fits
-
             self.unknown.append(step.record.position)
             self._mu = None
             return
