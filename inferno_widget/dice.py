@@ -57,7 +57,7 @@ class FirstChange(NamedTuple):
         return self.unknown[0] if self.unknown else self.at
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WhatIf(Sequence[FirstChange]):
     """What `what_if` found, a value at a time.
 
