@@ -307,7 +307,7 @@ def test_enough_is_an_answer_at_once(preview: str, busy: tuple[Workbench, Sessio
         assert 3 <= sum(len(way["tokens"]) for way in told["ways"]) < 3_000
         assert {way["finish"] for way in told["ways"]} == {"cancelled"}
     elif preview == "resample":
-        assert (told["done"], told["n"]) == (0, 4)
+        assert told["done"] == sum(answer["count"] for answer in told["answers"]) <= told["n"] == 4
     else:
         assert len(told["positions"]) < told["of"]
 
@@ -538,9 +538,9 @@ def test_what_comes_out(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> No
     assert {answer["answer"]: answer["count"] for answer in told["answers"]} == made.counts
     for answer in told["answers"]:
         assert answer["example"] == made.where(answer["answer"])[0].text
-    assert [part["done"] for part in parts] == sorted(part["done"] for part in parts)
-    assert all(part["n"] == 40 and part["done"] <= 40 for part in parts)
-    assert {answer["answer"] for answer in parts[-1]["answers"]} == set(made.counts)
+    assert all(part["done"] == sum(answer["count"] for answer in part["answers"]) <= 40 for part in parts)
+    assert parts[10]["done"] < 20 < parts[-1]["done"]
+    assert parts[-1] == told, "with the last token all is known"
     with pytest.raises(ValueError, match="by is no regular expression"):
         bench.resample(12, 4, 5, "(")
     with pytest.raises(ValueError, match="n must be a whole number of at least 1"):
