@@ -173,6 +173,20 @@ def test_branches_have_names_and_are_hidden_and_shown(bench: Workbench) -> None:
         bench.name_branch(old, "")
 
 
+def test_undo_hides_nothing_that_was_shown_again(bench: Workbench) -> None:
+    ends = [bench.trace.head]
+    for at in (12, 16):
+        bench.goto(ends[0])
+        bench.fork(at, int(bench.trace.record(at).top_ids[3]))
+        bench.session.wait()
+        ends.append(bench.trace.head)
+    bench.prune(ends[0])
+    bench.prune(ends[1])
+    bench.restore(ends[0])
+    bench.undo()
+    assert bench.marks["pruned"] == []
+
+
 def test_a_recorded_run_is_walked_without_a_model(benches: Callable[..., Workbench]) -> None:
     trace = forked_trace()
     bench, head = benches(trace), trace.head
