@@ -14,7 +14,7 @@ from tests.browser.test_inferno import PROMPT, act, opened, put, state, tokens
 pytestmark = pytest.mark.parametrize("kernel", KERNELS[:1], indirect=True)
 
 AXE = Path(__file__).parents[2] / "js" / "node_modules" / "axe-core" / "axe.min.js"
-TOOLS = ("model", "chat", "sampler", "sessions", "exports", "look")
+TOOLS = ("model", "chat", "sampler", "sessions", "exports", "look", "tree", "compare")
 
 
 def complaints(page: LabPage) -> list[str]:
