@@ -48,7 +48,7 @@ describe("what comes out", () => {
     await page.answer("resample", part(8, 8));
     page.model.put("selection", 3);
     await vi.waitFor(() => expect(page.texts(".note").join()).toContain("in place of token 3 ‘·had’"));
-    await page.write("[data-field=n]", "8");
+    await page.write("[data-field=resample-n]", "8");
     await page.click("[data-action=resample]");
     expect(page.sent("resample")[1]).toMatchObject({ node: 3, n: 8 });
   });
@@ -96,7 +96,7 @@ describe("what comes out", () => {
   });
 
   it("takes whole numbers alone", async () => {
-    await page.write("[data-field=n]", "2.5");
+    await page.write("[data-field=resample-n]", "2.5");
     await page.click("[data-action=resample]");
     expect(page.texts(".failure")[0]).toContain("continuations is a whole number from 1 on");
     expect(page.sent("resample")).toEqual([]);
