@@ -25,6 +25,9 @@ from .gbnf import place_in_bytes, place_of_complaint
 LOOK_SECONDS = 0.02
 """How often somebody looks whether the work was cancelled."""
 
+TOO_LONG = "it took too long"
+"""What the process says when it ends for that."""
+
 Grammar = str | Mapping[str, Any]
 
 
@@ -200,7 +203,7 @@ class _Process:
         words = self._words.read().decode(errors="replace")
         if "cannot read the vocabulary" in words:
             raise InfernoError(words.strip().splitlines()[-1])
-        if "Timeout (" in words:
+        if TOO_LONG in words:
             return _DiedError("it takes more time than the 5 seconds that are allowed", sudden=False)
         if "bad_alloc" in words or "MemoryError" in words:
             return _DiedError("it takes more memory than the 1 GiB that is allowed", sudden=False)

@@ -14,6 +14,7 @@ import pytest
 
 from inferno_widget.errors import EngineDiedError, GrammarError, InfernoError, ModelFileError
 from inferno_widget.sampling import Sampler, draw, softmax
+from inferno_widget.sampling.candidates import fewest
 from inferno_widget.stats import leading
 
 OFF = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
@@ -296,6 +297,22 @@ def test_a_large_flat_vocabulary_is_sorted_as_far_as_needed() -> None:
     for position in range(12):
         choice = Sampler(**OFF, seed=2).choose(row, [], position)
         assert choice.token == order[np.searchsorted(cumulative, choice.draw, side="right")]
+
+
+def test_as_few_as_it_takes_whatever_the_distribution() -> None:
+    dice = np.random.default_rng(6)
+    for i in range(200):
+        keys = (
+            (dice.standard_normal(int(dice.integers(1, 20_000))) * dice.uniform(0, 3)).round(i % 3).astype(np.float32)
+        )
+        keys[dice.random(len(keys)) < 0.1] = -np.inf
+        keys[0] = 0.0
+        p, mass, beyond = softmax(keys), float(dice.uniform(0, 1)), bool(i % 2)
+        order = np.argsort(-keys, kind="stable")
+        count = int(p[order].cumsum().searchsorted(mass, "right" if beyond else "left")) + 1
+        found = fewest(keys, p, mass, beyond=beyond)
+        assert found[-1] == order[count - 1]
+        assert sorted(found.tolist()) == sorted(order[:count].tolist())
 
 
 # --- stages -----------------------------------------------------------------------------------------------
