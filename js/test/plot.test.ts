@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { decades, fitting, linear, logarithmic, nearest, roundUp, steps } from "../src/draw/axis.js";
 import { contrast, PAGE, type Rgb } from "../src/draw/colour.js";
 import { type Picture, plot, spoken } from "../src/draw/plot.js";
-import { areaOf, COLOURS, corners, inkOf, lineOf, OTHERS, type Point, Slots, spread } from "../src/draw/series.js";
+import { areaOf, COLOURS, corners, inkOf, lineOf, type Point, Slots, spread } from "../src/draw/series.js";
 import { key } from "./open.js";
 
 describe("scales", () => {
@@ -92,7 +92,7 @@ describe("colours", () => {
     slots.keep(["c", "a"]);
     slots.keep(["d", "c", "a"]);
     expect(["a", "c", "d"].map((name) => slots.of(name))).toEqual([0, 2, 1]);
-    expect([inkOf(0), inkOf(COLOURS), inkOf(OTHERS)]).toEqual(["ink0", "ink0 dashed", "ink-others"]);
+    expect([inkOf(0), inkOf(COLOURS), inkOf(slots.of("b"))]).toEqual(["ink0", "ink0 dashed", "ink-others"]);
   });
 
   const style = readFileSync(`${import.meta.dirname}/../src/css/plot.css`, "utf8");
@@ -234,10 +234,11 @@ describe("a plot", () => {
   it("is read by pointer, and a click chooses the nearest place", () => {
     const { element, draw } = make();
     draw(picture());
-    // 640 px wide; the axis begins at 52 and ends 14 before the names, which take 150.
-    element.dispatchEvent(new MouseEvent("pointermove", { clientX: 52 + 0.4 * 424, bubbles: true }));
+    // 640 px wide; the axis begins at 52 and ends 14 before the names, of which the longest has 6 signs.
+    const wide = 640 - 52 - 14 - (6 * 7.5 + 34);
+    element.dispatchEvent(new MouseEvent("pointermove", { clientX: 52 + 0.4 * wide, bubbles: true }));
     expect(element.querySelector(".plot-tip b")?.textContent).toBe("place 1");
-    element.dispatchEvent(new MouseEvent("click", { clientX: 470, bubbles: true }));
+    element.dispatchEvent(new MouseEvent("click", { clientX: 52 + 0.9 * wide, bubbles: true }));
     expect(chosen).toEqual([2]);
     element.dispatchEvent(new MouseEvent("pointerleave"));
     expect(element.querySelector<HTMLElement>(".plot-tip")?.hidden).toBe(true);

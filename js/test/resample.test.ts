@@ -157,6 +157,20 @@ describe("when it was decided", () => {
     const areas = page.all(".plot-area").map(({ classList }) => classList[1]);
     expect(areas.slice(0, 2)).toEqual([bars[1], bars[0]]);
   });
+
+  it("has a colour for each of its answers, and the bars those that are left: no two are the same", async () => {
+    await page.click("[data-action=resample]");
+    const answers = Array.from({ length: 9 }, (_, i) => ({ answer: `word ${i}`, count: 9 - i, example: "" }));
+    await page.answer("resample", { node: -1, done: 45, n: 45, answers });
+    await page.click("[data-action=commitment]");
+    await page.answer("commitment", curve(4));
+    const inks = page.all(".resample-row").map(({ classList }) => classList[1]);
+    const areas = page.all(".plot-area").map(({ classList }) => classList[1]);
+    const all = [...inks, ...areas].filter((ink) => ink !== "ink-others");
+    expect(new Set(all).size).toBe(all.length);
+    expect(all).toHaveLength(6);
+    expect(areas).toEqual([expect.stringMatching(/ink\d/), expect.stringMatching(/ink\d/), "ink-others"]);
+  });
 });
 
 it("stretches stand on one another, the text's own answer below, and make one; many answers share one", () => {

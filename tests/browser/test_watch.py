@@ -78,7 +78,7 @@ def test_a_watched_word_has_its_probability_at_every_token(lab: Tabs) -> None:
     plot.press("Enter")
     expect(widget.locator(".logits-head")).to_contain_text(f"token {len(values)}")
     expect(widget.locator(".watch-lines h3")).to_contain_text(f"At token {len(values)}")
-    page.screenshot("watch")
+    page.screenshot("watch", of=widget.locator(".explore"))
 
     widget.locator(".buttons [data-action=resume]").click()  # the line grows with the run
     page.kernel_until(f"len(w.trace) == {len(values) + 1 + TOKENS}")
@@ -108,7 +108,7 @@ def test_the_same_dice_say_where_the_run_would_differ_and_play_it(lab: Tabs) -> 
     expect(plot).to_have_attribute(
         "aria-valuetext", re.compile(rf"^temperature 0, another token at position {first}: ")
     )
-    page.screenshot("same-dice")
+    page.screenshot("same-dice", of=widget.locator(".explore"))
     plot.press("Enter")
     expect(widget.locator(".logits-head")).to_contain_text(f"token {first}")
     widget.locator("[data-action=latest]").click()
@@ -155,7 +155,7 @@ def test_resampling_counts_answers_and_says_when_it_was_decided(lab: Tabs) -> No
     expect(widget.get_by_test_id("decided")).to_contain_text(words)
     plot = widget.get_by_test_id("commitment-plot")
     expect(plot).to_have_attribute("aria-valuemax", str(len(positions) - 1))
-    page.screenshot("resample")
+    page.screenshot("resample", of=widget.locator(".explore"))
     plot.focus()
     plot.press("End")
     plot.press("Enter")
