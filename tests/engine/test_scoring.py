@@ -51,6 +51,20 @@ def test_a_score_is_what_a_session_would_record(model: Model) -> None:
     assert_same(list(model.score(TEXTS[0])), list(traces[0]), nats=NATS)
 
 
+def test_scoring_can_be_followed_and_ended(model: Model) -> None:
+    told: list[float] = []
+    whole = model.score(TEXTS, progress=told.append)
+    n = sum(trace.length for trace in whole)
+    assert told == pytest.approx([(i + 1) / n for i in range(n)])
+    ended = model.score(TEXTS, progress=lambda fraction: fraction < 0.2)
+    lengths = [trace.length for trace in ended]
+    assert len(ended) == len(TEXTS)
+    assert 0 < sum(lengths) < 0.9 * n
+    for mine, theirs in zip(ended, whole, strict=True):
+        assert_same(list(mine), list(theirs)[: mine.length], nats=NATS)
+    assert model.score(TEXTS[0]).length == whole[0].length, "nothing is left of it"
+
+
 def test_what_is_given_is_not_meant(model: Model) -> None:
     trace = model.score(" who had three sons", given="there was a king")
     whole = model.tokenize("there was a king who had three sons")
