@@ -23,6 +23,7 @@ from inferno_widget.engine import Options, Request
 from inferno_widget.engine.grammar import Grammars
 from inferno_widget.engine.llama import LlamaEngine
 from inferno_widget.sampling import softmax
+from inferno_widget.workbench import Workbench
 from tests.engine.tools import Driver, Switch, ignore, tokens
 
 SCHEMA = {
@@ -114,8 +115,8 @@ def test_a_schema_gives_what_it_describes(demo: Driver, seed: int) -> None:
 def test_a_string_of_a_schema_is_one_of_json(demo: Driver, pattern: str) -> None:
     """The converter's own grammar lets line breaks and quotes through."""
     for seed in range(30):
-        any_ = said_by(demo, {"type": "string", "maxLength": 20}, seed, temperature=3.0, top_k=0, min_p=0)
-        assert isinstance(json.loads(any_), str)
+        free = said_by(demo, {"type": "string", "maxLength": 20}, seed, temperature=3.0, top_k=0, min_p=0)
+        assert isinstance(json.loads(free), str)
         said = json.loads(
             said_by(demo, {"type": "string", "pattern": pattern}, seed, temperature=3.0, top_k=0, min_p=0)
         )
@@ -501,3 +502,16 @@ def test_what_if_asks_the_model_what_is_allowed(model: Model) -> None:
     pairs = enumerate(zip(generated(session), generated(greedy), strict=True), len(session.prompt_ids))
     assert found[1].at == next(position for position, (a, b) in pairs if a != b)
     assert session.what_if(grammar=[WORDS, 'root ::= " zebra" .*'])[1].at == len(session.prompt_ids)
+
+
+def test_the_workbench_refuses_a_bad_one_when_it_is_set(model: Model) -> None:
+    bench = Workbench(max_tokens=3)
+    bench.begin_with(model)
+    bench.set("grammar", WORDS)
+    for bad, said in (("root ::= (", "in line 1, column 11"), ('{"$ref": "#/x"}', "#/x"), ("{,}", "line 1, column 2")):
+        with pytest.raises((GrammarError, ValueError), match=said):
+            bench.set("grammar", bad)
+    assert bench.controls.sampler.grammar == WORDS
+    bench.set("grammar", json.dumps(SCHEMA))
+    assert bench.controls.sampler.grammar == SCHEMA
+    bench.close()
