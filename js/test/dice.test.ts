@@ -124,6 +124,17 @@ describe("where it would differ", () => {
     expect(page.sent("what_if")).toHaveLength(1);
   });
 
+  it("needs no model, and no end of the run: what was recorded answers", async () => {
+    for (const state of ["closed", "generating"]) {
+      page.model.status({ state });
+      await vi.waitFor(() => expect(page.get<HTMLButtonElement>("[data-action=same-dice]").disabled).toBe(true));
+      await ask();
+    }
+    expect(page.sent("what_if")).toHaveLength(2);
+    expect(page.texts(".dice-replay .note")).toEqual([expect.stringContaining("Pause it")]);
+    expect(page.get<HTMLButtonElement>("[data-action=what-if-rows]").disabled).toBe(true);
+  });
+
   it("is of the text that was asked about: another one is said", async () => {
     await ask();
     page.model.rows(encode({ start: 6, rows: [{ parent: 1, token_id: 2 }], k: 1 }));
