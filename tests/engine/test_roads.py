@@ -169,8 +169,11 @@ def test_branches_have_names_and_are_hidden_and_shown(bench: Workbench) -> None:
     assert (bench.marks["pruned"], bench.trace.head) == ([], old)
     bench.undo()
     assert bench.marks["names"] == {}
-    with pytest.raises(ValueError, match="name is empty"):
-        bench.name_branch(old, "")
+    bench.name_branch(old, "first")
+    bench.name_branch(old, "")
+    assert (bench.marks["names"], bench.library_dict()["undo"]) == ({}, "take a name away")
+    bench.undo()
+    assert bench.marks["names"] == {"first": old}
 
 
 def test_undo_hides_nothing_that_was_shown_again(bench: Workbench) -> None:
