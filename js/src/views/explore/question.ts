@@ -4,6 +4,7 @@ import type { Command, Link } from "../../link.js";
 import { progressBar } from "../parts/bars.js";
 import { button } from "../parts/button.js";
 import { failureBox } from "../parts/failure.js";
+import { reveal } from "../parts/reveal.js";
 import { obstacle } from "./words.js";
 
 interface Asked<T, P> {
@@ -44,6 +45,7 @@ export function question<T, P = never>(
   });
   const bar = progressBar(text);
   const failure = failureBox();
+  const below = h("div", { class: "question-below" }, bar.element, failure.element);
   bar.element.hidden = true;
   let running: AbortController | null = null;
 
@@ -54,6 +56,7 @@ export function question<T, P = never>(
     failure.show(null);
     bar.draw(null);
     draw();
+    if (below.parentElement) reveal(below.parentElement); // where the answer will grow
     const { command, told, done } = asked;
     const answer = await link.ask<T, P>(command, {
       signal: running.signal,
@@ -73,7 +76,7 @@ export function question<T, P = never>(
   return {
     /** Beside the fields of the question, and below them. */
     buttons: h("span", { class: "line question" }, start, stop),
-    below: h("div", { class: "question-below" }, bar.element, failure.element),
+    below,
     ask: act,
     draw,
     get busy() {
