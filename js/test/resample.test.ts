@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Slots } from "../src/draw/series.js";
 import type { Committed, Resampled } from "../src/state.js";
 import { stretches } from "../src/views/explore/resample/curve.js";
+import { encode } from "./encode.js";
 import { key, openPage, type Page, run } from "./open.js";
 
 const part = (done: number, ...counts: number[]): Resampled => ({
@@ -171,6 +172,16 @@ describe("when it was decided", () => {
     expect(all).toHaveLength(6);
     expect(areas).toEqual([expect.stringMatching(/ink\d/), expect.stringMatching(/ink\d/), "ink-others"]);
   });
+});
+
+it("says of both answers when the text that they are about is not shown any more", async () => {
+  for (const kind of ["resample", "commitment"] as const) await page.click(`[data-action=${kind}]`);
+  await page.answer("resample", part(8, 8));
+  await page.answer("commitment", curve(4));
+  const said = () => page.texts(".said").filter((words) => words.includes("Another text is shown by now"));
+  expect(said()).toEqual([]);
+  page.model.rows(encode({ start: 6, rows: [{ parent: 2, token_id: 1 }], k: 1, seq: 2 }));
+  await vi.waitFor(() => expect(said()).toHaveLength(2));
 });
 
 it("stretches stand on one another, the text's own answer below, and make one; many answers share one", () => {

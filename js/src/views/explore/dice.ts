@@ -9,7 +9,7 @@ import { earliest, picture, readingOf } from "./dice/points.js";
 import { PARAMETERS, type Parameter, usual, valuesOf, wrong } from "./dice/range.js";
 import { replay } from "./dice/replay.js";
 import { question } from "./question.js";
-import { selected, unasked } from "./words.js";
+import { STALE, selected, unasked } from "./words.js";
 
 const HEIGHT = 270;
 const ABOUT =
@@ -155,7 +155,7 @@ export function dice(link: Link): View {
       ...(open ? [`Of ${open} it is not certain: the recorded candidates do not suffice (hollow).`] : []),
     ];
     const old = nodes.length !== store.length || nodes[nodes.length - 1] !== store.at(store.length - 1);
-    return [...parts, ...(old ? ["Another text is shown by now: ask again."] : [])].join(" ");
+    return [...parts, ...(old ? [STALE] : [])].join(" ");
   }
 
   return { element, draw, close: points.close };

@@ -17,6 +17,9 @@ export function pieceOf(store: Store, node: number): string {
 export const tokenWords = (store: Store, node: number): string =>
   `token ${whole(store.depth[node])} ‘${pieceOf(store, node)}’`;
 
+/** Stands behind an answer about tokens that are not all on the path any more. */
+export const STALE = "Another text is shown by now: ask again.";
+
 /** Position of the token that is selected on the path; -1: none is. */
 export function selected(link: Link): number {
   const node = link.selection;

@@ -6,7 +6,7 @@ import type { Link } from "../../../link.js";
 import { KINDS } from "../../../protocol.js";
 import type { Committed } from "../../../state.js";
 import { question } from "../question.js";
-import { selected, tokenWords } from "../words.js";
+import { STALE, selected, tokenWords } from "../words.js";
 import { coloured } from "./answers.js";
 import type { By } from "./by.js";
 import { ownAnswers, picture, readingOf, verdict } from "./curve.js";
@@ -100,7 +100,8 @@ export function decided(link: Link, by: By, slots: Slots, claim: () => void) {
     if (told && told.epoch !== store.epoch) told = null;
     setAttribute(said, "aria-busy", asking.busy ? "true" : null);
     curves.element.hidden = !told?.curve.positions.length;
-    setText(said, told ? verdict(store, told.curve) : "");
+    const gone = told !== null && !store.onPath(told.curve.nodes.at(-1) ?? store.head);
+    setText(said, told ? verdict(store, told.curve) + (gone ? ` ${STALE}` : "") : "");
     if (told?.curve.positions.length) curves.draw(picture(store, told.curve, slots, selected(link)));
   }
 

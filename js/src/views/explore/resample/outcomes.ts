@@ -5,7 +5,7 @@ import type { Slots } from "../../../draw/series.js";
 import type { Link } from "../../../link.js";
 import type { Resampled } from "../../../state.js";
 import { question } from "../question.js";
-import { selected, tokenWords } from "../words.js";
+import { STALE, selected, tokenWords } from "../words.js";
 import { answerBars, coloured } from "./answers.js";
 import type { By } from "./by.js";
 import { wholeField } from "./field.js";
@@ -18,7 +18,8 @@ export function outcomes(link: Link, by: By, slots: Slots, claim: () => void) {
   const where = h("p", { class: "note" });
   const said = h("p", { class: "said", role: "status", "data-testid": "resampled" });
   const bars = answerBars(slots);
-  let told: { answer: Resampled; epoch: number } | null = null;
+  /** `behind`: the node that they go on from. */
+  let told: { answer: Resampled; epoch: number; behind: number } | null = null;
 
   const asking = question<Resampled, Resampled>(
     link,
@@ -35,8 +36,9 @@ export function outcomes(link: Link, by: By, slots: Slots, claim: () => void) {
         return null;
       }
       const { epoch } = store;
+      const behind = link.selection < 0 ? store.at(store.length - 1) : store.columns.parent[link.selection];
       const take = (answer: Resampled): void => {
-        told = { answer, epoch };
+        told = { answer, epoch, behind };
         claim();
         draw();
       };
@@ -72,7 +74,7 @@ export function outcomes(link: Link, by: By, slots: Slots, claim: () => void) {
     if (told && told.epoch !== store.epoch) told = null;
     bars.element.hidden = !told;
     setAttribute(said, "aria-busy", asking.busy ? "true" : null);
-    setText(said, told ? summary(told.answer) : "");
+    setText(said, told ? summary(told.answer) + (store.onPath(told.behind) ? "" : `. ${STALE}`) : "");
     if (told) bars.draw(told.answer);
   }
 
