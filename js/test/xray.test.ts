@@ -125,6 +125,7 @@ describe("the words", () => {
     expect(verdict(chain(), chain(3), came)).toBe("Another token: ‘·dog’ instead of ‘·king’");
     expect(verdict(chain(3), null, { ...came, kind: "prompt" })).toContain("The prompt says ‘·king’");
     expect(verdict(chain(3), null, { ...came, kind: "forced" })).toContain("You chose ‘·king’");
+    expect(verdict(chain(3), chain(3), { ...came, kind: "forced" })).toBe("Still ‘·dog’, with 20.0%");
   });
 
   it("say what the answer is made from, and how far it may be off", () => {

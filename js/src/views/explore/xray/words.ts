@@ -57,21 +57,23 @@ export function verdict(
   tried: Xray | null,
   came: { id: number; text: string; kind: (typeof KINDS)[number] },
 ): string {
-  const was = quoted(came.text);
-  const draw = (tried ?? base).stages.at(-1)?.draw;
-  if (!draw) return "";
-  const would = quoted(draw.token.text);
+  const [own, draw] = [base, tried ?? base].map(({ stages }) => stages.at(-1)?.draw);
+  if (!own || !draw) return "";
+  const [was, would] = [own, draw].map(({ token }) => quoted(token.text));
   const share = percent(draw.probability);
-  if (draw.token.id !== came.id) {
-    if (tried) return `Another token: ${would} instead of ${was}`;
-    if (came.kind === "prompt") return `The prompt says ${was}; these settings would take ${would}`;
-    if (came.kind === "forced") return `You chose ${was}; these settings would take ${would}`;
-    return `${was} came; these settings alone would take ${would}`;
+  if (tried) {
+    if (draw.token.id !== own.token.id) return `Another token: ${would} instead of ${was}`;
+    const before = percent(own.probability);
+    return before === share ? `Still ${would}, with ${share}` : `Still ${would}: ${before} → ${share}`;
   }
-  const before = tried && base.stages.at(-1)?.draw;
-  if (before && percent(before.probability) !== share) return `Still ${was}: ${percent(before.probability)} → ${share}`;
-  if (tried) return `Still ${was}, with ${share}`;
-  return came.kind === "generated" ? `It was chosen with ${share}` : `These settings would take it too, with ${share}`;
+  if (draw.token.id === came.id)
+    return came.kind === "generated"
+      ? `It was chosen with ${share}`
+      : `These settings would take it too, with ${share}`;
+  const text = quoted(came.text);
+  if (came.kind === "prompt") return `The prompt says ${text}; these settings would take ${would}`;
+  if (came.kind === "forced") return `You chose ${text}; these settings would take ${would}`;
+  return `${text} came; these settings alone would take ${would}`;
 }
 
 /** What the answer was made from, and how far it may be off. */
