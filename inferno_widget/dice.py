@@ -174,8 +174,9 @@ def mu_of(trace: Trace, sampler: Sampler, node: int | None = None, run: int = -1
         if probabilities and begun is not None and int(row["run"]) != run:
             break
         run = int(row["run"])
+        begun = mu_at_start(trace, run)
         if run not in known:
-            known[run], begun = _target(sampler_of(trace, run)), mu_at_start(trace, run)
+            known[run] = _target(sampler_of(trace, run))
         if known[run] != _target(sampler):
             begun = None
             break

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
-import os
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import gguf
 import numpy as np
 import pytest
 
-from inferno_widget import ContextFullError, InfernoError, Kind, Model, Sampler, Session, Trace, TraceFileError
-from inferno_widget.engine.llama import LlamaEngine
+from inferno_widget import ContextFullError, Kind, Model, Sampler, Session, Trace, TraceFileError
 from inferno_widget.tree import branches_of
-from tests.engine.tools import GELU_NATS, NATS, PROMPT, assert_same, assert_seen, dice, loaded, opened
-from tests.make_models import tiny_chat, tiny_gemma2, tiny_gemma3, tiny_gpt2, tiny_llama, tiny_qwen2
+from tests.engine.tools import NATS, PROMPT, assert_same, assert_seen, dice, loaded, opened
+from tests.make_models import tiny_chat, tiny_llama
 
 
 def scored(session: Session) -> None:
@@ -247,128 +242,7 @@ def test_a_text_goes_on_without_the_space_that_a_model_puts_before_texts(
             assert session.text == before + "s of the forests"
 
 
-# --- any way ----------------------------------------------------------------------------------------------
-
-
-class Wanderer:
-    """Does one thing after another with a session, by lot."""
-
-    def __init__(self, session: Session, seed: int, *, mortal: bool) -> None:
-        self.session, self.lot = session, np.random.default_rng(seed)
-        self.deeds = [self.generate, self.fork_stored, self.fork_any, self.goto, self.rewind, self.edit, self.take]
-        self.deeds += [self.crowd, self.look, self.prune, self.slide]
-        if mortal:
-            self.deeds.append(self.kill)
-
-    def step(self) -> str:
-        deed = self.deeds[self.lot.integers(len(self.deeds))]
-        deed()
-        return deed.__name__
-
-    def generate(self) -> None:
-        self.session.generate(int(self.lot.integers(1, 20)))
-
-    def _position(self) -> int:
-        return int(self.lot.integers(1, self.session.trace.length + 1))
-
-    def fork_stored(self) -> None:
-        at = min(self._position(), self.session.trace.length - 1)
-        if not at:
-            return
-        options = self.session.trace.alternatives(at)
-        self.session.fork(at, options[self.lot.integers(len(options))].token_id)
-
-    def fork_any(self) -> None:
-        self.session.fork(self._position(), int(self.lot.integers(3, 512)))
-
-    def goto(self) -> None:
-        self.session.goto(int(self.lot.integers(1, len(self.session.trace))))
-
-    def rewind(self) -> None:
-        if self.session.trace.length > 1:
-            self.session.rewind(int(self.lot.integers(1, self.session.trace.length)))
-
-    def edit(self) -> None:
-        text = self.session.text
-        words = [" king", "🌋", " who had three sons", "s"]
-        self.session.edit(text[: self.lot.integers(1, len(text) + 1)] + words[self.lot.integers(len(words))])
-
-    def take(self) -> None:
-        ways = self.session.lookahead(k=3, depth=6, at=self._position(), sampler=self.session.sampler)
-        self.session.take(ways[self.lot.integers(3)], int(self.lot.integers(1, 8)))
-
-    def look(self) -> None:
-        self.session.lookahead(k=8, depth=10, at=self._position())
-        self.session.resample(self._position(), n=8, max_tokens=8)
-
-    def prune(self) -> None:
-        ends = [branch.node for branch in self.session.branches if not branch.current]
-        if ends:
-            with contextlib.suppress(ValueError):  # the session may stand on it
-                self.session.prune(ends[self.lot.integers(len(ends))])
-
-    def crowd(self) -> None:
-        """Somebody else needs the room."""
-        with self.session.model.session([1, *self.lot.integers(3, 512, 200).tolist()]) as other:
-            other.generate(3)
-
-    def slide(self) -> None:
-        self.session.generate(90)
-
-    def kill(self) -> None:
-        child = self.session.model.engine._child
-        os.kill(child.process.pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
-        child.exited.wait(10)
-
-
-@pytest.fixture(scope="module", params=["llama", "qwen2", "gemma2", "gemma3", "gpt2"])
-def shape(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Path, LlamaEngine, float]]:
-    folder = tmp_path_factory.mktemp("wander")
-    make = {
-        "llama": tiny_llama,
-        "qwen2": tiny_qwen2,
-        "gemma2": tiny_gemma2,
-        "gemma3": tiny_gemma3,
-        "gpt2": tiny_gpt2,
-    }
-    path = make[request.param](folder / "tiny.gguf")
-    judge = opened(path)
-    yield path, judge, NATS if request.param in ("llama", "qwen2") else GELU_NATS
-    judge.close()
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_whatever_is_done_the_records_are_those_of_a_fresh_scoring(
-    shape: tuple[Path, LlamaEngine, float], seed: int
-) -> None:
-    path, judge, nats = shape
-    sampler = Sampler(temperature=1.0, seed=seed, logit_bias={2: -math.inf, 511: -math.inf, 0: -math.inf})
-    with loaded(path, n_ctx=256) as model:
-        session = model.session(PROMPT, sampler, on_full="slide", keep=3)
-        session.generate(10)
-        wanderer, done = Wanderer(session, seed, mortal=seed % 3 == 0), []
-        if seed % 2:
-            session.watch({"some": [300, 301, 302]})
-        for _ in range(25):
-            rows = session.trace.nodes.copy()
-            try:
-                done.append(wanderer.step())
-            except InfernoError as error:
-                raise AssertionError(f"after {done}") from error
-            assert session.trace.nodes[: len(rows)].tobytes() == rows.tobytes(), "what was recorded stays"
-            above, positions = session.trace.nodes["parent"], session.trace.nodes["position"]
-            assert (positions == np.where(above < 0, 0, positions[above] + 1)).all()
-            if session.trace.length:
-                assert_seen(session.trace, judge, nats=nats)
-            assert session.held_tokens <= 256
-        ends = session.branches
-        for branch in ends[:: max(1, len(ends) // 5)]:
-            assert_seen(session.trace, judge, nats=nats, node=branch.node)
-        if seed % 2:
-            watched = session.trace.watched("some", tree=True)
-            assert (np.isnan(watched) == (session.trace.nodes["rank"] == 0)).all()
+# --- kept -----------------------------------------------------------------------------------------------
 
 
 def test_names_and_what_is_hidden_are_kept_in_a_file(session: Session, tmp_path: Path) -> None:
