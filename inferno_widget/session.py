@@ -16,7 +16,7 @@ from .lookahead import Continuation, as_forced, forced
 from .looking import Looking
 from .record import Kind, StepRecord, WatchedRecord
 from .stats import describe, mass
-from .tree import BranchInfo, branches_of, end_of, found, hidden_nodes, named_at, start_of, stays, walked
+from .tree import BranchInfo, branches_of, end_of, found, hidden_nodes, stays, walked
 from .window import Window
 
 
@@ -151,21 +151,14 @@ class Session(Looking):
         """Nodes from the root to `node`, or to the end of the branch of that name; of the current path when None."""
         return self.trace.path(None if node is None else end_of(self.trace, node))
 
-    def name_branch(self, name: str, node: int | None = None) -> None:
+    def name_branch(self, name: str, node: int | str | None = None) -> None:
         """Call the branch through `node` (the head when None) by a name; the name goes on with it when it grows.
 
         A later fork from it has no name. A name that another branch has is taken from it. An empty name takes away the
         one that the branch has.
         """
-        check_text("name", name)
-        path = self.path(node)
-        if not len(path):
-            raise ValueError("there is no token to name")
-        node = int(path[-1])
         with self._changed:
-            gone = node if name else named_at(self.trace, node)
-            kept = {other: at for other, at in self.trace.names.items() if at != gone}
-            self.trace.names = {**kept, name: node} if name else kept
+            self.trace.name_branch(name, node)
             self._notify()
 
     def prune(self, node: int | str) -> None:
@@ -173,20 +166,16 @@ class Session(Looking):
 
         Going back is a record: nothing is deleted. Its KV cache is let go of.
         """
-        start = start_of(self.trace, end_of(self.trace, node))
-        if start in self.trace.path():
-            raise ValueError("the session stands on this branch: goto() another before it is pruned")
         with self._changed:
             self._check_idle()
-            self.trace.pruned |= {start}
+            self.trace.prune(node)
             self._notify()
         self._branches.forget(set(np.flatnonzero(hidden_nodes(self.trace)).tolist()))
 
     def restore(self, node: int | str) -> None:
         """Show a branch again that `prune` hid."""
-        path = self.trace.path(end_of(self.trace, node)).tolist()
         with self._changed:
-            self.trace.pruned -= set(path)
+            self.trace.restore(node)
             self._notify()
 
     def _write(self, ids: list[int]) -> None:

@@ -309,6 +309,24 @@ class Trace(Shown):
 
         return compare(self, a, b)
 
+    def name_branch(self, name: str, node: int | str | None = None) -> None:
+        """Call the branch through `node` by a name; see `Session.name_branch`."""
+        from .tree import name_branch
+
+        name_branch(self, name, node)
+
+    def prune(self, node: int | str) -> None:
+        """Hide the branch through `node`; see `Session.prune`."""
+        from .tree import prune
+
+        prune(self, node)
+
+    def restore(self, node: int | str) -> None:
+        """Show a branch again that `prune` hid."""
+        from .tree import restore
+
+        restore(self, node)
+
     def to_pandas(self, *, tree: bool = False) -> pd.DataFrame:
         """A row a token, in order, of the current path (or of every node with ``tree=True``).
 

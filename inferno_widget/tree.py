@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arguments import index
+from .errors import check_text
 from .record import Kind
 
 if TYPE_CHECKING:
@@ -91,7 +92,32 @@ def end_of(trace: Trace, branch: int | str) -> int:
     return ends[0] if ends else trace.names[branch]
 
 
-def named_at(trace: Trace, node: int) -> int | None:
+def name_branch(trace: Trace, name: str, node: int | str | None) -> None:
+    """`Session.name_branch`."""
+    check_text("name", name)
+    path = trace.path(None if node is None else end_of(trace, node))
+    if not len(path):
+        raise ValueError("there is no token to name")
+    at = int(path[-1])
+    gone = at if name else _named_at(trace, at)
+    kept = {other: where for other, where in trace.names.items() if where != gone}
+    trace.names = {**kept, name: at} if name else kept
+
+
+def prune(trace: Trace, node: int | str) -> None:
+    """`Session.prune`, but for the KV cache."""
+    start = _start_of(trace, end_of(trace, node))
+    if start in trace.path():
+        raise ValueError("this branch is the current one: goto() another before it is pruned")
+    trace.pruned |= {start}
+
+
+def restore(trace: Trace, node: int | str) -> None:
+    """`Session.restore`."""
+    trace.pruned -= set(trace.path(end_of(trace, node)).tolist())
+
+
+def _named_at(trace: Trace, node: int) -> int | None:
     """Where the branch through `node` got the name that it has there; None if it has none."""
     named = set(trace.names.values())
     while node >= 0 and node not in named:
@@ -109,7 +135,7 @@ def hidden_nodes(trace: Trace) -> NDArray[np.bool_]:
     return hidden
 
 
-def start_of(trace: Trace, node: int) -> int:
+def _start_of(trace: Trace, node: int) -> int:
     """Where the branch through `node` left the others that are to be seen: its first node that is not also theirs.
 
     Raises ValueError where there are no others.

@@ -141,6 +141,13 @@ class Base:
         """What a session calls the place of a node's token; that of the token to come for -1."""
         return None if node < 0 else self._position(node)
 
+    def _marked(self) -> tuple[Session | Trace, str]:
+        """What notes marks, and its name in Python: a recorded run can be marked without its model."""
+        shown = self._something()
+        if shown.session and shown.state != "closed":
+            return shown.session, "session"
+        return shown.trace, "trace"
+
     def _shown_model(self) -> Model | None:
         """The model of what is on display."""
         shown = self.library.shown

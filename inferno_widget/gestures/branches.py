@@ -60,25 +60,28 @@ class Branches(Base):
     @alone
     def name_branch(self, node: int, name: str) -> None:
         """Call the branch through a node by a name; an empty one takes its name away."""
-        session = self._awake()
-        trace, before = session.trace, session.trace.names
-        session.name_branch(name, node)
-        self.code = f"session.name_branch({name!r}, node={node})"
+        marked, called = self._marked()
+        trace = self._something().trace
+        before = trace.names
+        marked.name_branch(name, node)
+        self.code = f"{called}.name_branch({name!r}, node={node})"
         done = f"name “{name}”" if name else "take a name away"
         self.library.did(Action(done, lambda: setattr(trace, "names", before)))
 
     @alone
     def prune(self, node: int) -> None:
         """Hide the branch through a node; `restore` and `undo` show it again."""
-        session = self._awake()
-        trace, before = session.trace, session.trace.pruned
-        session.prune(node)
-        self.code = f"session.prune({node})"
+        marked, called = self._marked()
+        trace = self._something().trace
+        before = trace.pruned
+        marked.prune(node)
+        self.code = f"{called}.prune({node})"
         hidden = trace.pruned - before
         self.library.did(Action("prune a branch", lambda: setattr(trace, "pruned", trace.pruned - hidden)))
 
     @alone
     def restore(self, node: int) -> None:
         """Show a branch again that was hidden."""
-        self._awake().restore(node)
-        self.code = f"session.restore({node})"
+        marked, called = self._marked()
+        marked.restore(node)
+        self.code = f"{called}.restore({node})"

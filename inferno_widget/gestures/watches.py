@@ -51,11 +51,9 @@ class Watches(Base):
         self._end_jobs(shown, ("watch",))
         if name not in shown.trace.watches:
             raise InfernoError(f"{name!r} is not watched")
-        if shown.session and shown.state != "closed":
-            shown.session.unwatch(name)
-        else:
-            shown.trace.unwatch(name)
-        self.code = f"session.unwatch({name!r})"
+        marked, called = self._marked()
+        marked.unwatch(name)
+        self.code = f"{called}.unwatch({name!r})"
 
     def variants(self, text: str) -> Future[list[dict[str, Any]]]:
         """Single tokens that are `text` with or without a space before it, and in other case: `Variants`."""

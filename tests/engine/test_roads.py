@@ -199,7 +199,7 @@ def test_a_recorded_run_is_walked_without_a_model(benches: Callable[..., Workben
     assert trace.length == 3
     bench.goto(head)
     assert bench.text() == trace.text
-    for gesture in (lambda: bench.edit("x"), lambda: bench.lookahead(-1, 2, 2), lambda: bench.prune(3)):
+    for gesture in (lambda: bench.edit("x"), lambda: bench.lookahead(-1, 2, 2)):
         with pytest.raises(InfernoError, match="this is a recorded run, without a model"):
             gesture()
 
@@ -667,7 +667,22 @@ def test_a_recorded_run_keeps_its_marks(bench: Workbench, benches: Callable[...,
     recorded = benches(bench.trace.copy())
     assert recorded.marks == bench.marks
     recorded.unwatch("the")
-    assert recorded.marks["watches"] == []
+    assert (recorded.marks["watches"], recorded.code) == ([], "trace.unwatch('the')")
+
+
+def test_a_recorded_run_is_marked_without_its_model(bench: Workbench, benches: Callable[..., Workbench]) -> None:
+    old = bench.trace.head
+    bench.fork(12, int(bench.trace.record(12).top_ids[3]))
+    bench.session.wait()
+    recorded = benches(bench.trace.copy())
+    recorded.name_branch(old, "first")
+    recorded.prune(old)
+    assert (recorded.marks["names"], recorded.marks["pruned"]) == ({"first": old}, [12])
+    assert recorded.code == f"trace.prune({old})"
+    recorded.restore(old)
+    recorded.prune(old)
+    recorded.undo()
+    assert (recorded.marks["pruned"], bench.marks["names"]) == ([], {})
 
 
 def test_without_anything_there_is_nothing_to_mark(benches: Callable[..., Workbench], model: Model) -> None:

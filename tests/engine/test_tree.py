@@ -112,7 +112,7 @@ def test_what_is_pruned_is_hidden_and_nothing_is_lost(session: Session) -> None:
     session.fork(14, " queen").generate(4)
     session.name_branch("queen")
     queen, nodes = session.trace.head, session.trace.nodes.tobytes()
-    with pytest.raises(ValueError, match="stands on this branch"):
+    with pytest.raises(ValueError, match="this branch is the current one"):
         session.prune("queen")
     session.goto(trunk)
     held = session.held_tokens
