@@ -206,6 +206,11 @@ describe("looking ahead", () => {
     page.model.status({ state: "closed" });
     await rest();
     expect(page.sent("lookahead")).toEqual([]);
+    expect(page.texts(".ahead-error").join()).toContain("its model is not loaded");
+    page.model.put("selection", 0);
+    page.model.status({ state: "ready" });
+    await rest();
+    expect(page.texts(".ahead-error")).toEqual([]);
   });
 
   it("ends with the widget", async () => {

@@ -51,7 +51,9 @@ export function compare(link: Link): View {
   /** What stands beside the branch that is shown, if nobody chooses: the one left last, else the newest. */
   function other(branches: readonly Branch[], shown: number): number {
     const { left } = store;
-    if (left >= 0 && left !== shown) return left;
+    const lane = left < 0 ? null : treeOf(store).lane(left);
+    const end = branches.find((branch) => branch.lane === lane)?.node ?? left; // which may be farther by now
+    if (end >= 0 && end !== shown) return end;
     return branches.filter(({ node }) => node !== shown).at(-1)?.node ?? -1;
   }
 

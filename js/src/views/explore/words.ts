@@ -40,6 +40,6 @@ export function obstacle(link: Link): string {
   if (link.able === "prefill" || link.able === "generating")
     return "The run goes on. Pause it, or wait for its end, to ask the model something else.";
   if (link.able === "closed" || link.able === "empty")
-    return "This run is a recording, and its model is not loaded: nothing more can be asked of it. Open the model under Model.";
+    return "This run is a recording, and its model is not loaded. Load it under Model to ask it something.";
   return "";
 }

@@ -4,6 +4,7 @@ import { h, setAttribute, setText } from "../../dom.js";
 import type { Link } from "../../link.js";
 import type { Failure } from "../../protocol.js";
 import type { Ahead, AheadPart, AheadToken } from "../../state.js";
+import { obstacle } from "../explore/words.js";
 import { later } from "../parts/later.js";
 import { pythonLine } from "../parts/python.js";
 
@@ -13,6 +14,9 @@ const WAYS = 8;
 const DEPTH = 12;
 /** States in which the model has time for it. */
 const IDLE: readonly string[] = ["ready", "paused", "error"];
+
+/** Those in which it cannot have time for anything. */
+const GONE: readonly string[] = ["closed", "empty"];
 
 /** What is asked for, and what has come of it. */
 interface Look {
@@ -117,10 +121,13 @@ export function lookingAhead(link: Link, fits: () => number, changed: () => void
     draw(node: number): void {
       toggle.hidden = link.recorded;
       const place = placeOf(node);
-      if (place === wanted) return;
-      forget();
-      wanted = place;
-      if (place) rested(node, place);
+      if (place !== wanted) {
+        forget();
+        wanted = place;
+        if (place) rested(node, place);
+      }
+      const gone = on && GONE.includes(link.able);
+      if (!place) say(gone ? { type: "No model", message: obstacle(link) } : null);
     },
     /** Goes the first `n` tokens of the way that begins with an alternative. */
     async take(id: number, n: number): Promise<void> {

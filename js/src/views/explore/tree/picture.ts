@@ -75,6 +75,7 @@ export function picture(link: Link, gestures: Gestures): Picture {
   let width = 0;
   let zoomed = 1;
   let cursor = -1;
+  let followed = -1; // lane that was scrolled to
   let pointed = -1; // node under the pointer, or of the row of the list that it is on
   let showHidden = false;
   let scene: Scene | null = null;
@@ -101,8 +102,19 @@ export function picture(link: Link, gestures: Gestures): Picture {
     scene = sceneOf(tree);
     const { frame } = scene;
     setRoom(LEFT + scene.layout.length * frame.pitch + RIGHT, scene.layout.rows.length * frame.high);
+    follow(scene);
     scene.frame = { ...frame, x: scroller.scrollLeft, y: scroller.scrollTop, height: height() };
     if (width) show(scene);
+  }
+
+  /** Scrolls to the branch that is shown, where it is another one than before. */
+  function follow({ tree, layout: drawn, frame: { high } }: Scene): void {
+    const lane = store.length && width ? tree.laneOf[store.at(store.length - 1)] : -1;
+    if (lane === followed) return;
+    followed = lane;
+    const top = (drawn.row[lane] ?? 0) * high;
+    const end = scroller.scrollTop + scroller.clientHeight;
+    if (top < scroller.scrollTop || top + high > end) scroller.scrollTop = top - scroller.clientHeight / 2;
   }
 
   const height = (): number => Math.min(TALLEST, Math.max(1, room.offsetHeight));
