@@ -91,7 +91,8 @@ class Stage:
     draw: Draw | None = None
 
     def __repr__(self) -> str:
-        return f"<Stage {self.name}: {self.before.size} -> {self.after.size} candidates; {self.rule}>"
+        before, after = ("?" if part.size is None else f"{part.size:,}" for part in (self.before, self.after))
+        return f"<Stage {self.name}: {before} -> {after} candidates; {self.rule}>"
 
 
 def explain(
