@@ -5,6 +5,7 @@ import { nats, whole } from "../../../draw/format.js";
 import type { Link } from "../../../link.js";
 import { button } from "../../parts/button.js";
 import { keyedList } from "../../parts/list.js";
+import { nameEntry } from "../../parts/rename.js";
 import { textOf } from "../road.js";
 
 /** Branches listed unless all are asked for. */
@@ -76,50 +77,29 @@ function firstOf(branches: readonly Listed[]): readonly Listed[] {
 
 function branchRow(link: Link, acts: Acts) {
   const name = h("b", { class: "branch-name" });
-  const entry = h("input", {
-    class: "entry branch-entry",
-    "aria-label": "Name of the branch",
-    title: "Empty: it has no name",
-    hidden: true,
+  const words = { class: "entry branch-entry", "aria-label": "Name of the branch", title: "Empty: it has no name" };
+  const entry = nameEntry(words, {
+    writing: (on) => {
+      name.hidden = on || !branch?.name;
+    },
+    back: () => rename,
+    keep: (wanted) => branch && acts.name(branch, wanted),
   });
   const text = h("span", { class: "branch-text" });
   const length = h("span", { class: "note branch-length" });
   const logprob = h("span", { class: "note branch-logprob" });
   const mine = (act: (branch: Branch) => void) => () => branch && act(branch);
   const go = button("Go", () => branch && !branch.current && acts.go(branch), { class: "quiet", "data-action": "go" });
-  const rename = button("Name", edit, { class: "quiet", "data-action": "name" });
+  const rename = button("Name", () => edit(), { class: "quiet", "data-action": "name" });
   const prune = button("Prune", mine(acts.prune), { class: "quiet", "data-action": "prune" });
   const restore = button("Restore", mine(acts.restore), { class: "quiet", "data-action": "restore" });
   const buttons = h("span", { class: "branch-actions" }, go, rename, prune, restore);
-  const title = h("span", { class: "branch-title" }, name, entry, text);
+  const title = h("span", { class: "branch-title" }, name, entry.element, text);
   const element = h("li", { class: "branch" }, title, length, logprob, buttons);
   let branch: Listed | null = null;
 
-  function edit(): void {
-    entry.value = branch?.name ?? "";
-    entry.hidden = false;
-    name.hidden = true;
-    entry.focus();
-    entry.select();
-  }
+  const edit = (): void => entry.edit(branch?.name ?? "");
 
-  function leave(keep: boolean): void {
-    if (entry.hidden) return;
-    const wanted = entry.value.trim();
-    const focused = document.activeElement === entry;
-    entry.hidden = true;
-    name.hidden = !branch?.name;
-    if (focused) rename.focus();
-    if (keep && branch && wanted !== (branch.name ?? "")) acts.name(branch, wanted);
-  }
-
-  entry.addEventListener("blur", () => leave(true));
-  entry.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" && event.key !== "Escape") return;
-    leave(event.key === "Enter");
-    event.preventDefault();
-    event.stopPropagation();
-  });
   text.addEventListener("click", () => branch && acts.go(branch));
   for (const event of ["pointerenter", "focusin"]) element.addEventListener(event, () => acts.point(branch));
   for (const event of ["pointerleave", "focusout"]) element.addEventListener(event, () => acts.point(null));
@@ -136,7 +116,7 @@ function branchRow(link: Link, acts: Acts) {
       setAttribute(element, "aria-current", current ? "true" : null);
       element.classList.toggle("hidden-branch", hidden);
       setText(name, next.name ?? "");
-      name.hidden = !next.name || !entry.hidden;
+      name.hidden = !next.name || !entry.element.hidden;
       setText(text, said + (own.length > WORDS ? "…" : ""));
       setText(length, `${whole(next.length)} tokens`);
       setAttribute(length, "title", `${whole(own.length)} of them its own, from token ${whole(next.start)} on`);

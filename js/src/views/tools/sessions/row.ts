@@ -5,42 +5,34 @@ import type { Command, Link } from "../../../link.js";
 import type { OpenSession } from "../../../state.js";
 import { button } from "../../parts/button.js";
 import { longName } from "../../parts/name.js";
+import { nameEntry } from "../../parts/rename.js";
 
 export function sessionRow(link: Link, { id }: OpenSession, act: (command: Command) => Promise<void>) {
   const name = longName();
   const main = h("button", { type: "button", class: "session-name quiet", "data-row": true }, name.element);
-  const entry = h("input", { class: "entry session-entry", "aria-label": "Name of the session", hidden: true });
+  const words = { class: "entry session-entry", "aria-label": "Name of the session" };
+  const entry = nameEntry(words, {
+    writing: (on) => {
+      main.hidden = on;
+    },
+    back: () => main,
+    keep: (wanted) => wanted && void act({ kind: "rename", session: id, name: wanted }),
+  });
   const state = h("span", { class: "session-state" });
   const model = longName({ class: "long-name note session-model" });
   const tokens = h("span", { class: "note session-tokens" });
   const time = h("time", { class: "note" });
-  const rename = button("Rename", edit, { class: "quiet", "data-action": "rename", title: "Rename (F2)" });
+  const rename = button("Rename", () => edit(), { class: "quiet", "data-action": "rename", title: "Rename (F2)" });
   const copy = button("Duplicate", () => void act({ kind: "duplicate", session: id }), { class: "quiet" });
   const remove = button("Delete", () => void act({ kind: "delete", session: id }), { class: "quiet" });
   copy.dataset.action = "duplicate";
   remove.dataset.action = "delete";
-  const title = h("span", { class: "session-title" }, main, entry);
+  const title = h("span", { class: "session-title" }, main, entry.element);
   const buttons = h("span", { class: "session-actions" }, rename, copy, remove);
   const element = h("li", { class: "session" }, title, state, model.element, tokens, time, buttons);
   let called = "";
 
-  function edit(): void {
-    entry.value = called;
-    entry.hidden = false;
-    main.hidden = true;
-    entry.focus();
-    entry.select();
-  }
-
-  function leave(keep: boolean): void {
-    if (entry.hidden) return;
-    const wanted = entry.value.trim();
-    const focused = document.activeElement === entry;
-    entry.hidden = true;
-    main.hidden = false;
-    if (focused) main.focus();
-    if (keep && wanted && wanted !== called) void act({ kind: "rename", session: id, name: wanted });
-  }
+  const edit = (): void => entry.edit(called);
 
   main.addEventListener("click", () => void act({ kind: "show", session: id }));
   main.addEventListener("keydown", (event) => {
@@ -49,14 +41,6 @@ export function sessionRow(link: Link, { id }: OpenSession, act: (command: Comma
     else return;
     event.preventDefault();
   });
-  entry.addEventListener("blur", () => leave(true));
-  entry.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" && event.key !== "Escape") return;
-    leave(event.key === "Enter");
-    event.preventDefault();
-    event.stopPropagation();
-  });
-
   return {
     element,
     draw(session: OpenSession): void {
