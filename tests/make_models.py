@@ -108,9 +108,11 @@ def tiny_gemma2(path: Path, *, dtype: str = "F32", seed: int = 0, shape: Shape =
     return write_model(path, shape, spm_vocabulary(512), random_weights(dtype, seed), dtype=dtype, name="tiny gemma2")
 
 
-def tiny_gemma3(path: Path, *, dtype: str = "F32", seed: int = 0) -> Path:
+GEMMA3 = Shape(architecture="gemma3", n_layer=6, sliding_window=64)
+
+
+def tiny_gemma3(path: Path, *, dtype: str = "F32", seed: int = 0, shape: Shape = GEMMA3) -> Path:
     """A Gemma 3: five layers of six see a window of 64 tokens; queries and keys are normalised."""
-    shape = Shape(architecture="gemma3", n_layer=6, sliding_window=64)
     return write_model(path, shape, spm_vocabulary(512), random_weights(dtype, seed), dtype=dtype, name="tiny gemma3")
 
 

@@ -93,7 +93,7 @@ class Reference:
         """The embedding [position, n_embd] and what every block makes of it."""
         for each in interventions:
             if not 0 <= each.layer < self.info.n_layer:
-                raise IndexError(f"{each} is outside of the {self.info.n_layer} layers")
+                raise IndexError(f"{type(each).__name__} of layer {each.layer}: there are {self.info.n_layer}")
         embedding = x = self.embed(ids)
         blocks = []
         for layer in range(self.info.n_layer):
