@@ -158,6 +158,11 @@ class LlamaEngine:
         _listen(self.log)
         self.options = options
         self.model = self._load(path, options, cancel, progress)
+        self._attach(first)
+
+    def _attach(self, first: int) -> None:
+        """Make a context of the loaded model, and all that goes with it."""
+        options = self.options
         self.vocabulary = C.llama_model_get_vocab(self.model)
         self.n_vocab: int = C.llama_vocab_n_tokens(self.vocabulary)
         self._rows = max(1, min(options.n_batch, ROWS_BYTES // (4 * self.n_vocab)))
@@ -189,6 +194,13 @@ class LlamaEngine:
         return int(model)
 
     def _open(self, options: Options) -> int:
+        context = C.llama_init_from_model(self.model, self._params(options))
+        if not context:
+            raise ModelLoadError(f"llama.cpp cannot make a context of {options.n_ctx:,} tokens: {self.log.reason()}")
+        return int(context)
+
+    def _params(self, options: Options) -> Any:
+        """What the context is made with."""
         params = C.llama_context_default_params()
         params.n_ctx = options.n_ctx
         params.n_batch = params.n_ubatch = options.n_batch
@@ -202,10 +214,7 @@ class LlamaEngine:
         params.n_outputs_max = params.n_outputs_max_per_seq = max(
             N_SEQ_MAX, self._rows
         )  # with fewer than sequences it aborts
-        context = C.llama_init_from_model(self.model, params)
-        if not context:
-            raise ModelLoadError(f"llama.cpp cannot make a context of {options.n_ctx:,} tokens: {self.log.reason()}")
-        return int(context)
+        return params
 
     def close(self) -> None:
         if self._sums:

@@ -1,0 +1,147 @@
+"""What goes on inside a model while it reads a text, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferno_widget.errors import InfernoError
+from inferno_widget.record import Floats
+
+from . import Progress
+from .inside import LENS, Asked, Look, What
+from .lens import Said
+from .llama import Flag
+from .parcel import Layout, Parcel, layout_of, size_of
+from .taps import Collector, Rows, Tapped
+
+STEM = -1
+"""Stands for the residual stream before the first block, among layers."""
+FLOAT, INT = np.dtype(np.float32).str, np.dtype(np.int32).str
+
+
+def layout(engine: Tapped, look: Look) -> Layout:
+    """Shape and dtype of all that is asked for; raises InfernoError for what there is not, or too much."""
+    layers = engine.layers(look.asked)
+    n, keys = len(look.positions), look.positions[-1] + 1
+    found = engine.plan.layers[layers[0]] if layers else None
+    if found is None:
+        raise InfernoError("no layer was asked for")
+    width = engine.n_embd
+    shapes: dict[str, tuple[int, ...]] = {
+        "attention": (len(layers), found.n_head, n, keys),
+        "heads": (len(layers), found.n_head, n, found.head_size),
+    }
+    wanted: Layout = {what: (shapes.get(what, (len(layers), n, width)), FLOAT) for what in look.asked.what}
+    if look.lens:
+        room = Said.room((len(layers), n), min(look.lens, engine.n_vocab))
+        wanted |= {LENS + name: each for name, each in room.items()} | {LENS + "answer": ((n,), INT)}
+    if size_of(wanted) > look.asked.limit:
+        sizes = {name: size_of({name: each}) / 2**20 for name, each in wanted.items() if not name.startswith(LENS)}
+        parts = ", ".join(f"{name} {size:,.1f} MiB" for name, size in sizes.items()) or "the lens"
+        raise InfernoError(
+            f"{len(layers)} layers at {n:,} positions take {size_of(wanted) / 2**20:,.1f} MiB ({parts}), and the limit "
+            f"is {look.asked.limit / 2**20:,.1f} MiB: ask for fewer layers or positions, for less of each, or raise "
+            "limit"
+        )
+    return wanted
+
+
+def inspect(engine: Tapped, look: Look, parcel: Parcel, *, cancel: Flag, progress: Progress) -> Layout:
+    """Put what is asked for into the parcel; what lies in it."""
+    wanted = layout(engine, look)
+    head = engine.head if look.lens else None
+    arrays = parcel.room(wanted)
+    layers, last = engine.layers(look.asked), len(engine.plan.layers) - 1
+    gathered = _Gathered(look.positions, {what: arrays[what] for what in look.asked.what}, layers)
+    if head:
+        size = (len(look.positions), engine.n_embd)
+        if "residual" not in gathered.arrays:
+            gathered.arrays["residual"] = np.zeros((len(layers), *size), np.float32)
+        gathered.final = np.zeros(size, np.float32)
+    end: frozenset[tuple[What, int]] = frozenset([("residual", last)] if head else [])
+    collector = Collector(gathered.wanted | end, gathered.sink(last), ends=True)
+    text = look.ids[: look.positions[-1] + 1]
+    engine.look(text, look.positions[0], collector, cancel=cancel, progress=progress)
+    if head:
+        said = Said(*(arrays[LENS + name] for name in Said._fields))
+        tokens = look.tokens or [-1] * len(look.positions)
+        assert gathered.final is not None
+        arrays[LENS + "answer"][:] = head.say(gathered.arrays["residual"], gathered.final, tokens, said, cancel=cancel)
+    return wanted
+
+
+def attribute(
+    engine: Tapped, ids: Sequence[int], token: int, parcel: Parcel, *, cancel: Flag, progress: Progress
+) -> Layout:
+    """What each block's attention and MLP add to the logit of `token` behind `ids`.
+
+    "attention" and "mlp" float32 [layer]; "start", what stood in the stream before the first block, "bias" and "logit",
+    before any soft cap, float32 [1].
+    """
+    engine.layers(Asked(("attn_out", "mlp", "residual")))
+    if engine.plan.stem is None:
+        raise InfernoError("what stands in the residual stream before the first block was not found in this model")
+    n, at = len(engine.plan.layers), len(ids) - 1
+    arrays = {what: np.zeros((n, 1, engine.n_embd), np.float32) for what in ("attn_out", "mlp")}
+    stem, final = np.zeros((1, engine.n_embd), np.float32), np.zeros((1, engine.n_embd), np.float32)
+    gathered = _Gathered([at], arrays, range(n))
+    gathered.stem, gathered.final = stem, final
+    wanted = gathered.wanted | {("residual", STEM), ("residual", n - 1)}
+    engine.look(ids, at, Collector(wanted, gathered.sink(n - 1), ends=True), cancel=cancel, progress=progress)
+    parts = np.concatenate([arrays["attn_out"][:, 0], arrays["mlp"][:, 0], stem])
+    added, bias = engine.head.attribute(parts, final[0], token)
+    logit = added.sum(dtype=np.float64) + bias
+    result = {
+        "attention": added[:n],
+        "mlp": added[n : 2 * n],
+        "start": added[-1:],
+        "bias": np.array([bias], np.float32),
+        "logit": np.array([logit], np.float32),
+    }
+    room = layout_of(result)
+    for name, array in parcel.room(room).items():
+        array[:] = result[name]
+    return room
+
+
+class _Gathered:
+    """Where what a collector meets is put.
+
+    Parameters
+    ----------
+    positions : that are meant, in rising order
+    arrays : name -> [layer, ..., position, ...], to be filled
+    layers : that are meant, in order
+    """
+
+    def __init__(self, positions: Sequence[int], arrays: dict[str, NDArray[Any]], layers: Sequence[int]) -> None:
+        self.positions = np.array(positions)
+        self.arrays = arrays
+        self.place = {layer: i for i, layer in enumerate(layers)}
+        self.stem: Floats | None = None
+        self.final: Floats | None = None
+
+    @property
+    def wanted(self) -> frozenset[tuple[What, int]]:
+        return frozenset((what, layer) for what in self.arrays for layer in self.place)  # type: ignore[misc]
+
+    def sink(self, last: int) -> Any:
+        """What a collector tells of values; the stream behind block `last` is the final one."""
+
+        def put(what: What, layer: int, rows: Rows, values: Floats) -> None:
+            kept = np.isin(rows.positions, self.positions)
+            at = np.searchsorted(self.positions, rows.positions[kept])
+            values = values[..., kept, :]
+            if what == "residual" and layer == STEM and self.stem is not None:
+                self.stem[at] = values
+                return
+            if what == "residual" and layer == last and self.final is not None:
+                self.final[at] = values
+            if what in self.arrays and layer in self.place:
+                self.arrays[what][self.place[layer]][..., at, : values.shape[-1]] = values
+
+        return put
