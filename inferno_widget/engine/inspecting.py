@@ -62,8 +62,8 @@ def inspect(engine: Tapped, look: Look, parcel: Parcel, *, cancel: Flag, progres
         if "residual" not in gathered.arrays:
             gathered.arrays["residual"] = np.zeros((len(layers), *size), np.float32)
         gathered.final = np.zeros(size, np.float32)
-    end: frozenset[tuple[What, int]] = frozenset([("residual", last)] if head else [])
-    collector = Collector(gathered.wanted | end, gathered.sink(last), ends=True)
+    wanted_too = gathered.wanted | _of_stream(last) if head else gathered.wanted
+    collector = Collector(wanted_too, gathered.sink(last), ends=True)
     text = look.ids[: look.positions[-1] + 1]
     engine.look(text, look.positions[0], collector, cancel=cancel, progress=progress)
     if head:
@@ -79,8 +79,9 @@ def attribute(
 ) -> Layout:
     """What each block's attention and MLP add to the logit of `token` behind `ids`.
 
-    "attention" and "mlp" float32 [layer]; "start", what stood in the stream before the first block, "bias" and "logit",
-    before any soft cap, float32 [1].
+    "attn_out" and "mlp" float32 [layer]; float32 [1] "start", what stood in the stream before the first block, "added",
+    by interventions on the stream, "bias", of the last norm or of the output, and "logit", all these together, which is
+    the model's own before any soft cap.
     """
     engine.layers(Asked(("attn_out", "mlp", "residual")))
     if engine.plan.stem is None:
@@ -90,22 +91,28 @@ def attribute(
     stem, final = np.zeros((1, engine.n_embd), np.float32), np.zeros((1, engine.n_embd), np.float32)
     gathered = _Gathered([at], arrays, range(n))
     gathered.stem, gathered.final = stem, final
-    wanted = gathered.wanted | {("residual", STEM), ("residual", n - 1)}
+    wanted = gathered.wanted | _of_stream(STEM, n - 1)
     engine.look(ids, at, Collector(wanted, gathered.sink(n - 1), ends=True), cancel=cancel, progress=progress)
     parts = np.concatenate([arrays["attn_out"][:, 0], arrays["mlp"][:, 0], stem])
-    added, bias = engine.head.attribute(parts, final[0], token)
-    logit = added.sum(dtype=np.float64) + bias
+    rest = final - parts.sum(axis=0, dtype=np.float64, keepdims=True)
+    shares, bias = engine.head.attribute(np.concatenate([parts, rest.astype(np.float32)]), final[0], token)
     result = {
-        "attention": added[:n],
-        "mlp": added[n : 2 * n],
-        "start": added[-1:],
+        "attn_out": shares[:n],
+        "mlp": shares[n : 2 * n],
+        "start": shares[-2:-1],
+        "added": shares[-1:],
         "bias": np.array([bias], np.float32),
-        "logit": np.array([logit], np.float32),
+        "logit": np.array([shares.sum(dtype=np.float64) + bias], np.float32),
     }
     room = layout_of(result)
     for name, array in parcel.room(room).items():
         array[:] = result[name]
     return room
+
+
+def _of_stream(*layers: int) -> frozenset[tuple[What, int]]:
+    """The residual stream behind these blocks, as a collector wants it."""
+    return frozenset(("residual", layer) for layer in layers)
 
 
 class _Gathered:
