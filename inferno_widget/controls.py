@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -56,6 +57,8 @@ class Controls:
         """
         if name == "logit_bias":
             value = _biases(value)
+        elif name == "grammar":
+            value = _grammar(value)
         if name in SAMPLER:
             return replace(self, sampler=replace(self.sampler, **{name: value}))
         if name not in ("max_tokens", "stop", "on_full", "keep"):
@@ -76,10 +79,12 @@ class Controls:
         return settings_of(self.sampler)
 
     def to_dict(self) -> dict[str, Any]:
-        """As the page gets it, in strict JSON: a bias of minus infinity is null."""
+        """As the page gets it, in strict JSON: a bias of minus infinity is null, and a grammar text; "" is none."""
         bias = {str(token): None if math.isinf(b) else b for token, b in self.sampler.logit_bias.items()}
         rest = {"max_tokens": self.max_tokens, "stop": list(self.stop), "on_full": self.on_full, "keep": self.keep}
-        return {**self.sampler.to_dict(), "logit_bias": bias, **rest}
+        grammar = self.sampler.to_dict()["grammar"]
+        written = json.dumps(grammar, indent=2, ensure_ascii=False) if isinstance(grammar, Mapping) else grammar or ""
+        return {**self.sampler.to_dict(), "logit_bias": bias, "grammar": written, **rest}
 
     def rule(self, session: Session) -> None:
         """Let these settings rule a session from here on; it keeps its dice if no seed is asked for."""
@@ -112,6 +117,22 @@ class Controls:
         if name in SAMPLER:
             return f"session.sampler = {self.sampler!r}"
         return self.generate_code if name in ("max_tokens", "stop") else f"session.{name} = {getattr(self, name)!r}"
+
+
+def _grammar(value: object) -> object:
+    """A grammar as the page writes it: an object in JSON is a schema, and no text is none."""
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
+        return None
+    if not value.lstrip().startswith("{"):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"grammar is no JSON schema: {error.msg} in line {error.lineno}, column {error.colno}"
+        ) from None
 
 
 def _biases(value: object) -> dict[int, float]:

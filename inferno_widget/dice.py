@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,8 @@ from .sampling import Moment, Sampler, Vocabulary
 from .sampling.stored import NeedsRow, decide
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
     from .trace import Trace
 
 Rows = Callable[[int], Floats]
@@ -63,11 +66,13 @@ class WhatIf(Sequence[FirstChange]):
     parameter : of the sampler, by name
     changes : one a value, in the order in which they were given
     chosen : positions whose token was chosen by the sampler, int32 [n]
+    current : the value that the run had; None where it had several
     """
 
     parameter: str
     changes: tuple[FirstChange, ...]
     chosen: NDArray[np.int32] = field(repr=False)
+    current: Any = None
 
     def __getitem__(self, index: Any) -> Any:
         return self.changes[index]
@@ -91,6 +96,12 @@ class WhatIf(Sequence[FirstChange]):
 
     def __str__(self) -> str:
         return "\n".join(_sentence(self.parameter, change) for change in self.changes)
+
+    def plot(self, **options: Any) -> go.Figure:
+        """The figure; see `figures.what_if`."""
+        from .figures import what_if as figure
+
+        return figure(self, **options)
 
 
 def what_if(
@@ -124,39 +135,76 @@ def what_if(
     """
     name, values = _one(parameter)
     path = trace.path(node)
-    worlds = [_World(name, value, vocabulary or _Pieces(trace.pieces)) for value in values]
-    chosen = []
-    for step in _steps(trace, path, logits):
+    breakers = vocabulary or Pieces(trace.pieces)
+    worlds = [World(_changed(name, value), breakers) for value in values]
+    chosen, current = [], list[Any]()
+    for step in steps(trace, path, logits):
         chosen.append(step.record.position)
+        if (now := getattr(step.sampler, name)) not in current:
+            current.append(now)
         for world in worlds:
             if world.at is None:
                 world.see(step)
-    changes = tuple(FirstChange(w.value, w.at, w.token, tuple(w.unknown)) for w in worlds)
-    return WhatIf(name, changes, np.array(chosen, np.int32))
+    changes = tuple(
+        FirstChange(value, w.at, w.token, tuple(w.unknown)) for value, w in zip(values, worlds, strict=True)
+    )
+    return WhatIf(name, changes, np.array(chosen, np.int32), current[0] if len(current) == 1 else None)
 
 
-def mu_of(trace: Trace, sampler: Sampler, node: int | None = None) -> float:
+def mu_of(trace: Trace, sampler: Sampler, node: int | None = None, run: int = -1) -> float:
     """Mirostat's state behind a node (the head when None): what `Sampler.choose` needs to go on there, bits.
 
     It is folded from the records: mu begins anew where the mirostat settings were others, forced tokens leave it as it
-    is, and what is on other branches does not count.
+    is, and what is on other branches does not count. A run of a replay began where another had been under other
+    settings, so that its records do not say how: its row of `trace.runs` does.
+
+    Parameters
+    ----------
+    run : of the token to come, where it is known
     """
-    rows, probabilities = trace.nodes, []
+    rows, path, probabilities = trace.nodes, trace.path(node), list[float]()
     known: dict[int, tuple[float, ...]] = {}
-    for at in trace.path(node)[::-1]:
+    begun = mu_at_start(trace, run)
+    if begun is not None and trace.runs[run]["replay"]["at"] == len(path):
+        return begun
+    for at in path[::-1]:
         row = rows[at]
         if row["kind"] != Kind.GENERATED:
             continue
+        if probabilities and begun is not None and int(row["run"]) != run:
+            break
         run = int(row["run"])
         if run not in known:
-            known[run] = _target(_sampler_of(trace, run))
+            known[run], begun = _target(sampler_of(trace, run)), mu_at_start(trace, run)
         if known[run] != _target(sampler):
+            begun = None
             break
         probabilities.append(float(row["sampled_prob"]))
-    return sampler.mu_after(reversed(probabilities))
+    return reduce(sampler.mu_next, reversed(probabilities), sampler.mu_after([]) if begun is None else begun)
 
 
-def _sampler_of(trace: Trace, run: int) -> Sampler:
+def said_of(trace: Trace, node: int | None = None) -> list[int]:
+    """Token ids behind the prompt, up to a node (the head when None): what a grammar goes by."""
+    rows = trace.nodes[trace.path(node)]
+    said: list[int] = rows["token_id"][behind_prompt(rows["kind"]) :].tolist()
+    return said
+
+
+def behind_prompt(kinds: NDArray[np.uint8]) -> int:
+    """Position behind the last token of a path's prompt."""
+    prompt = np.flatnonzero(kinds == Kind.PROMPT)
+    return int(prompt[-1]) + 1 if len(prompt) else 0
+
+
+def mu_at_start(trace: Trace, run: int) -> float | None:
+    """Mirostat's state before the first token of a replay's run; None for any other run."""
+    replay = trace.runs[run].get("replay") if 0 <= run < len(trace.runs) else None
+    mu: float | None = replay.get("mu") if replay else None
+    return mu
+
+
+def sampler_of(trace: Trace, run: int) -> Sampler:
+    """With which the tokens of a run were chosen. Raises InfernoError where the trace does not say."""
     settings = trace.runs[run].get("sampler") if 0 <= run < len(trace.runs) else None
     if not settings:
         raise InfernoError(f"the trace does not say with which sampler the tokens of run {run} were chosen")
@@ -166,6 +214,12 @@ def _sampler_of(trace: Trace, run: int) -> Sampler:
 def _target(s: Sampler) -> tuple[float, ...]:
     """The settings with which mu goes on; with others it begins anew."""
     return (s.mirostat_mode, s.mirostat_tau, s.mirostat_eta)
+
+
+def _changed(name: str, value: Any) -> Callable[[Sampler], Sampler]:
+    """What gives one parameter of a sampler another value."""
+    changes: dict[str, Any] = {name: value}
+    return lambda sampler: replace(sampler, **changes)
 
 
 def _one(parameter: Mapping[str, Iterable[Any]]) -> tuple[str, list[Any]]:
@@ -178,7 +232,7 @@ def _one(parameter: Mapping[str, Iterable[Any]]) -> tuple[str, list[Any]]:
     return name, list(values)
 
 
-class _Pieces:
+class Pieces:
     """The vocabulary as far as a trace knows it."""
 
     def __init__(self, pieces: Mapping[int, bytes]) -> None:
@@ -197,7 +251,7 @@ class _Pieces:
 
 
 @dataclass
-class _Step:
+class Step:
     """A token that was chosen.
 
     Attributes
@@ -207,6 +261,9 @@ class _Step:
     run : its run's number
     sampler : its run's
     n_vocab : tokens there are; 0 where nobody knows
+    processed : whether a logits processor changed what the sampler saw
+    mu : mirostat's state, bits, where a replay began with this token; else None
+    said : token ids behind the prompt
     """
 
     record: StepRecord
@@ -214,6 +271,9 @@ class _Step:
     run: int
     sampler: Sampler
     n_vocab: int
+    processed: bool
+    mu: float | None
+    said: list[int]
     fetch: Rows | None
     _row: Floats | None = None
 
@@ -226,44 +286,66 @@ class _Step:
         return self._row
 
 
-def _steps(trace: Trace, path: NDArray[np.int32], fetch: Rows | None) -> Iterator[_Step]:
+def steps(trace: Trace, path: NDArray[np.int32], fetch: Rows | None, first: int = 0) -> Iterator[Step]:
+    """The tokens of a path that were chosen, from position `first` on."""
     rows = trace.nodes[path]
-    ids, samplers = rows["token_id"], {}
-    n_vocab = int(trace.model.get("n_vocab") or 0)
+    ids, samplers = rows["token_id"], dict[int, Sampler]()
+    n_vocab, prompt = int(trace.model.get("n_vocab") or 0), behind_prompt(rows["kind"])
     for i in np.flatnonzero(rows["kind"] == Kind.GENERATED).tolist():
+        if i < first:
+            continue
         run = int(rows["run"][i])
+        mu = mu_at_start(trace, run) if run not in samplers else None
         if run not in samplers:
-            samplers[run] = _sampler_of(trace, run)
+            samplers[run] = sampler_of(trace, run)
         history = trace.window(int(path[i])).of(ids[:i]).tolist()
-        yield _Step(trace.record(int(path[i])), history, run, samplers[run], n_vocab, fetch)
+        processed = bool(trace.runs[run].get("logits_processor"))
+        said = ids[prompt:i].tolist()
+        yield Step(trace.record(int(path[i])), history, run, samplers[run], n_vocab, processed, mu, said, fetch)
 
 
-class _World:
-    """A run as it would have been under one value of a parameter, as long as no token differs.
+class World:
+    """A run as it would have been under other settings, as long as no token differs.
+
+    Parameters
+    ----------
+    change : the sampler of a run -> the one to choose with instead
+    vocabulary : for DRY's sequence breakers
 
     Attributes
     ----------
     at, token : the first difference that is proved
+    mu : mirostat's state there, bits; NaN without mirostat
     unknown : positions before it of which nothing is proved
     """
 
-    def __init__(self, name: str, value: Any, vocabulary: Vocabulary) -> None:
-        self.value, self._name, self._vocabulary = value, name, vocabulary
+    def __init__(self, change: Callable[[Sampler], Sampler], vocabulary: Vocabulary) -> None:
+        self._change, self._vocabulary = change, vocabulary
         self.at: int | None = None
         self.token: int | None = None
+        self.mu: float = math.nan
         self.unknown: list[int] = []
         self._samplers: dict[int, Sampler] = {}
         self._target: tuple[float, ...] | None = None
         self._mu: float | None = None
+        self._apart = False  # whether mirostat's state may be another than the run's was
 
-    def see(self, step: _Step) -> None:
+    def begin(self, sampler: Sampler, mu: float) -> None:
+        """Begin in the midst of a text, where mirostat's state is `mu` already."""
+        self._target, self._mu = _target(sampler), mu
+
+    def see(self, step: Step) -> None:
         """Choose the token once more."""
         sampler = self._sampler(step)
-        if sampler == step.sampler:
-            self._follow(sampler, step.record.sampled_prob)
-            return
         if _target(sampler) != self._target:
             self._target, self._mu = _target(sampler), sampler.mu_after([])
+        same = sampler == step.sampler and not step.processed
+        if same and step.mu is not None and not self._apart:
+            self._mu = step.mu
+        if same and not (self._apart and sampler.mirostat_mode):
+            self._follow(sampler, step.record.sampled_prob)
+            return
+        self._apart = True
         try:
             token, probability = self._choose(sampler, step)
         except NeedsRow:
@@ -272,34 +354,35 @@ class _World:
             return
         if token != step.record.token_id:
             self.at, self.token = step.record.position, token
+            if sampler.mirostat_mode and self._mu is not None:
+                self.mu = self._mu
         self._follow(sampler, probability)
 
-    def _sampler(self, step: _Step) -> Sampler:
+    def _sampler(self, step: Step) -> Sampler:
         if step.run not in self._samplers:
-            changed: dict[str, Any] = {self._name: self.value}
-            self._samplers[step.run] = replace(step.sampler, **changed).bound(self._vocabulary)
+            self._samplers[step.run] = self._change(step.sampler).bound(self._vocabulary)
         return self._samplers[step.run]
 
-    def _choose(self, sampler: Sampler, step: _Step) -> tuple[int, float | None]:
+    def _choose(self, sampler: Sampler, step: Step) -> tuple[int, float | None]:
         record, mu = step.record, self._mu if sampler.mirostat_mode else math.nan
         if mu is None:
             raise NeedsRow
         try:
-            token, probability = decide(sampler, record, Moment(step.history, record.position, step.n_vocab, mu))
+            now = Moment(step.history, record.position, step.n_vocab, mu, step.said)
+            token, probability = decide(sampler, record, now)
             if probability is not None or not sampler.mirostat_mode:
                 return token, probability
         except NeedsRow:
             pass
-        choice = sampler.choose(step.row(), step.history, record.position, mu)
+        if sampler.grammar is not None and sampler.allowed is None:
+            raise NeedsRow  # and the model itself, which knows what the grammar allows
+        choice = sampler.choose(step.row(), step.history, record.position, mu, step.said)
         return choice.token, choice.probability
 
     def _follow(self, sampler: Sampler, probability: float | None) -> None:
         """Keep mirostat's state."""
-        if not sampler.mirostat_mode:
-            return
-        if _target(sampler) != self._target:
-            self._target, self._mu = _target(sampler), sampler.mu_after([])
-        self._mu = None if self._mu is None or probability is None else sampler.mu_next(self._mu, probability)
+        if sampler.mirostat_mode:
+            self._mu = None if self._mu is None or probability is None else sampler.mu_next(self._mu, probability)
 
 
 def _sentence(name: str, change: FirstChange) -> str:

@@ -67,12 +67,35 @@ class EngineDiedError(InfernoError):
         self.exitcode = exitcode
 
 
+class GrammarError(InfernoError):
+    """A grammar is no good, or a text does not fit it.
+
+    Attributes
+    ----------
+    line, column : where the grammar is wrong, from 1; None where that is not known, or where it is not wrong
+    position : of the token that does not fit, or before which nothing fits; None where the grammar itself is wrong
+    """
+
+    def __init__(
+        self, message: str, *, line: int | None = None, column: int | None = None, position: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.line = line
+        self.column = column
+        self.position = position
+
+
 class Cancelled(InfernoError):
     """The work was stopped by whoever asked for it."""
 
 
 class TraceFileError(InfernoError):
     """A file is not an ``.inferno`` trace that this version can read."""
+
+
+def told(error: BaseException) -> dict[str, str]:
+    """An error as the page gets it: `Failure` of ``protocol.ts``."""
+    return {"type": type(error).__name__, "message": str(error)}
 
 
 def _restore(cls: type[InfernoError], args: tuple[object, ...], state: dict[str, object]) -> InfernoError:

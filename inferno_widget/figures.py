@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from html import escape
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from .record import Kind
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from .dice import FirstChange, WhatIf
     from .resample import Commitment
     from .trace import Trace
 
@@ -222,6 +224,80 @@ def commitment(
         figure.add_vline(decided, line={"color": css(NEUTRAL), "dash": "dash"}, annotation_text="decided")
     figure.update_yaxes(range=[0, 100])
     return figure
+
+
+def what_if(
+    found: WhatIf,
+    *,
+    title: str | None = None,
+    palette: Palette = "inferno",
+    theme: Theme | None = None,
+) -> go.Figure:
+    """Position of the first token that differs over the value of a parameter.
+
+    What is proved is filled. Where earlier predictions are unknown, a line spans the positions at which the first
+    difference may be. A triangle above the text's end stands for a run that stays the same; the value that the run had
+    is marked.
+
+    Parameters
+    ----------
+    found : what `Session.what_if` or `dice.what_if` found
+    title, palette, theme : as in `surprisal`
+    """
+    name = escape(found.parameter)
+    figure = _figure(title or f"The same dice, another {name}", name, "first token that differs", palette, theme)
+    quiet, middle, hot = _colours(palette, theme)
+    values = [_value(change.value) for change in found]
+    end = int(found.chosen[-1]) + 1 if len(found.chosen) else 0
+    groups = (
+        ("another token", "circle", hot, [c.certain and c.at is not None for c in found]),
+        ("no token differs", "triangle-up", middle, [c.certain and c.at is None for c in found]),
+        ("not known", "circle-open", quiet, [not c.certain for c in found]),
+    )
+    for label_, symbol, colour, mine in groups:
+        shown = [(value, change) for value, change, own in zip(values, found, mine, strict=True) if own]
+        if not shown:
+            continue
+        lasts = [end if change.at is None else change.at for _, change in shown]
+        figure.add_scatter(
+            x=[value for value, _ in shown],
+            y=lasts,
+            mode="markers",
+            name=label_,
+            marker={"color": colour, "symbol": symbol, "size": 9},
+            error_y=_span(
+                [last - (change.earliest or 0) for last, (_, change) in zip(lasts, shown, strict=True)], quiet
+            )
+            if label_ == "not known"
+            else None,
+            customdata=[escape(_difference(change)) for _, change in shown],
+            hovertemplate=f"{name} %{{x}}: %{{customdata}}<extra></extra>",
+        )
+    if found.current is not None and isinstance(_value(found.current), float):
+        line = {"color": css(NEUTRAL), "dash": "dash"}
+        figure.add_vline(_value(found.current), line=line, annotation_text="the run's own")
+    if len(found.chosen):
+        figure.update_yaxes(
+            range=[int(found.chosen[0]) - 0.05 * len(found.chosen) - 1, end + 0.05 * len(found.chosen) + 1]
+        )
+    return figure
+
+
+def _value(value: object) -> float | str:
+    """A value of a parameter on an axis: a number, or what it is in words."""
+    return float(value) if isinstance(value, Real) else str(value)
+
+
+def _span(lengths: list[int], colour: str) -> dict[str, Any]:
+    """Lines downwards from points."""
+    return {"type": "data", "symmetric": False, "array": [0] * len(lengths), "arrayminus": lengths, "color": colour}
+
+
+def _difference(change: FirstChange) -> str:
+    if change.certain:
+        return "no token differs" if change.at is None else f"another token at position {change.at:,}"
+    until = "no later one is proved" if change.at is None else f"at {change.at:,} at the latest"
+    return f"perhaps from position {change.earliest:,} on, {until}"
 
 
 def _named(answer: object) -> str:

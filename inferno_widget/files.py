@@ -4,15 +4,18 @@ The format is a ZIP archive with exactly
 
 ``trace.json``
     ``{"format": "inferno", "version": 2, "k": int, "nodes": int, "path": [node, ...], "model": {...},
-    "control": [token id, ...], "runs": [{...}, ...], "names": {"branch": node, ...}, "pruned": [node, ...]}``;
-    the last two may be missing
+    "control": [token id, ...], "runs": [{...}, ...], "names": {"branch": node, ...}, "pruned": [node, ...],
+    "diverged": [node, ...], "watches": [["name", [token id, ...]], ...]}``; the last four may be missing
 ``pieces.json``
     ``{"token id": "bytes in hexadecimal", ...}``
 ``columns/NAME.npy``
     one array of ``nodes`` rows for each column of `trace.node_dtype`, little-endian, without pickles
+``watched.npy``
+    where something is watched, float32 [nodes, watches] in the same way: what `Trace.watched` says
 
-Version 1 had no column ``left_out``: its models saw the whole text. A reader refuses a version newer than its own,
-and believes nothing: what does not fit together is no trace.
+Version 1 had no column ``left_out``: its models saw the whole text. Version 2 had no ``watched.npy``, and a trace in
+which nothing is watched is still written as one. A reader refuses a version newer than its own, and believes nothing:
+what does not fit together is no trace.
 """
 
 from __future__ import annotations
@@ -32,9 +35,10 @@ from .record import MAX_K
 from .trace import Trace, node_dtype
 from .writing import whole_file
 
-VERSION = 2
+VERSION = 3
 MAX_BYTES = 1 << 30
 """Most that a file may unpack to: some four million tokens."""
+WATCHED = "watched.npy"
 SINCE_2 = {"left_out"}
 """Columns that version 1 did not have; 0 stands for what they would say."""
 
@@ -54,9 +58,10 @@ def packed(trace: Trace) -> bytes:
 
 def _write(trace: Trace, file: IO[bytes]) -> None:
     current, nodes = trace.path().tolist(), trace.nodes  # in this order: the rows hold the path
+    watches = list(trace.watches.items())
     manifest = {
         "format": "inferno",
-        "version": VERSION,
+        "version": VERSION if watches else 2,
         "k": trace.k,
         "nodes": len(nodes),
         "path": current,
@@ -65,15 +70,24 @@ def _write(trace: Trace, file: IO[bytes]) -> None:
         "runs": trace.runs.copy(),
         "names": trace.names,
         "pruned": sorted(trace.pruned),
+        "diverged": trace.diverged,
+        "watches": watches,
     }
     pieces = {str(token): piece.hex() for token, piece in trace.pieces.copy().items()}
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("trace.json", json.dumps(manifest))
         archive.writestr("pieces.json", json.dumps(pieces))
         for name in nodes.dtype.names or ():
-            column = io.BytesIO()
-            npy.write_array(column, np.ascontiguousarray(nodes[name]), version=(1, 0), allow_pickle=False)
-            archive.writestr(f"columns/{name}.npy", column.getvalue())
+            archive.writestr(_member(name), _packed(nodes[name]))
+        if watches:
+            values = [trace.watched(name, tree=True)[: len(nodes)] for name, _ in watches]
+            archive.writestr(WATCHED, _packed(np.stack(values, axis=1)))
+
+
+def _packed(column: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    npy.write_array(file, np.ascontiguousarray(column), version=(1, 0), allow_pickle=False)
+    return file.getvalue()
 
 
 def load(path: str | Path) -> Trace:
@@ -113,25 +127,27 @@ def _read(archive: zipfile.ZipFile) -> Trace:
     dtype = node_dtype(manifest["k"])
     absent = SINCE_2 if manifest["version"] < 2 else set()
     names = [name for name in dtype.names or () if name not in absent]
-    _check_members(archive, {"trace.json", "pieces.json", *map(_member, names)})
-    columns = {name: _column(archive, name, manifest["nodes"], dtype[name]) for name in names}
+    watches = {str(name): tuple(map(int, ids)) for name, ids in manifest.get("watches", ())}
+    watched = {WATCHED} if watches else set()
+    _check_members(archive, {"trace.json", "pieces.json", *map(_member, names), *watched})
+    columns = {name: _column(archive, _member(name), manifest["nodes"], dtype[name]) for name in names}
     rows = np.zeros(manifest["nodes"], dtype)  # only now: as many rows are really there
     for name, column in columns.items():
         rows[name] = column
     pieces = {int(token): bytes.fromhex(piece) for token, piece in json.loads(archive.read("pieces.json")).items()}
-    trace = Trace.restored(
+    return Trace.restored(
         rows,
         path=manifest["path"],
         pieces=pieces,
         runs=[dict(run) for run in manifest["runs"]],
         model=dict(manifest["model"]),
         control=map(int, manifest["control"]),
+        names={str(name): int(node) for name, node in manifest.get("names", {}).items()},
+        pruned=map(int, manifest.get("pruned", ())),
+        diverged=map(int, manifest.get("diverged", ())),
+        watches=watches,
+        watched=_column(archive, WATCHED, manifest["nodes"], np.dtype((np.float32, len(watches)))) if watches else None,
     )
-    trace.names = {str(name): int(node) for name, node in manifest.get("names", {}).items()}
-    trace.pruned = frozenset(map(int, manifest.get("pruned", ())))
-    if not all(0 <= node < len(trace) for node in (*trace.names.values(), *trace.pruned)):
-        raise ValueError("a branch has a name or is hidden, and there is none")
-    return trace
 
 
 def _member(column: str) -> str:
@@ -148,13 +164,13 @@ def _check_members(archive: zipfile.ZipFile, expected: set[str]) -> None:
 
 def _column(archive: zipfile.ZipFile, name: str, n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """A column, whose header is compared with what it must say before anything is read or allocated."""
-    with archive.open(_member(name)) as file:
+    with archive.open(name) as file:
         version = npy.read_magic(file)
         if version != (1, 0):
-            raise TraceFileError(f"column {name} is in version {version} of the .npy format, where (1, 0) was expected")
+            raise TraceFileError(f"{name} is in version {version} of the .npy format, where (1, 0) was expected")
         shape, by_column, base = npy.read_array_header_1_0(file)
         if (shape, by_column, base) != ((n, *dtype.shape), False, dtype.base):
             raise TraceFileError(
-                f"column {name} is {base} {shape}, where {dtype.base} {(n, *dtype.shape)} was expected"
+                f"column {Path(name).stem} is {base} {shape}, where {dtype.base} {(n, *dtype.shape)} was expected"
             )
         return np.frombuffer(file.read(), base).reshape(shape)

@@ -17,7 +17,7 @@ from .engine.inside import What as Tensor
 from .record import Floats, Ids
 
 if TYPE_CHECKING:
-    from .session import Session
+    from .inside import Inside
 
 What = Literal["attention", "residual", "lens", "mlp", "attn_out", "heads"]
 """What can be looked at; see `Inspection`."""
@@ -71,7 +71,8 @@ class Lens:
     def decided(self) -> Ids:
         """int32 [position], the first layer from which on the final answer stays the most likely token."""
         first = np.array(self.rank[::-1] == 1).cumprod(axis=0).sum(axis=0)
-        return self.layers[np.minimum(len(self.layers) - first, len(self.layers) - 1)]
+        decided: Ids = self.layers[np.minimum(len(self.layers) - first, len(self.layers) - 1)]
+        return decided
 
     def at(self, position: int) -> str:
         """The lines of one position: each layer's most likely token, its probability, entropy and KL."""
@@ -196,7 +197,7 @@ class Inspection:
 
 
 def inspect(
-    session: Session,
+    session: Inside,
     at: Positions,
     what: What | Sequence[What],
     layers: int | Sequence[int] | None,
@@ -212,7 +213,9 @@ def inspect(
     ids = session.trace.column("token_id")[seen]
     following = np.append(ids[1:], -1)[rows]
     asked = Asked(cast("tuple[Tensor, ...]", tuple(name for name in names if name != "lens")), chosen, limit)
-    look = Look(ids[: rows[-1] + 1].tolist(), rows.tolist(), asked, count("k", k) if "lens" in names else 0, following.tolist())
+    look = Look(
+        ids[: rows[-1] + 1].tolist(), rows.tolist(), asked, count("k", k) if "lens" in names else 0, following.tolist()
+    )
     with _working(progress) as (cancel, tell):
         arrays = session.taps.inspect(look, cancel=cancel, progress=tell)
     numbers = np.arange(session.model.info.n_layer) if chosen is None else np.array(chosen)
@@ -224,7 +227,7 @@ def inspect(
     return Inspection(names, numbers.astype(np.int32), positions, keys, texts, kept, lens)
 
 
-def attribution(session: Session, at: int | None, token: str | int | None, progress: Telling | None) -> Attribution:
+def attribution(session: Inside, at: int | None, token: str | int | None, progress: Telling | None) -> Attribution:
     """`Session.attribution`."""
     seen, length = _seen(session), session.trace.length
     row = int(_rows(seen, length - 1 if at is None else index("at", at) - 1, length)[0])
@@ -239,11 +242,11 @@ def attribution(session: Session, at: int | None, token: str | int | None, progr
     return Attribution(int(seen[row]), chosen, text, found["attn_out"], found["mlp"], **numbers)
 
 
-def lens_of(session: Session, arrays: Mapping[str, NDArray[Any]], layers: Ids, positions: Ids) -> Lens:
+def lens_of(session: Inside, arrays: Mapping[str, NDArray[Any]], layers: Ids, positions: Ids) -> Lens:
     """The lens among the arrays of an inspection."""
     said = {name.removeprefix(LENS): array for name, array in arrays.items() if name.startswith(LENS)}
     ids = np.unique(said["top_ids"]).tolist()
-    pieces = session.model.engine.pieces(ids)
+    pieces = session.engine.pieces(ids)
     text = {token: piece.decode(errors="backslashreplace") for token, piece in zip(ids, pieces, strict=True)}
     texts = [[[text[token] for token in row] for row in layer] for layer in said["top_ids"].tolist()]
     return Lens(layers, positions, top_texts=texts, **said)
@@ -268,7 +271,7 @@ def layer_numbers(layers: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(index("layers", number) for number in numbers)
 
 
-def _seen(session: Session) -> NDArray[np.int32]:
+def _seen(session: Inside) -> NDArray[np.int32]:
     """Positions of the path that the model sees."""
     return session.trace.window().of(np.arange(session.trace.length, dtype=np.int32))
 
@@ -295,12 +298,12 @@ def _rows(seen: NDArray[np.int32], at: Positions, length: int) -> NDArray[np.int
     return rows
 
 
-def _texts(session: Session, path: NDArray[np.int32], keys: Ids) -> list[str]:
+def _texts(session: Inside, path: NDArray[np.int32], keys: Ids) -> list[str]:
     texts = session.trace.texts(path)
     return [texts[key] for key in keys]
 
 
-def _token(session: Session, token: str | int | None) -> int | None:
+def _token(session: Inside, token: str | int | None) -> int | None:
     if token is None:
         return None
     if isinstance(token, str):
@@ -311,7 +314,7 @@ def _token(session: Session, token: str | int | None) -> int | None:
     return number
 
 
-def _likeliest(session: Session, ids: list[int]) -> int:
+def _likeliest(session: Inside, ids: list[int]) -> int:
     """The most likely token behind a text."""
     look = Look(ids, [len(ids) - 1], Asked((), (0,)), 1)
     found = session.taps.inspect(look, cancel=Stop(), progress=lambda _: None)
@@ -329,4 +332,3 @@ def _working(progress: Telling | None) -> Iterator[tuple[Stop, Callable[[float],
 
     with interruptible(cancel):
         yield cancel, tell
-

@@ -5,22 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, overload
 
 import numpy as np
 
 from .arguments import index
-from .dice import mu_of
+from .dice import mu_of, said_of
 from .engine import Branch, Finish, Request
 from .engine.client import Stop, interruptible
+from .errors import GrammarError
 from .record import Kind, StepRecord
 from .stats import Distribution, describe
 from .window import Window
 
 if TYPE_CHECKING:
+    from .running import Running
     from .sampling import Sampler
-    from .session import Session
 
 Each = Callable[[int, StepRecord], object]
 """Told of every token as it comes: (index of the continuation, record). If it returns False, the work ends there."""
@@ -123,7 +124,7 @@ class Lookahead(Sequence[Continuation]):
         )
 
 
-def look_ahead(session: Session, k: int, depth: int, at: int | None, sampler: Sampler, each: Each | None) -> Lookahead:
+def look_ahead(session: Running, k: int, depth: int, at: int | None, sampler: Sampler, each: Each | None) -> Lookahead:
     """`Session.lookahead`, with its arguments checked."""
     place = place_at(session, at)
     with beside(session, place) as parent:
@@ -137,10 +138,21 @@ def look_ahead(session: Session, k: int, depth: int, at: int | None, sampler: Sa
         request = asked(session, place, sampler, depth, session.k)
         with copies(session, parent, place.size, len(firsts)) as branches:
             for branch, token in zip(branches, firsts, strict=True):
-                session.model.engine.append(branch, [token])
-            finish = generate(session, branches, [request] * len(firsts), ways, told)
+                session.engine.append(branch, [token])
+            requests = [replace(request, said=(*request.said, token)) for token in firsts]
+            finish = _where_it_fits(place, lambda: generate(session, branches, requests, ways, told), len(firsts))
     continuations = (continuation(session, place, *made, sampler) for made in zip(ways, finish, strict=True))
     return Lookahead(place.at, depth, tuple(continuations))
+
+
+def _where_it_fits(place: Place, work: Callable[[], list[Finish]], n: int) -> list[Finish]:
+    """What `work` returns; where the grammar allows not a single one of `n` alternatives, nothing follows them."""
+    try:
+        return work()
+    except GrammarError as error:
+        if error.position != place.at:
+            raise
+        return ["grammar"] * n
 
 
 # --- what resampling needs too ----------------------------------------------------------------------------
@@ -158,7 +170,7 @@ class Telling:
             self.cancel.set()
 
 
-def place_at(session: Session, at: int | None) -> Place:
+def place_at(session: Running, at: int | None) -> Place:
     """The place before position `at` of the path, None for its end; what the model saw there is seen again."""
     path = session.trace.path()
     at = len(path) if at is None else index("at", at)
@@ -169,7 +181,7 @@ def place_at(session: Session, at: int | None) -> Place:
 
 
 @contextmanager
-def beside(session: Session, place: Place) -> Generator[Branch]:
+def beside(session: Running, place: Place) -> Generator[Branch]:
     """A branch that ends where `place` is, for as long as the block runs; with the session's cache."""
     branch = session.beside(place.node, place.window)
     try:
@@ -179,9 +191,9 @@ def beside(session: Session, place: Place) -> Generator[Branch]:
 
 
 @contextmanager
-def copies(session: Session, parent: Branch, keep: int, n: int) -> Generator[list[Branch]]:
+def copies(session: Running, parent: Branch, keep: int, n: int) -> Generator[list[Branch]]:
     """`n` branches with the first `keep` tokens of `parent`."""
-    engine, branches = session.model.engine, list[Branch]()
+    engine, branches = session.engine, list[Branch]()
     try:
         for _ in range(n):
             branches.append(engine.branch(parent, keep))
@@ -191,14 +203,14 @@ def copies(session: Session, parent: Branch, keep: int, n: int) -> Generator[lis
 
 
 def generate(
-    session: Session,
+    session: Running,
     branches: Sequence[Branch],
     requests: Sequence[Request],
     into: Sequence[list[StepRecord]],
     told: Telling,
 ) -> list[Finish]:
     """Generate on all branches at once; the records go `into` a list for each. Why each ended."""
-    steps = session.model.engine.generate_many(
+    steps = session.engine.generate_many(
         branches, requests, cancel=told.cancel, progress=_ignore, processor=session.logits_processor
     )
     with interruptible(told.cancel), closing(steps):
@@ -212,18 +224,19 @@ def generate(
             told(index, record)
 
 
-def asked(session: Session, place: Place, sampler: Sampler, n: int, k: int, stop: tuple[str, ...] = ()) -> Request:
+def asked(session: Running, place: Place, sampler: Sampler, n: int, k: int, stop: tuple[str, ...] = ()) -> Request:
     """What a continuation of `n` tokens from a place asks of the engine."""
     mu = mu_of(session.trace, sampler, place.node) if sampler.mirostat_mode else None
-    return Request(sampler, n, k, stop, left_out=place.window.left_out, mu=mu)
+    said = tuple(said_of(session.trace, place.node)) if sampler.grammar is not None else ()
+    return Request(sampler, n, k, stop, left_out=place.window.left_out, mu=mu, said=said)
 
 
 def continuation(
-    session: Session, place: Place, records: Sequence[StepRecord], finish: Finish, sampler: Sampler
+    session: Running, place: Place, records: Sequence[StepRecord], finish: Finish, sampler: Sampler
 ) -> Continuation:
     """`records` with the bytes of their tokens."""
     ids = [record.token_id for record in records]
-    pieces = session.model.engine.pieces(ids)
+    pieces = session.engine.pieces(ids)
     control = session.model.control
     shown = (b"" if token in control else piece for token, piece in zip(ids, pieces, strict=True))
     return Continuation(place, tuple(records), tuple(shown), finish, sampler)
@@ -245,15 +258,15 @@ def forced(d: Distribution, token: int, position: int, left_out: int) -> StepRec
     return record._replace(left_out=left_out, top_ids=d.top_ids, top_logprobs=d.top_logprobs, top_kept=kept)
 
 
-def _alternatives(session: Session, place: Place, parent: Branch, k: int) -> list[StepRecord]:
+def _alternatives(session: Running, place: Place, parent: Branch, k: int) -> list[StepRecord]:
     """The `k` most likely tokens at a place; from the trace alone where it stores as many."""
     path = session.trace.path()
-    if place.at < len(path):
+    if place.at < len(path) and session.recorded_alike(int(path[place.at])):
         stored = session.trace.record(int(path[place.at]))
         if len(stored.top_ids) >= k:
             tops = zip(stored.top_ids[:k].tolist(), stored.top_logprobs[:k].tolist(), strict=True)
             return [as_forced(stored, token, logprob, i) for i, (token, logprob) in enumerate(tops, 1)]
-    row = session.model.engine.logits(parent, place.size)
+    row = session.engine.logits(parent, place.size)
     top = describe(row, 0, k).top_ids.tolist()
     base = forced(describe(row, top[0], session.k), top[0], place.at, place.window.left_out)
     logprobs = [describe(row, token, 1).logprob for token in top]

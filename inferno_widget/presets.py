@@ -16,8 +16,8 @@ BUILTIN: dict[str, dict[str, Any]] = {
 }
 """Name -> the sampler parameters that differ from the defaults, which are llama.cpp's."""
 
-APART = ("seed", "logit_bias")
-"""No part of a preset: the dice belong to a run, and token ids to a model."""
+APART = ("seed", "logit_bias", "grammar")
+"""No part of a preset: the dice belong to a run, token ids to a model, and a grammar to what is to be written."""
 
 
 def settings_of(sampler: Sampler) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def settings_of(sampler: Sampler) -> dict[str, Any]:
 
 
 def applied(sampler: Sampler, settings: Mapping[str, Any]) -> Sampler:
-    """The sampler that a preset names; seed and bias stay as they are in `sampler`.
+    """The sampler that a preset names; seed, bias and grammar stay as they are in `sampler`.
 
     Raises
     ------

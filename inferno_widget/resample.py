@@ -20,8 +20,8 @@ from .record import StepRecord
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from .running import Running
     from .sampling import Sampler
-    from .session import Session
 
 By = str | re.Pattern[str] | Callable[[str], Hashable] | None
 """What an answer is of a text: the first match of a regular expression (its first group, where it has one), what a
@@ -143,8 +143,12 @@ class Commitment:
         return commitment(self, **options)  # type: ignore[arg-type]
 
 
+EachCurve = Callable[[Commitment], object]
+"""Told of the curve so far, for every token that is made. If it returns False, the work ends there."""
+
+
 def resample(
-    session: Session,
+    session: Running,
     at: int | None,
     n: int,
     max_tokens: int,
@@ -164,7 +168,14 @@ def resample(
 
 
 def commitment(
-    session: Session, positions: Sequence[int], n: int, max_tokens: int, *, by: By, stop: tuple[str, ...]
+    session: Running,
+    positions: Sequence[int],
+    n: int,
+    max_tokens: int,
+    *,
+    by: By,
+    stop: tuple[str, ...],
+    each: EachCurve | None,
 ) -> Commitment:
     """`Session.commitment`, with its arguments checked.
 
@@ -173,21 +184,36 @@ def commitment(
     """
     answer, path = answering(by), session.trace.path()
     first, pieces = positions[0], _pieces(session, path)
+    own = answer(b"".join(pieces[first : first + max_tokens]).decode(errors="backslashreplace"))
     found: list[Counter[Hashable]] = []
+    curve = _curve(positions, pieces, found, own)
+    told = Telling(each and (lambda *_: each(curve)))
     for at in positions:
         place = place_at(session, at)
         left = max(1, max_tokens - (at - first))
         request = asked(session, place, session.sampler, left, 1, stop)
         begun = b"".join(pieces[first:at])
-        ways = _ways(session, place, [request] * n, Telling(None))
-        found.append(Counter(answer((begun + b"".join(way.pieces)).decode(errors="backslashreplace")) for way in ways))
+        texts = [begun + b"".join(way.pieces) for way in _ways(session, place, [request] * n, told)]
+        if told.cancel.is_set():
+            break
+        found.append(Counter(answer(text.decode(errors="backslashreplace")) for text in texts))
+        curve = _curve(positions, pieces, found, own)
+    return curve
+
+
+def _curve(
+    positions: Sequence[int], pieces: Sequence[bytes], found: Sequence[Counter[Hashable]], own: Hashable
+) -> Commitment:
+    """The positions whose answers have been found."""
     answers = tuple(answer for answer, _ in sum(found, Counter[Hashable]()).most_common())
+    counts = [[counts[answer] for answer in answers] for counts in found]
+    done = positions[: len(found)]
     return Commitment(
-        np.array(positions, np.int32),
-        tuple(pieces[at] if at < len(pieces) else b"" for at in positions),
+        np.array(done, np.int32),
+        tuple(pieces[at] if at < len(pieces) else b"" for at in done),
         answers,
-        np.array([[counts[answer] for answer in answers] for counts in found], np.int32),
-        answer(b"".join(pieces[first : first + max_tokens]).decode(errors="backslashreplace")),
+        np.array(counts, np.int32).reshape(len(done), len(answers)),
+        own,
     )
 
 
@@ -212,10 +238,10 @@ def answering(by: By) -> Callable[[str], Hashable]:
     return answer
 
 
-def _ways(session: Session, place: Place, requests: Sequence[Request], told: Telling) -> Iterator[Continuation]:
+def _ways(session: Running, place: Place, requests: Sequence[Request], told: Telling) -> Iterator[Continuation]:
     """A continuation for each request, with dice of its own, as many at once as fit in a batch."""
     with beside(session, place) as parent:
-        session.model.engine.logits(parent, place.size)  # the copies share the row that predicts their first token
+        session.engine.logits(parent, place.size)  # the copies share the row that predicts their first token
         for start in range(0, len(requests), AT_ONCE):
             now = [
                 replace(request, sampler=_with_dice(request.sampler, start + i))
@@ -239,7 +265,7 @@ def _shifted(told: Telling, start: int) -> Telling:
     return shifted
 
 
-def _pieces(session: Session, path: NDArray[np.int32]) -> list[bytes]:
+def _pieces(session: Running, path: NDArray[np.int32]) -> list[bytes]:
     """The bytes of each token of a path; none for control tokens."""
     trace = session.trace
     ids = trace.column("token_id", tree=True)[path].tolist()

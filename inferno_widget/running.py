@@ -20,17 +20,18 @@ import numpy as np
 from . import __version__
 from .arguments import count, stop_strings, token_ids
 from .branches import Branches
-from .dice import mu_of
+from .dice import mu_of, said_of
 from .engine import Branch, Finish, Processor, Request, Watch
-from .engine.client import Stop
+from .engine.client import EngineClient, Stop
 from .errors import Cancelled, ContextFullError, InfernoError, hint_unknown_keywords
 from .record import MAX_K, Kind, StepRecord
 from .sampling import Sampler
 from .shown import Shown
-from .trace import Trace
+from .trace import Trace, interventions_of
 from .window import Window
 
 if TYPE_CHECKING:
+    from .interventions import Intervention
     from .model import Model
     from .plot import Plot
 
@@ -43,7 +44,7 @@ HEAR_SECONDS = 0.1
 
 
 @dataclass
-class _Run:
+class Run:
     """One run of the worker thread.
 
     Attributes
@@ -53,6 +54,9 @@ class _Run:
     first : position of its first token; a stop string begins there or later
     cancel : ends it
     pausing : whether that is a pause
+    sampler : what chooses; the session's when None
+    replay : what `trace.runs` is to say of it, where it plays another again; then it goes along nodes that hold the
+        same tokens already
     """
 
     left: int
@@ -60,6 +64,8 @@ class _Run:
     first: int
     cancel: Stop = field(default_factory=Stop)
     pausing: bool = False
+    sampler: Sampler | None = None
+    replay: dict[str, Any] | None = None
 
 
 class Running(Shown):
@@ -104,8 +110,10 @@ class Running(Shown):
         self.progress: float | None = None
         self._changed = Condition()
         self._listeners: list[Callable[[], None]] = []
-        self._run: _Run | None = None
-        self._paused: _Run | None = None
+        self._run: Run | None = None
+        self._paused: Run | None = None
+        self.engine: EngineClient = model.engine
+        self.interventions: tuple[Intervention, ...] = ()
         self._branches = Branches(model.engine, self.trace)
 
     def __repr__(self) -> str:
@@ -162,7 +170,7 @@ class Running(Shown):
         if self._unscored:
             with self._changed:
                 self._check_idle()
-                run = self._begin(_Run(0, (), len(self.prompt_ids)))
+                run = self._begin(Run(0, (), len(self.prompt_ids)))
             self._end_of(run)
         return self.trace
 
@@ -264,22 +272,22 @@ class Running(Shown):
 
     # --- the worker thread ----------------------------------------------------------------------------
 
-    def _launch(self, max_tokens: int, stop: str | Sequence[str] = ()) -> _Run:
+    def _launch(self, max_tokens: int, stop: str | Sequence[str] = ()) -> Run:
         left = count("max_tokens", max_tokens)
         strings = stop_strings(stop)
         with self._changed:
             self._check_idle()
             first = len(self.prompt_ids) if self._unscored else self.trace.length
-            return self._begin(_Run(left, strings, first))
+            return self._begin(Run(left, strings, first))
 
-    def _begin(self, run: _Run) -> _Run:
+    def _begin(self, run: Run) -> Run:
         with self._changed:
             self._run, self._paused = run, None
             self._set("prefill" if self._unscored else "generating", None)
         Thread(target=self._work, args=(run,), name="inferno-session", daemon=True).start()
         return run
 
-    def _work(self, run: _Run) -> None:
+    def _work(self, run: Run) -> None:
         finish: Finish | None = None
         error: BaseException | None = None
         try:
@@ -299,12 +307,16 @@ class Running(Shown):
             else:
                 self._set("ready", finish)
 
-    def _advance(self, run: _Run) -> Finish:
+    def _advance(self, run: Run) -> Finish:
         if self._unscored:
             finish = self._read_prompt(run)
             if finish == "cancelled" or not run.left:
                 return finish
             self._set("generating", None)
+        return self._go_on(run)
+
+    def _go_on(self, run: Run) -> Finish:
+        """Generate what is left of a run, in as many windows as that takes."""
         while True:
             window = self._window()
             if window is None:
@@ -313,9 +325,9 @@ class Running(Shown):
             if finish != "context":
                 return finish
 
-    def _read_prompt(self, run: _Run) -> Finish:
+    def _read_prompt(self, run: Run) -> Finish:
         """Score the prompt, or what is left of it."""
-        window, engine = Window(), self.model.engine
+        window, engine = Window(), self.engine
         branch = self._branches.at_head(window, cancel=run.cancel, progress=self._report)
         if len(self.prompt_ids) > engine.n_ctx:
             raise ContextFullError(
@@ -333,22 +345,24 @@ class Running(Shown):
 
     def _window(self) -> Window | None:
         """What the model may see of the path and predict a token behind it; None where `on_full` says to stop."""
-        now, length, n_ctx = self.trace.window(), self.trace.length, self.model.engine.n_ctx
+        now, length, n_ctx = self.trace.window(), self.trace.length, self.engine.n_ctx
         if now.size(length) < n_ctx:
             return now
         if self.on_full == "error":
             raise self._full()
         return Window.slid(length, self.keep, n_ctx) if self.on_full == "slide" else None
 
-    def _generate(self, run: _Run, window: Window) -> Finish:
+    def _generate(self, run: Run, window: Window) -> Finish:
         """Generate as far as there is room in `window`."""
         branch = self._branches.at_head(window, cancel=run.cancel, progress=self._report)
-        self._note_settings(window)
+        sampler = run.sampler or self.sampler
+        number = self._note_settings(window, sampler, run.replay)
         begun = b"".join(self.trace.pieces[int(token)] for token in self.trace.column("token_id")[run.first :])
-        mu = mu_of(self.trace, self.sampler) if self.sampler.mirostat_mode else None
-        steps = self.model.engine.generate(
+        mu = mu_of(self.trace, sampler, run=number) if sampler.mirostat_mode else None
+        said = tuple(said_of(self.trace)) if sampler.grammar is not None else ()
+        steps = self.engine.generate(
             branch,
-            Request(self.sampler, run.left, self.k, run.stop, begun, window.left_out, mu=mu, watch=self._watch),
+            Request(sampler, run.left, self.k, run.stop, begun, window.left_out, self._watch, mu, said),
             cancel=run.cancel,
             progress=self._report,
             processor=self.logits_processor,
@@ -356,7 +370,7 @@ class Running(Shown):
         return self._record(branch, window, steps, run)
 
     def _record(
-        self, branch: Branch, window: Window, steps: Generator[StepRecord, None, Finish], run: _Run | None = None
+        self, branch: Branch, window: Window, steps: Generator[StepRecord, None, Finish], run: Run | None = None
     ) -> Finish:
         with closing(steps):
             while True:
@@ -365,24 +379,46 @@ class Running(Shown):
                 except StopIteration as end:
                     finish: Finish = end.value
                     return finish
-                self._branches.grown(branch, self._add(record), window)
+                node = self._joined(record) if run and run.replay else self._add(record)
+                self._branches.grown(branch, node, window)
                 if run:
                     run.left -= 1
 
+    def _joined(self, record: StepRecord) -> int:
+        """The node behind the head where this token was chosen already, else a new one; the head is there then."""
+        rows = self.trace.nodes
+        for node in self.trace.children(self.trace.head).tolist():
+            row = rows[node]
+            same = (row["token_id"], row["kind"], row["left_out"]) == (record.token_id, record.kind, record.left_out)
+            if same:
+                with self._changed:
+                    self.trace.goto(node)
+                    self._notify()
+                return int(node)
+        return self._add(record)
+
     def _add(self, record: StepRecord) -> int:
         ids = [record.token_id, *record.top_ids.tolist()]
-        pieces = dict(zip(ids, self.model.engine.pieces(ids), strict=True))
+        pieces = dict(zip(ids, self.engine.pieces(ids), strict=True))
         with self._changed:
             node = self.trace.append(record, pieces)
             self._notify()
         return node
 
-    def _note_settings(self, window: Window, sampler: Sampler | None = None) -> None:
-        """Begin a row of `trace.runs`, unless the latest has the same settings: a thousand steps are one run."""
+    def _note_settings(
+        self, window: Window, sampler: Sampler | None = None, replay: dict[str, Any] | None = None
+    ) -> int:
+        """Begin a row of `trace.runs`, unless the latest has the same settings: a thousand steps are one run.
+
+        Returns its number.
+        """
         keep = window.keep if window.left_out else self.keep
         card, runs = {**self._card(sampler or self.sampler), "on_full": self.on_full, "keep": keep}, self.trace.runs
+        if replay:
+            card["replay"] = replay
         if not runs or runs[-1] | {"started": card["started"]} != card:
             runs.append(card)
+        return len(runs) - 1
 
     def _card(self, sampler: Sampler) -> dict[str, Any]:
         return {
@@ -390,8 +426,24 @@ class Running(Shown):
             "started": time.time(),
             "versions": _versions(),
             **asdict(self.model.options),
-            "n_ctx": self.model.engine.n_ctx,  # as llama.cpp rounded it
+            "n_ctx": self.engine.n_ctx,  # as llama.cpp rounded it
+            **({"logits_processor": True} if self.logits_processor else {}),
+            **self._changes(),
         }
+
+    def _changes(self) -> dict[str, Any]:
+        """What `trace.runs` says of the interventions in force; nothing where there are none."""
+        return {"interventions": [each.to_dict() for each in self.interventions]} if self.interventions else {}
+
+    def _note_changes(self, window: Window) -> None:
+        """Begin a row of `trace.runs` for a token that nobody generated, where the latest says otherwise."""
+        latest = self.trace.runs[-1].get("interventions", []) if self.trace.runs else []
+        if window.left_out or latest != self._changes().get("interventions", []):
+            self._note_settings(window)
+
+    def recorded_alike(self, node: int) -> bool:
+        """Whether a node was recorded under the interventions that are in force now."""
+        return bool(interventions_of(self.trace, node) == self._changes().get("interventions", []))
 
     def observe(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` after every change, from whichever thread made it; it must only take note.
@@ -451,16 +503,16 @@ class Running(Shown):
                 self._changed.wait(min(left, HEAR_SECONDS))
         return True
 
-    def _news(self, run: _Run, seen: int) -> bool:
+    def _news(self, run: Run, seen: int) -> bool:
         """Wait for more nodes than `seen`; False when the run ended without."""
         self._until(lambda: len(self.trace) > seen or self._run is not run)
         return len(self.trace) > seen
 
-    def _join(self, run: _Run | None) -> None:
+    def _join(self, run: Run | None) -> None:
         """Wait until `run` is no more under way."""
         self._until(lambda: run is None or self._run is not run)
 
-    def _end_of(self, run: _Run | None, timeout: float | None = None) -> bool:
+    def _end_of(self, run: Run | None, timeout: float | None = None) -> bool:
         """Wait for the end of `run` and raise what went wrong; Ctrl-C ends it. False when `timeout` passes first."""
         try:
             if not self._until(lambda: run is None or self._run is not run, timeout):
@@ -491,7 +543,7 @@ class Running(Shown):
 
     def _full(self) -> ContextFullError:
         return ContextFullError(
-            f"the context of {self.model.engine.n_ctx:,} tokens is full; load the model with a larger n_ctx, or go on "
+            f"the context of {self.engine.n_ctx:,} tokens is full; load the model with a larger n_ctx, or go on "
             'with on_full="slide"'
         )
 

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator
 from contextlib import closing
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import count, index, stop_strings, token_ids
+from .arguments import count, index, token_ids
 from .engine import Finish
 from .engine.client import Stop, interruptible
-from .errors import InfernoError, check_text, hint_unknown_keywords
-from .lookahead import Continuation, Each, Lookahead, as_forced, forced, look_ahead
+from .errors import check_text, hint_unknown_keywords
+from .inside import Inside
+from .lookahead import Continuation, as_forced, forced
 from .record import Kind, StepRecord, WatchedRecord
-from .resample import By, Commitment, Resample, commitment, resample
-from .running import Running, check_sampler
-from .sampling import Sampler
 from .stats import describe, mass
-from .tree import BranchInfo, branches_of, found, hidden_nodes, start_of, stays, walked
-from .watching import Watchable, rescored, sets_of
+from .tree import BranchInfo, branches_of, end_of, found, hidden_nodes, start_of, stays, walked
 from .window import Window
 
 
 @hint_unknown_keywords
-class Session(Running):
+class Session(Inside):
     """A prompt, what the model made of it, and how it goes on.
 
     Nothing is computed before it is asked for: the prompt is scored by the first step.
@@ -59,6 +55,7 @@ class Session(Running):
     trace : everything recorded so far
     state : "ready", "prefill", "generating", "paused", "error" or "closed"
     finish : why the last run ended: "length", "eog", "stop", "context", "cancelled", or None
+    replayed : position at which the latest `replay` left the path; None where nothing differed
     error : what ended the last run with an exception, or None
     progress : finished fraction of a prefill, or None
     """
@@ -103,7 +100,7 @@ class Session(Running):
         -1 is the empty path, from which the prompt is scored anew. A branch that has a name may be called by it.
         """
         self._settle()
-        node = self._node(node)
+        node = end_of(self.trace, node)
         self.trace.goto(node)
         self._unscored = [] if node >= 0 else list(self.prompt_ids)
         self._set("ready", None)
@@ -152,14 +149,14 @@ class Session(Running):
 
     def path(self, node: int | str | None = None) -> NDArray[np.int32]:
         """Nodes from the root to `node`, or to the end of the branch of that name; of the current path when None."""
-        return self.trace.path(None if node is None else self._node(node))
+        return self.trace.path(None if node is None else end_of(self.trace, node))
 
     def name_branch(self, name: str, node: int | None = None) -> None:
         """Call the branch through `node` (the head when None) by a name; the name goes on with it when it grows.
 
         A later fork from it has no name. A name that another branch has is taken from it.
         """
-        node = self.trace.head if node is None else self._node(node)
+        node = self.trace.head if node is None else end_of(self.trace, node)
         check_text("name", name)
         if not name or node < 0:
             raise ValueError("there is no token to name" if name else "name is empty")
@@ -173,7 +170,7 @@ class Session(Running):
 
         Going back is a record: nothing is deleted. Its KV cache is let go of.
         """
-        start = start_of(self.trace, self._node(node))
+        start = start_of(self.trace, end_of(self.trace, node))
         if start in self.trace.path():
             raise ValueError("the session stands on this branch: goto() another before it is pruned")
         with self._changed:
@@ -184,21 +181,10 @@ class Session(Running):
 
     def restore(self, node: int | str) -> None:
         """Show a branch again that `prune` hid."""
-        path = self.trace.path(self._node(node)).tolist()
+        path = self.trace.path(end_of(self.trace, node)).tolist()
         with self._changed:
             self.trace.pruned -= set(path)
             self._notify()
-
-    def _node(self, node: int | str) -> int:
-        """The node itself, or the end of the branch of that name."""
-        if not isinstance(node, str):
-            return index("node", node)
-        if node not in self.trace.names:
-            raise KeyError(
-                f"no branch is called {node!r}; these are: {', '.join(map(repr, self.trace.names)) or 'none'}"
-            )
-        ends = [branch.node for branch in branches_of(self.trace, pruned=True) if branch.name == node]
-        return ends[0] if ends else self.trace.names[node]
 
     def _write(self, ids: list[int]) -> None:
         """Add forced tokens to the path, scored in one prefill where the context has room for all."""
@@ -213,50 +199,14 @@ class Session(Running):
             return
         cancel = Stop()
         branch = self._branches.at_head(window, cancel=cancel, progress=self._report)
-        if window.left_out:
-            self._note_settings(window)
-        scoring = self.model.engine.prefill(
-            branch, ids, k=self.k, watch=self._watch, cancel=cancel, progress=self._report
-        )
+        self._note_changes(window)
+        scoring = self.engine.prefill(branch, ids, k=self.k, watch=self._watch, cancel=cancel, progress=self._report)
         try:
             with interruptible(cancel):
                 self._record(branch, window, _typed(scoring, window))
         except BaseException:
             self._branches.release()  # the engine may have gone further than the trace
             raise
-
-    # --- beside the path --------------------------------------------------------------------------------
-
-    @hint_unknown_keywords
-    def lookahead(
-        self,
-        k: int = 5,
-        depth: int = 12,
-        at: int | None = None,
-        sampler: Sampler | None = None,
-        *,
-        each: Each | None = None,
-    ) -> Lookahead:
-        """The `k` most likely tokens at a position, each with what would follow it; all are decoded in one batch.
-
-        It is a preview: path, state and trace stay as they are (only a prompt that was not scored yet is scored),
-        and nothing of it is recorded until `take` is told to.
-
-        Parameters
-        ----------
-        k : alternatives, the most likely under the raw model
-        depth : tokens to follow each; fewer where a text ends or the context is full
-        at : position of the alternatives on the current path, from 1; its end, the next token, when None
-        sampler : what chooses the tokens that follow; the most likely ones when None. One without a seed throws the
-            session's own dice, so that ``lookahead(sampler=session.sampler)`` shows what `fork` and `generate` would
-            make of each alternative
-        each : called with (index of the alternative, record) for every token as it comes, from this thread; the
-            look-ahead ends early, with what it has, if that returns False
-        """
-        k, depth = count("k", k), count("depth", depth)
-        self._look()
-        chosen = self._seeded(sampler or Sampler(temperature=0))
-        return look_ahead(self, min(k, self.model.info.n_vocab), depth, at, chosen, each)
 
     def take(self, way: Continuation, n: int | None = None) -> Session:
         """Go the way that a look-ahead or a resample of this session showed: its first `n` tokens join the trace.
@@ -269,7 +219,7 @@ class Session(Running):
         self.trace.goto(way.place.node)
         for record in records:
             node = self.trace.child(self.trace.head, record.token_id)
-            if node is not None:
+            if node is not None and self.recorded_alike(node):
                 self.trace.goto(node)
                 continue
             self._note_settings(way.place.window, way.sampler)
@@ -278,125 +228,7 @@ class Session(Running):
         self._set("ready", None)
         return self
 
-    @hint_unknown_keywords
-    def resample(
-        self,
-        at: int | None = None,
-        n: int = 32,
-        max_tokens: int = 16,
-        *,
-        by: By = None,
-        stop: str | Sequence[str] = (),
-        sampler: Sampler | None = None,
-        each: Each | None = None,
-    ) -> Resample:
-        """`n` continuations from one point, and how often which answer comes out. Nothing of it is recorded.
-
-        Parameters
-        ----------
-        at : position of their first token on the current path, from 1; its end when None
-        n : how many; they are decoded in batches
-        max_tokens : of each, at most
-        by : what an answer is of a continuation's text: the first match of a regular expression (its first group,
-            where it has one), or what a function of the text returns; the first word when None
-        stop : strings that end a continuation
-        sampler : what chooses the tokens; the session's when None. The i-th continuation has dice of its own, whose
-            seed follows from the sampler's (the session's, where that has none) and i: the same call gives the same
-        each : called with (index, record) for every token as it comes; it all ends early if that returns False
-        """
-        n, max_tokens, strings = count("n", n), count("max_tokens", max_tokens), stop_strings(stop)
-        self._look()
-        chosen = self._seeded(sampler or self.sampler)
-        return resample(self, at, n, max_tokens, by=by, stop=strings, sampler=chosen, each=each)
-
-    @hint_unknown_keywords
-    def commitment(
-        self,
-        start: int | None = None,
-        n: int = 16,
-        max_tokens: int | None = None,
-        *,
-        by: By = None,
-        stop: str | Sequence[str] = (),
-        every: int = 1,
-    ) -> Commitment:
-        """From which token on was the answer decided? Resamples the rest of the text from each of its prefixes.
-
-        Parameters
-        ----------
-        start : position where the answer's text begins; behind the prompt when None
-        n : continuations from each prefix
-        max_tokens : length of the text that an answer is read from, counted from `start`; what the path has when None
-        by, stop : as in `resample`; the answer is read from the prefix (from `start` on) and its continuation
-        every : take only each so manieth prefix
-        """
-        n, every, strings = count("n", n), count("every", every), stop_strings(stop)
-        self._look()
-        first = len(self.prompt_ids) if start is None else index("start", start)
-        length = self.trace.length
-        if not 1 <= first < length:
-            raise IndexError(f"start must be between 1 and {length - 1}, a token of the text, not {first}")
-        most = length - first if max_tokens is None else count("max_tokens", max_tokens)
-        positions = range(first, min(length, first + most), every)
-        return commitment(self, positions, n, most, by=by, stop=strings)
-
-    @hint_unknown_keywords
-    def watch(self, *tokens: Watchable, variants: bool = False) -> dict[str, tuple[int, ...]]:
-        """Note the exact probability of tokens, over the whole vocabulary, at every step past and future.
-
-        ``session.watch("yes", {"positive": ["good", "great"]}, 1234)``. `trace.watched(name)` has the numbers, and
-        ``to_pandas()`` a column for each. Steps that were recorded already, on every branch, are scored again now, in
-        batches. Runs that watch nothing do not pay for this.
-
-        Parameters
-        ----------
-        tokens : the exact text of a token (``"yes"`` and ``" yes"`` are two), its id, or names with several of them,
-            whose probabilities are added up
-        variants : let each text stand for all of `Model.variants`: with and without a space, in lower and upper case
-
-        Returns
-        -------
-        everything that is watched now : name -> ids of its tokens
-        """
-        sets = sets_of(self.model, tokens, variants=variants)
-        with self._changed:
-            self._check_idle()
-            self.trace.watch(sets)
-        self._rescore(sets)
-        with self._changed:
-            self._notify()
-        return dict(self.trace.watches)
-
-    def unwatch(self, name: str) -> None:
-        """End what `watch` began, and forget its numbers."""
-        with self._changed:
-            self._check_idle()
-            if name not in self.trace.watches:
-                raise KeyError(f"{name!r} is not watched; these are: {', '.join(map(repr, self.trace.watches))}")
-            self.trace.unwatch(name)
-            self._notify()
-
     # --- small things -----------------------------------------------------------------------------------
-
-    def _rescore(self, sets: Mapping[str, tuple[int, ...]]) -> None:
-        """Note the probabilities of `sets` at every node that lacks them."""
-        if not sets:
-            return
-        missing = np.any([np.isnan(self.trace.watched(name, tree=True)) for name in sets], axis=0)
-        for node, values in rescored(self, np.flatnonzero(missing).tolist(), tuple(sets.values())):
-            self.trace.note_watched(node, list(sets), values)
-
-    def _look(self) -> None:
-        """Make sure that there is a path to look at, and that nobody is changing it."""
-        with self._changed:
-            self._check_idle()
-            if self._unscored and self.state == "paused":
-                raise InfernoError("the prompt is not read yet: resume() or stop() first")
-        self.score()
-
-    def _seeded(self, sampler: Sampler) -> Sampler:
-        check_sampler(sampler)
-        return sampler if sampler.seed is not None else replace(sampler, seed=self.sampler.seed)
 
     def _forced_ids(self, token: str | int) -> list[int]:
         if isinstance(token, str):
@@ -411,10 +243,10 @@ class Session(Running):
 
         That is known already if the token is among the stored alternatives to the node `instead_of`.
         """
-        record = self._alternative(instead_of, token) if instead_of >= 0 else None
+        known = instead_of >= 0 and self.recorded_alike(instead_of)
+        record = self._alternative(instead_of, token) if known else None
         record = record or self._forced(token, window)
-        if window.left_out:
-            self._note_settings(window)
+        self._note_changes(window)
         self._add(record)
 
     def _alternative(self, node: int, token: int) -> StepRecord | None:
@@ -434,7 +266,7 @@ class Session(Running):
         """The record of `token` at the end of the current path, from the whole row."""
         position = self.trace.length
         branch = self._branches.at_head(window, cancel=Stop(), progress=self._report)
-        row = self.model.engine.logits(branch, window.size(position))
+        row = self.engine.logits(branch, window.size(position))
         record = forced(describe(row, token, self.k), token, position, window.left_out)
         return WatchedRecord.of(record, mass(row, self._watch)) if self._watch else record
 

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Literal, TypeVar
 
-from .errors import Cancelled
+from .errors import Cancelled, told
+from .jobs import Job
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Future[Any])
 
 
 class Crew:
@@ -28,7 +30,13 @@ class Crew:
 
     def submit(self, function: Callable[[], T]) -> Future[T]:
         """Have `function` called by a thread; the future holds what it returns or raises."""
-        future: Future[T] = Future()
+        return self._take(Future[T](), function)
+
+    def run(self, job: Job[T]) -> Job[T]:
+        """Have a job done by a thread."""
+        return self._take(job, job)
+
+    def _take(self, future: F, function: Callable[[], object]) -> F:
         if self._closed:
             future.cancel()
             return future
@@ -46,8 +54,8 @@ class Crew:
             self._work.put(None)
 
     def _run(self) -> None:
-        while job := self._work.get():
-            future, function = job
+        while work := self._work.get():
+            future, function = work
             if self._closed:
                 future.cancel()
             if future.set_running_or_notify_cancel():
@@ -133,14 +141,13 @@ class Task:
 
     def to_dict(self) -> dict[str, Any]:
         """As the page gets it."""
-        error = self.error
         return {
             "id": self.number,
             "kind": self.kind,
             "name": self.name,
             "stage": self.stage,
             "progress": None if self.progress is None else round(self.progress, 2),
-            "error": {"type": type(error).__name__, "message": str(error)} if error else None,
+            "error": told(self.error) if self.error else None,
         }
 
     def _run(self) -> None:

@@ -18,6 +18,7 @@ from .window import Window
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .compare import Comparison
     from .plot import Plot
 
 
@@ -55,6 +56,7 @@ class Trace(Shown):
     head : node at the end of the current path; -1 while there is none
     names : name of a branch -> a node on it
     pruned : nodes that are hidden with all that follows them; nothing is ever deleted
+    diverged : nodes at which a replay first took another token
     watches : name -> ids of the tokens whose probability is noted at each node
     runs : one dict a run: sampler settings, versions, start time, tokens that a slide keeps
     pieces : token id -> its bytes, for every id that occurs here
@@ -68,6 +70,7 @@ class Trace(Shown):
         self.pieces: dict[int, bytes] = {}
         self.names: dict[str, int] = {}
         self.pruned: frozenset[int] = frozenset()
+        self.diverged: list[int] = []
         self.watches: dict[str, tuple[int, ...]] = {}
         self._n = 0
         self._rows = np.zeros(64, node_dtype(k))
@@ -84,8 +87,15 @@ class Trace(Shown):
         runs: list[dict[str, Any]],
         model: Mapping[str, Any],
         control: Iterable[int],
+        names: Mapping[str, int] | None = None,
+        pruned: Iterable[int] = (),
+        diverged: Iterable[int] = (),
+        watches: Mapping[str, tuple[int, ...]] | None = None,
+        watched: NDArray[np.float32] | None = None,
     ) -> Trace:
         """A trace made of parts that were read from a file, checked against one another.
+
+        `watched` is float32 [n, m], a row a node and a column a watch.
 
         Raises
         ------
@@ -94,8 +104,11 @@ class Trace(Shown):
         """
         trace = cls(rows.dtype["top_ids"].shape[0], model=model, control=control)
         trace.runs, trace.pieces, trace._rows, trace._n = runs, pieces, rows, len(rows)
-        trace._watched = np.zeros((len(rows), 0), np.float32)
+        trace.names, trace.pruned, trace.diverged = dict(names or {}), frozenset(pruned), list(diverged)
+        trace.watches = dict(watches or {})
+        trace._watched = np.zeros((len(rows), 0), np.float32) if watched is None else watched.copy()
         _check_rows(rows, pieces, runs)
+        _check_marks(trace, trace._watched)
         trace.goto(path[-1] if path else -1)
         if path != trace._path:
             raise ValueError("the path is none in the tree")
@@ -118,7 +131,7 @@ class Trace(Shown):
         other._path = self._path.copy()  # first: the rows hold the path
         other._rows = self.nodes.copy()
         other._n = len(other._rows)
-        other.names, other.pruned = self.names.copy(), self.pruned
+        other.names, other.pruned, other.diverged = self.names.copy(), self.pruned, self.diverged.copy()
         other.watches, other._watched = self.watches.copy(), self._watched[: other._n].copy()
         other.runs, other.pieces = copy.deepcopy(self.runs), self.pieces.copy()
         return other
@@ -285,6 +298,17 @@ class Trace(Shown):
             begun[int(node)] = decoder.getstate()
         return texts
 
+    def compare(self, a: int | str, b: int | str) -> Comparison:
+        """Two branches side by side from the token where they part: ``trace.compare("trunk", "the dragon")``.
+
+        Parameters
+        ----------
+        a, b : the last node of each, or its name
+        """
+        from .compare import compare
+
+        return compare(self, a, b)
+
     def to_pandas(self, *, tree: bool = False) -> pd.DataFrame:
         """A row a token, in order, of the current path (or of every node with ``tree=True``).
 
@@ -375,6 +399,12 @@ def node_dtype(k: int) -> np.dtype[np.void]:
     return np.dtype([*record_dtype(k).descr, ("parent", np.int32), ("run", np.int32)])
 
 
+def interventions_of(trace: Trace, node: int) -> list[dict[str, Any]]:
+    """The interventions under which a node was recorded, as `Trace.runs` keeps them."""
+    run = int(trace.nodes["run"][node])
+    return list(trace.runs[run].get("interventions", ())) if run >= 0 else []
+
+
 def _check_rows(rows: NDArray[np.void], pieces: Mapping[int, bytes], runs: list[dict[str, Any]]) -> None:
     """Raise ValueError unless `rows` are a tree of records whose tokens and runs are known."""
     parent, nodes = rows["parent"], np.arange(len(rows))
@@ -387,12 +417,30 @@ def _check_rows(rows: NDArray[np.void], pieces: Mapping[int, bytes], runs: list[
     keep = np.array([*(run.get("keep", 0) for run in runs), 0])  # the last is that of no run, -1
     if keep.dtype.kind != "i" or np.any(keep < 0):
         raise ValueError("a run keeps no whole number of tokens")
+    if not all(_is_replay(run["replay"]) for run in runs if "replay" in run):
+        raise ValueError("a run does not say what it plays again")
     seen = rows["position"] - rows["left_out"]
     if np.any(rows["left_out"] < 0) or np.any((rows["left_out"] > 0) & (seen <= keep[rows["run"]])):
         raise ValueError("a node leaves out more than there is before it")
     tokens = {*rows["token_id"].tolist(), *rows["top_ids"].ravel().tolist()} - {-1}
     if np.any(rows["token_id"] < 0) or tokens - pieces.keys():
         raise ValueError("the bytes of some tokens are missing")
+
+
+def _is_replay(said: object) -> bool:
+    """Whether that is what a run of a replay says of itself."""
+    return isinstance(said, dict) and isinstance(said.get("at"), int) and isinstance(said.get("mu", 0.0), float | int)
+
+
+def _check_marks(trace: Trace, watched: NDArray[np.float32]) -> None:
+    """Raise ValueError unless what was noted on a trace is about its nodes and tokens."""
+    if not all(0 <= node < len(trace) for node in (*trace.names.values(), *trace.pruned, *trace.diverged)):
+        raise ValueError("a branch has a name, is hidden or diverged, and there is none")
+    n_vocab = trace.model.get("n_vocab") or 2**31
+    if not all(ids and all(0 <= token < n_vocab for token in ids) for ids in trace.watches.values()):
+        raise ValueError("a watch has no token of this model")
+    if watched.shape != (len(trace), len(trace.watches)) or np.any((watched < 0) | (watched > 1 + 1e-5)):
+        raise ValueError("what was watched are no probabilities")
 
 
 def _picture(form: str, what: str) -> str:

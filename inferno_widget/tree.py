@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import index
 from .record import Kind
 
 if TYPE_CHECKING:
@@ -78,6 +79,16 @@ def branches_of(trace: Trace, *, pruned: bool = False) -> list[BranchInfo]:
         )
         for node in ends
     ]
+
+
+def end_of(trace: Trace, branch: int | str) -> int:
+    """The node itself, or the end of the branch of that name. Raises KeyError where none has it."""
+    if not isinstance(branch, str):
+        return index("node", branch)
+    if branch not in trace.names:
+        raise KeyError(f"no branch is called {branch!r}; these are: {', '.join(map(repr, trace.names)) or 'none'}")
+    ends = [info.node for info in branches_of(trace, pruned=True) if info.name == branch]
+    return ends[0] if ends else trace.names[branch]
 
 
 def hidden_nodes(trace: Trace) -> NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from .window import Window
 
 if TYPE_CHECKING:
     from .model import Model
-    from .session import Session
+    from .running import Running
     from .trace import Trace
 
 Watchable = str | int | Mapping[str, Sequence[str | int]]
@@ -73,9 +73,11 @@ def chains(trace: Trace, nodes: Sequence[int]) -> list[Chain]:
     return found
 
 
-def rescored(session: Session, nodes: Sequence[int], watch: Watch) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def rescored(
+    session: Running, nodes: Sequence[int], watch: Watch
+) -> Generator[tuple[int, NDArray[np.float32]], None, None]:
     """(node, float32 [m] probabilities of the sets in `watch`), by reading the text before each again, in batches."""
-    trace, engine = session.trace, session.model.engine
+    trace, engine = session.trace, session.engine
     todo = chains(trace, nodes)
     for start in range(0, len(todo), AT_ONCE):
         group, branches = todo[start : start + AT_ONCE], list[Branch]()

@@ -17,14 +17,16 @@ import anywidget
 import traitlets
 from IPython import get_ipython
 
-from .errors import hint_unknown_keywords
+from .errors import hint_unknown_keywords, told
 from .export.fallback import Keeper
 from .feed import Feed
+from .gestures.sessions import Export
+from .jobs import Job
 from .model import Model
 from .session import Session
 from .trace import Trace
 from .wire import PROTOCOL, read_command
-from .workbench import Export, Workbench
+from .workbench import Workbench
 
 STATIC = Path(__file__).parent / "static"
 PANELS = ("status", "tools", "controls", "stream", "logits", "strip", "explore")
@@ -36,11 +38,11 @@ LIBRARY_SECONDS, WARNING_SECONDS = 0.5, 2.0
 LIBRARY_BYTES = 60
 """Bytes a second that they may cost during a run: a slow model makes some 1,500 of records."""
 CLOSE_SECONDS = 5
-TELLING = ("prompt", "status", "library")
+TELLING = ("prompt", "status", "library", "marks")
 """Traits that hold some of the text. Saved notebooks hold every trait, so without a fallback these go as messages."""
-PAGE = ("replay", "alive")
-"""Messages about what the page has seen; all others are gestures, which the workbench knows by the same names."""
-WAITING = ("run", "chat", "step", "resume", "pause", "fork", "vocabulary", "render")
+PAGE = ("replay", "alive", "enough")
+"""Messages about what the page saw or asked for; all others are gestures, which the workbench knows by these names."""
+WAITING = ("run", "chat", "step", "resume", "pause", "fork", "vocabulary", "render", "variants")
 """Gestures that wait until the first model is loaded."""
 
 
@@ -77,6 +79,7 @@ class Inferno(anywidget.AnyWidget):
     selection = traitlets.Int(-1).tag(sync=True)
     look = traitlets.Dict().tag(sync=True)
     library = traitlets.Dict().tag(sync=True)
+    marks = traitlets.Dict().tag(sync=True)
     snapshot = traitlets.Bytes().tag(sync=True)
     ident = traitlets.Unicode().tag(sync=True)
 
@@ -97,6 +100,9 @@ class Inferno(anywidget.AnyWidget):
         self._keeper = Keeper(self._keep) if fallback else None
         self._messages: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._later: list[object] = []
+        self._jobs: dict[object, Job[Any]] = {}  # by the id of the message that asked for it
+        self._parts: dict[object, Any] = {}
+        self._telling = threading.Lock()  # parts come from the threads that work
         self._wake, self._ended = threading.Event(), threading.Event()
         self._status_at = self._library_at = self._warned_at = 0.0
         self._outline: list[Any] = []
@@ -109,7 +115,7 @@ class Inferno(anywidget.AnyWidget):
         self.on_msg(self._receive)
         if not fallback:
             self.observe(lambda change: self._tell(change["name"]), names=TELLING)
-        self.workbench.take(target)
+        self.workbench.begin_with(target)
         self.workbench.prompt = prompt or self.workbench.prompt
         self._mirror()
         self._tell_status()
@@ -165,6 +171,9 @@ class Inferno(anywidget.AnyWidget):
 
     def _obey(self, content: object) -> None:
         if isinstance(content, _Done):
+            self._jobs.pop(content.request, None)
+            with self._telling:
+                self._parts.pop(content.request, None)  # they are all in the answer
             self._reply(content.request, content.future)
             return
         if self._waits(content):
@@ -177,6 +186,9 @@ class Inferno(anywidget.AnyWidget):
         except Exception as error:  # noqa: BLE001  shown where the person looks
             answer.set_exception(error)
         else:
+            if isinstance(found, Job):
+                self._jobs[request] = found
+                found.listen(lambda part: self._hear(request, part))
             if isinstance(found, Future):
                 found.add_done_callback(lambda done: self._receive(None, _Done(request, done), None))
                 return
@@ -202,17 +214,29 @@ class Inferno(anywidget.AnyWidget):
             return
         error = future.exception()
         if error:
-            self.send({"kind": "reply", "id": request, "ok": False, "error": _told(error)})
+            self.send({"kind": "reply", "id": request, "ok": False, "error": told(error)})
             return
         value, buffers = future.result(), None
         if isinstance(value, Export):
             buffers = None if value.path else [value.data]
             value = {"name": value.name, "mime": value.mime, "path": value.path}
-        told = {} if value is None else {"value": value}
-        self.send({"kind": "reply", "id": request, "ok": True, **told}, buffers=buffers)
+        given = {} if value is None else {"value": value}
+        self.send({"kind": "reply", "id": request, "ok": True, **given}, buffers=buffers)
 
-    def _on_replay(self, epoch: int, have: int, seq: int) -> None:  # noqa: ARG002  a replay starts at a node
-        self._feed.rewind(have if epoch == self._feed.epoch else 0)
+    def _hear(self, request: object, part: Any) -> None:
+        """Keep a part of an answer until the next frame: those that are lists go together, of others the latest."""
+        with self._telling:
+            held = self._parts.get(request)
+            self._parts[request] = [*held, *part] if isinstance(held, list) else part
+        self._wake.set()
+
+    def _on_enough(self, request: int) -> None:
+        """End the work that a message asked for; what there is of it is the answer."""
+        if job := self._jobs.get(request):
+            job.enough()
+
+    def _on_replay(self, epoch: int, have: int, seq: int) -> None:
+        self._feed.replay(epoch, have, seq)
         if not self._keeper:
             for name in TELLING:
                 self._tell(name)
@@ -229,32 +253,51 @@ class Inferno(anywidget.AnyWidget):
             while not self._closed:
                 self._wake.wait(due)
                 self._wake.clear()
-                if not self.workbench.loading:
-                    self._obey_all(self._later)
-                while not (self._messages.empty() or self._closed):
-                    self._obey(self._messages.get())
+                self._catch_up()
                 due = self._publish()
-                time.sleep(FRAME_SECONDS)  # at most so many frames a second; what comes meanwhile goes together
+                self._rest()
         finally:
             self._ended.set()
 
-    def _obey_all(self, contents: list[object]) -> None:
-        while contents and not self._closed:
-            self._obey(contents.pop(0))
+    def _catch_up(self) -> None:
+        """Obey all that was said."""
+        self._obey_later()
+        while not (self._messages.empty() or self._closed):
+            self._obey(self._messages.get())
+
+    def _obey_later(self) -> None:
+        """Obey what waited for the first model, if that is there."""
+        while not self.workbench.loading and self._later and not self._closed:
+            self._obey(self._later.pop(0))
+
+    def _rest(self) -> None:
+        """Send nothing new for the time of a frame: what comes meanwhile goes together. But obey at once."""
+        end = time.monotonic() + FRAME_SECONDS
+        while not self._closed and (left := end - time.monotonic()) > 0:
+            try:
+                content = self._messages.get(timeout=left)
+            except queue.Empty:
+                return
+            self._obey_later()  # that came before
+            self._obey(content)
 
     def _mirror(self) -> None:
         """Let page and traits follow the workbench."""
         bench = self.workbench
         self._feed.show(bench.trace)
         self.settings, self.look = bench.settings, bench.look_dict
-        self.prompt, self.selection = bench.prompt, bench.selection
+        self.prompt, self.selection, self.marks = bench.prompt, bench.selection, bench.marks
 
     def _publish(self) -> float | None:
         """Send what is new. Returns in how many seconds more is due, None if nothing is."""
         self._mirror()
         frame = self._feed.frame()
         if frame:
-            self.send({"kind": "rows"}, buffers=[frame])
+            self.send(frame.content, buffers=frame.buffers)
+        with self._telling:
+            parts, self._parts = self._parts, {}
+        for request, part in parts.items():
+            self.send({"kind": "partial", "id": request, "value": part})
         asked = (self._tell_status(), self._tell_library(), self._watch())
         waits = [wait for wait in asked if wait is not None]
         return min(waits, default=None) if self._feed.complete else 0
@@ -304,10 +347,6 @@ class _Done(NamedTuple):
 
     request: object
     future: Future[Any]
-
-
-def _told(error: BaseException) -> dict[str, str]:
-    return {"type": type(error).__name__, "message": str(error)}
 
 
 def _answer_where_asked(widget: Inferno) -> None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NewType, Protocol
+from typing import Any, Literal, NewType, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from inferno_widget.record import Floats, Ids, StepRecord
 from inferno_widget.sampling import Sampler
@@ -16,8 +19,9 @@ from inferno_widget.sampling import Sampler
 Branch = NewType("Branch", int)
 """A sequence of tokens in an engine, possibly sharing its beginning with others."""
 
-Finish = Literal["length", "eog", "stop", "context", "cancelled"]
-"""Why a run ended: max_tokens, an end-of-generation token, a stop string, no room left, or on request."""
+Finish = Literal["length", "eog", "stop", "context", "cancelled", "grammar"]
+"""Why a run ended: max_tokens, an end-of-generation token, a stop string, no room left, on request, or, as one of
+several, because it does not fit the grammar."""
 
 Processor = Callable[[Ids, Floats], Floats]
 """A logits processor: int32 [n] ids so far, float32 [n_vocab] logits -> float32 [n_vocab] logits."""
@@ -71,6 +75,7 @@ class Request:
         for the dice
     watch : sets of tokens whose probability each record is to have: it is a `WatchedRecord` then
     mu : mirostat's state before the first token, bits, as `dice.mu_of` folds it; its beginning when None
+    said : tokens behind the prompt so far, for the sampler's grammar, as `dice.said_of` finds them
     """
 
     sampler: Sampler
@@ -81,6 +86,7 @@ class Request:
     left_out: int = 0
     watch: Watch = ()
     mu: float | None = None
+    said: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -172,8 +178,34 @@ class Engine(Protocol):
         cache together are run in turn. `ms` of a record is its share of the batch.
         """
 
+    def rows(
+        self, branch: Branch, ids: Sequence[int], wanted: Iterable[int], *, cancel: Cancel
+    ) -> Generator[tuple[int, Floats], None, Finish]:
+        """Add tokens, in batches; (index, raw row float32 [n_vocab] that predicts it) for those `wanted`, in order.
+
+        Indices are those of `ids`.
+        """
+
     def logits(self, branch: Branch, at: int) -> Floats:
         """The raw row, float32 [n_vocab], that predicts the token at position `at`."""
+
+    def allowed(
+        self, grammar: str | Mapping[str, Any], said: Sequence[int], ids: Ids | None = None, *, first: int = 0
+    ) -> NDArray[np.bool_]:
+        """For each of `ids` (of the vocabulary when None), whether a grammar allows it behind `said`.
+
+        Parameters
+        ----------
+        grammar : as `Sampler.grammar`
+        said : token ids of all that the grammar holds for
+        ids : int32 [n]
+        first : position of the first of `said`, for errors
+
+        Raises
+        ------
+        GrammarError
+            If the grammar is no good, or `said` does not fit it.
+        """
 
     def drop(self, branch: Branch) -> None:
         """Forget a branch; what others share of it stays."""

@@ -5,28 +5,31 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
-import os
 import queue
 import signal
 import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Generator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import IO, Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inferno_widget.errors import EngineDiedError, InfernoError
-from inferno_widget.record import Floats, StepRecord
+from inferno_widget.record import Floats, Ids, StepRecord
+from inferno_widget.sampling.grammar import text_of
 
 from . import Branch, Finish, Holdings, Options, Processor, Progress, Request, Watch
 from .batch import Batch
-from .channel import FLAGS, Channel, Flag, SharedMemory
+from .channel import FLAGS, Channel, Flag, SharedMemory, surroundings
+from .grammar import Grammar
 from .parcel import Parcel
 
 LOG_LINES = 200
+MASKS = 16
+"""Of grammars, that are kept."""
 
 
 class Stop:
@@ -93,7 +96,6 @@ class Child:
         self._ids = itertools.count()
         self._lock = threading.Lock()
         self._tail: collections.deque[str] = collections.deque(maxlen=LOG_LINES)
-        path = [*filter(None, sys.path), str(Path(__file__).parents[2])]  # the child imports what this process would
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-P", "-m", "inferno_widget.engine.worker"),
@@ -103,7 +105,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=self.memory.descriptors + self.parcel.descriptors,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path), "GGML_NO_BACKTRACE": "1"},
+            env=surroundings(),
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
         assert self.process.stdin
@@ -247,6 +249,7 @@ class EngineClient:
         self._starting = threading.Lock()
         self._answering = threading.Lock()
         self._pieces: dict[int, bytes] = {}
+        self._masks: dict[tuple[str, bool, tuple[int, ...]], NDArray[np.bool_]] = {}  # the same place is asked again
         self._never = Stop()
 
     # --- the process ----------------------------------------------------------------------------------
@@ -397,11 +400,34 @@ class EngineClient:
         except InfernoError as error:
             raise error from (broken[0] if broken else None)
 
+    def rows(
+        self, branch: Branch, ids: Sequence[int], wanted: Iterable[int], *, cancel: Stop
+    ) -> Generator[tuple[int, Floats], None, Finish]:
+        arguments = ("rows", branch, list(ids), list(wanted))
+        messages = self._living().stream(*arguments, cancel=cancel, handlers={})
+        while True:
+            try:
+                found, _ = next(messages)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            yield from found
+
     def logits(self, branch: Branch, at: int) -> Floats:
         child = self._living()
         with self._answering:
             child.call("logits", branch, at, cancel=self._never)
             return child.memory.answer.copy()
+
+    def allowed(
+        self, grammar: Grammar, said: Sequence[int], ids: Ids | None = None, *, first: int = 0
+    ) -> NDArray[np.bool_]:
+        known = text_of(grammar), isinstance(grammar, str), tuple(said)
+        if known not in self._masks:
+            packed = self._living().call("allowed", grammar, list(said), first, cancel=self._never)
+            self._masks[known] = np.unpackbits(np.frombuffer(packed, np.uint8), count=self.n_vocab).astype(np.bool_)
+            for oldest in list(self._masks)[:-MASKS]:
+                self._masks.pop(oldest, None)
+        return self._masks[known] if ids is None else self._masks[known][ids]
 
     def drop(self, branch: Branch) -> None:
         self._living().call("drop", branch, cancel=self._never)

@@ -6,20 +6,24 @@ import ctypes
 import math
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from typing import Any, Protocol
 
 import llama_cpp.llama_cpp as C
 import numpy as np
+from numpy.typing import NDArray
 
 from inferno_widget.engine import Branch, Finish, Holdings, Options, Processor, Progress, Request, Watch
+from inferno_widget.engine.grammar import Grammar, Grammars
 from inferno_widget.engine.log import Log
 from inferno_widget.engine.pool import Entry, Pool
 from inferno_widget.engine.text import Tail
-from inferno_widget.errors import Cancelled, ContextFullError, InfernoError, ModelLoadError
+from inferno_widget.errors import Cancelled, ContextFullError, GrammarError, InfernoError, ModelLoadError
 from inferno_widget.record import Floats, Ids, Kind, StepRecord, WatchedRecord
 from inferno_widget.sampling import Choice, Chooser
 from inferno_widget.stats import describe, mass
@@ -63,6 +67,7 @@ class _Run:
     text : its end, where a stop string may be
     left : tokens still to generate
     finish : why it ended, or None
+    misfit : what the grammar said, if that ended it
     """
 
     index: int
@@ -72,6 +77,7 @@ class _Run:
     text: Tail
     left: int
     finish: Finish | None = None
+    misfit: GrammarError | None = None
 
 
 class _Batch:
@@ -159,6 +165,8 @@ class LlamaEngine:
         self.options = options
         self.model = self._load(path, options, cancel, progress)
         self._attach(first)
+        self._grammars = Grammars(path, self._piece, self.n_vocab)
+        self._texts = count(1)
 
     def _attach(self, first: int) -> None:
         """Make a context of the loaded model, and all that goes with it."""
@@ -217,6 +225,7 @@ class LlamaEngine:
         return params
 
     def close(self) -> None:
+        self._grammars.close()
         if self._sums:
             self._sums.shutdown()
         C.llama_free(self.context)
@@ -323,11 +332,30 @@ class LlamaEngine:
             return ["cancelled" if n else "length" for n in left]
         return ["length"] * len(left)
 
+    def rows(
+        self, branch: Branch, ids: Sequence[int], wanted: Iterable[int], *, cancel: Flag
+    ) -> Generator[tuple[int, Floats], None, Finish]:
+        entry, wanted = self.pool.use(branch), set(wanted)
+        self._check_fit(entry, ids)
+        try:
+            for start in range(0, len(ids), self._rows):
+                chunk = list(ids[start : start + self._rows])
+                before = self._row(entry, cancel, _ignore)
+                self._decode([(entry, chunk)], cancel, score=True)
+                mine = [i for i in range(len(chunk)) if start + i in wanted]
+                found = [self._output(i - 1).copy() if i else before for i in mine]
+                entry.row, entry.row_ms = self._output(len(chunk) - 1).copy(), 0.0
+                entry.tokens += chunk
+                yield from ((start + i, row) for i, row in zip(mine, found, strict=True))
+        except Cancelled:
+            return "cancelled"
+        return "length"
+
     def generate(
         self, branch: Branch, request: Request, *, cancel: Flag, progress: Progress, processor: Processor | None = None
     ) -> Generator[StepRecord, None, Finish]:
         entry = self.pool.use(branch)
-        chooser, text = self._chooser(request), Tail(request.stop, request.begun)
+        chooser, text = self._chooser(request, cancel), Tail(request.stop, request.begun)
         for left in range(request.n - 1, -1, -1):
             if cancel.is_set():
                 return "cancelled"
@@ -335,9 +363,9 @@ class LlamaEngine:
                 return "context"
             try:
                 row = self._row(entry, cancel, progress)
+                record, finish = self._choose(entry, row, request, chooser, text, processor)
             except Cancelled:
                 return "cancelled"
-            record, finish = self._choose(entry, row, request, chooser, text, processor)
             if self._sums and not finish and 0 < left < request.n - 1:
                 with suppress(InfernoError):  # met again at the top of the loop, when this record is safe
                     self._row(entry, cancel, progress)
@@ -360,7 +388,7 @@ class LlamaEngine:
                 i,
                 self.pool.use(branch),
                 request,
-                self._chooser(request),
+                self._chooser(request, cancel),
                 Tail(request.stop, request.begun),
                 request.n,
             )
@@ -385,7 +413,11 @@ class LlamaEngine:
             groups.insert(0, group)
             made = [self._go_on(run, row, processor) for run, row in zip(group, rows, strict=True)]
             for run, record in zip(group, made, strict=True):
-                yield run.index, record()
+                if record:
+                    yield run.index, record()
+        misfits = [run.misfit for run in runs if run.misfit and run.left == run.request.n]
+        if misfits and len(misfits) == len(runs):
+            raise misfits[0]
         return [run.finish or "length" for run in runs]
 
     def _over(self, run: _Run, cancel: Flag) -> bool:
@@ -398,13 +430,34 @@ class LlamaEngine:
             run.finish = "context"
         return run.finish is not None
 
-    def _go_on(self, run: _Run, row: Floats, processor: Processor | None) -> Callable[[], StepRecord]:
-        record, run.finish = self._choose(run.entry, row, run.request, run.chooser, run.text, processor)
+    def _go_on(self, run: _Run, row: Floats, processor: Processor | None) -> Callable[[], StepRecord] | None:
+        """A token more; None where the grammar ends this text, or somebody its work. The others go on."""
+        try:
+            record, run.finish = self._choose(run.entry, row, run.request, run.chooser, run.text, processor)
+        except Cancelled:
+            run.finish = "cancelled"
+            return None
+        except GrammarError as error:
+            if error.position is None:
+                raise
+            run.finish, run.misfit = "grammar", error
+            return None
         run.left -= 1
         return record
 
-    def _chooser(self, request: Request) -> Chooser:
-        return Chooser(request.sampler, self, request.mu)
+    def _chooser(self, request: Request, cancel: Flag) -> Chooser:
+        grammar = request.sampler.grammar
+        if grammar is None:
+            return Chooser(request.sampler, self, request.mu)
+        allowed = partial(self._grammars.allowed, grammar, key=next(self._texts), cancel=cancel)
+        return Chooser(request.sampler, self, request.mu, request.said, allowed)
+
+    def allowed(
+        self, grammar: Grammar, said: Sequence[int], ids: Ids | None = None, *, first: int = 0, cancel: Flag
+    ) -> NDArray[np.bool_]:
+        for token in said:
+            self._check_id(token)
+        return self._grammars.allowed(grammar, said, ids, key=0, first=first, cancel=cancel)
 
     def _choose(
         self,

@@ -87,6 +87,7 @@ class Tapped(LlamaEngine):
     def __init__(self, source: LlamaEngine, edits: Sequence[Edit] = (), *, first: int = 0) -> None:
         ggml.check_layout()
         self.log, self.model = source.log, source.model
+        self._grammars, self._texts = source._grammars, source._texts  # noqa: SLF001  the same vocabulary
         flash_only = source.options.type_v not in ("f32", "f16", "bf16")
         self.options = replace(
             source.options,

@@ -29,6 +29,7 @@ from inferno_widget.record import Floats, Ids, StepRecord
 from . import Branch, Finish, Holdings, Options, Processor, Request, Watch
 from .batch import Batch
 from .channel import Channel, Flag, SharedMemory
+from .grammar import Grammar
 from .inside import Edit, Look
 from .inspecting import attribute, inspect
 from .llama import LlamaEngine
@@ -69,11 +70,30 @@ class Job:
             self.owners.append(made[0])
             self.records.append(made[1])
 
+    def tokens(self) -> set[int]:
+        """Ids that occur in them."""
+        ids = {record.token_id for record in self.records}
+        return ids.union(*(record.top_ids.tolist() for record in self.records))
+
     def take(self) -> Batch:
         """The records that have not been sent yet."""
         batch = Batch.of(self.records, self.k, self.owners)
         self.records, self.owners = [], []
         return batch
+
+
+class RowsJob(Job):
+    """Whole rows under way: `steps` makes (index, row), which cross as they are."""
+
+    def add(self, made: Any) -> None:
+        self.records.append(made)
+
+    def tokens(self) -> set[int]:
+        return set()
+
+    def take(self) -> Any:
+        rows, self.records = self.records, []
+        return rows
 
 
 class Worker:
@@ -149,13 +169,12 @@ class Worker:
 
     def _flush(self, request: int, job: Job) -> None:
         if job.records:
-            pieces = self._new_pieces(job.records)
+            pieces = self._new_pieces(job.tokens())
             self._send(request, "records", (job.take(), pieces))
         job.sent = time.monotonic()
 
-    def _new_pieces(self, records: list[StepRecord]) -> dict[int, bytes]:
+    def _new_pieces(self, ids: set[int]) -> dict[int, bytes]:
         """Bytes of the tokens that the kernel has not met yet."""
-        ids = {record.token_id for record in records}.union(*(record.top_ids.tolist() for record in records))
         new = list(ids - self._known)
         self._known.update(new)
         return dict(zip(new, self._engine.pieces(new), strict=True))
@@ -202,6 +221,9 @@ class Worker:
     def _do_logits(self, _: int, flag: Flag, branch: Branch, at: int) -> None:
         self._memory.answer[:] = self._engine.logits(branch, at, cancel=flag)
 
+    def _do_allowed(self, _: int, flag: Flag, grammar: Grammar, said: list[int], first: int) -> bytes:
+        return np.packbits(self._engine.allowed(grammar, said, first=first, cancel=flag)).tobytes()
+
     def _do_prefill(self, request: int, flag: Flag, branch: Branch, ids: list[int], k: int, watch: Watch) -> Job:
         steps = self._engine.prefill(branch, ids, k=k, watch=watch, cancel=flag, progress=self._progress(request))
         return Job(steps, k, flag)
@@ -212,6 +234,10 @@ class Worker:
         progress = self._progress(request)
         steps = self._engine.prefill_many(branches, ids, k=k, watch=watch, cancel=flag, progress=progress)
         return Job(steps, k, flag)
+
+    def _do_rows(self, _: int, flag: Flag, branch: Branch, ids: list[int], wanted: list[int]) -> Job:
+        steps: Any = self._engine.rows(branch, ids, wanted, cancel=flag)
+        return RowsJob(steps, 0, flag)
 
     def _do_generate(self, request: int, flag: Flag, branch: Branch, asked: Request, processed: bool) -> Job:
         progress, processor = self._progress(request), self._processor(request, processed)

@@ -95,6 +95,8 @@ PARAMETERS = {
 def _stage(name: str, sampler: Sampler) -> str:
     if name == "logit_bias":
         return f"logit_bias ({len(sampler.logit_bias)})"
+    if name == "grammar":
+        return f"grammar ({'GBNF' if isinstance(sampler.grammar, str) else 'JSON schema'})"
     if name in PARAMETERS:
         return f"{name} (" + ", ".join(f"{part} {getattr(sampler, part):g}" for part in PARAMETERS[name]) + ")"
     return f"{name} {getattr(sampler, name):g}"

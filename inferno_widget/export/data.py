@@ -38,6 +38,10 @@ def contents(trace: Trace) -> dict[str, Any]:
         "control": sorted(trace.control),
         "k": trace.k,
         "path": path,
+        "names": plain(trace.names),
+        "pruned": sorted(trace.pruned),
+        "diverged": trace.diverged,
+        "watches": {name: list(ids) for name, ids in trace.watches.items()},
         "text": trace.text,
         "pieces": {str(token): _piece(piece) for token, piece in sorted(trace.pieces.copy().items())},
         "nodes": _columns(trace, nodes),
@@ -51,6 +55,7 @@ def _columns(trace: Trace, nodes: np.ndarray[Any, np.dtype[np.void]]) -> dict[st
         "text": trace.texts(range(len(nodes))),
         "kind": [Kind(kind).name.lower() for kind in nodes["kind"].tolist()],
         **{name: plain_column(nodes[name]) for name in names},
+        **{f"p({name})": plain_column(trace.watched(name, tree=True)[: len(nodes)]) for name in trace.watches},
     }
 
 

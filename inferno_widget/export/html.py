@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..trace import Trace
 
 STATIC = Path(__file__).parents[1] / "static"
-PANELS = ("status", "player", "tools", "stream", "logits", "strip")
+PANELS = ("status", "player", "tools", "stream", "logits", "strip", "explore")
 TITLE_LENGTH = 60
 
 PAGE = """\
@@ -159,11 +159,13 @@ def _table(rows: Sequence[str]) -> str:
 def _data(trace: Trace, look: Mapping[str, Any]) -> str:
     """What ``js/src/page.ts`` reads: the widget's traits and the frames. No ``<`` is left in it to end its element."""
     model = {name: trace.model.get(name) for name in MODEL_FACTS} if trace.model else None
+    marks = {"names": trace.names, "pruned": sorted(trace.pruned), "diverged": trace.diverged, "watches": []}
     traits = {
         "panels": PANELS,
         "status": {"state": "closed", "model": model, "used": trace.length},
         "selection": -1,
         "look": dict(look),
+        "marks": marks,
     }
     data = {"traits": traits, "snapshot": base64.b64encode(pack(trace)).decode()}
     return json.dumps(data).replace("<", "\\u003c")

@@ -37,12 +37,15 @@ class Moment(NamedTuple):
     position : of the token to come; the dice belong to it
     n_vocab : tokens there are
     mu : mirostat's state, bits; see `mirostat`
+    said : token ids behind the prompt, up to the position: what a grammar goes by, also where the model does not see
+        them any more
     """
 
     history: Sequence[int]
     position: int
     n_vocab: int
     mu: float
+    said: Sequence[int] = ()
 
 
 Apply = Callable[[Candidates, Moment], Candidates]

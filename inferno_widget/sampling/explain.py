@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..record import Floats, Ids
 from ..stats import leading
-from . import mirostat
+from . import grammar, mirostat
 from .candidates import Candidates, Moment, fewest, softmax
 from .reasons import Change, Finding, account
 from .stored import NeedsRow, Partial
@@ -95,7 +95,14 @@ class Stage:
 
 
 def explain(
-    s: Sampler, logits: Floats, history: Sequence[int], position: int | None, mu: float | None, *, top: int
+    s: Sampler,
+    logits: Floats,
+    history: Sequence[int],
+    position: int | None,
+    mu: float | None,
+    said: Sequence[int] = (),
+    *,
+    top: int,
 ) -> list[Stage]:
     """What every stage did to a whole row, and the draw.
 
@@ -106,15 +113,16 @@ def explain(
     history : token ids that the model saw
     position : of the token to come; the end of the history when None
     mu : mirostat's state, bits; its beginning when None
+    said : token ids behind the prompt, which the grammar goes by
     top : candidates to list in each part
     """
-    now = s.moment(logits, history, position, mu)
+    now = s.moment(logits, history, position, mu, said)
     everything = np.arange(len(logits), dtype=np.int32)
     left = Candidates(everything, logits)
     before, total = _part(left, top)
     stages = []
     for name, stage in s.stages.items():
-        kept = stage(left, now)
+        kept = grammar.whole(name, stage, s)(left, now)
         after, weight = (before, total) if kept is left else _part(kept, top)
         gone = _gone(left, kept, total, top, in_order=left.ids is everything)
         stages.append(_stage(s, name, Finding(left, kept, before, after, gone, now)))
@@ -123,7 +131,13 @@ def explain(
 
 
 def explain_stored(
-    s: Sampler, record: StepRecord, history: Sequence[int], mu: float | None = None, *, n_vocab: int | None = None
+    s: Sampler,
+    record: StepRecord,
+    history: Sequence[int],
+    mu: float | None = None,
+    said: Sequence[int] = (),
+    *,
+    n_vocab: int | None = None,
 ) -> list[Stage] | None:
     """What every stage did, from the k most likely tokens and the exact mass of the others alone.
 
@@ -134,7 +148,8 @@ def explain_stored(
 
     It does not suffice for top_n_sigma (it needs the spread of all logits), for a repeat_penalty (which is not the same
     for logits and logprobs) when a stored candidate came recently, for typical_p while others are left, for mirostat 1,
-    or where a cut or the draw is nearer to an edge than float32 logprobs can tell.
+    for a grammar that is not bound or whose model is gone (it is asked, and decodes nothing) or that allows none of the
+    stored, or where a cut or the draw is nearer to an edge than float32 logprobs can tell.
 
     Parameters
     ----------
@@ -142,18 +157,21 @@ def explain_stored(
     record : what was predicted
     history : token ids that the model saw
     mu : mirostat's state, bits; its beginning when None
+    said : token ids behind the prompt, which the grammar goes by
     n_vocab : tokens there are, if known: a bound for temperatures above 1
 
     Returns
     -------
     list of Stage, or None where the whole row is needed
     """
-    now = Moment(history, record.position, n_vocab or 0, mirostat.begin(s) if mu is None else mu)
+    now = Moment(history, record.position, n_vocab or 0, mirostat.begin(s) if mu is None else mu, said)
     try:
         left = Partial.of(record, n_vocab)
         stages = []
         for name in s.stages:
             kept = left.after(name, s, now)
+            if name == "grammar" and not kept.exact:
+                raise NeedsRow  # how much of the rest is forbidden only the row says
             finding = Finding(
                 left.candidates, kept.candidates, _partial(left), _partial(kept), _partly(left, kept), now
             )

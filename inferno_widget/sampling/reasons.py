@@ -143,6 +143,20 @@ def _settings(s: Sampler, *names: str) -> dict[str, Any]:
     return {name: getattr(s, name) for name in names}
 
 
+def _grammar(s: Sampler, found: Finding) -> Account:
+    kept = _kept_mass(found)
+    of = "" if found.before.size is None else f" of {found.before.size:,}"
+    size = "some" if found.after.size is None else f"{found.after.size:,}"
+    return _cut(
+        s,
+        found,
+        "grammar",
+        f"allows {size}{of} tokens here, which have {kept:.4g} together: {1 - kept:.4g} is forbidden",
+        lambda _: "the grammar does not allow it here",
+        {"allowed": kept, "forbidden": 1 - kept},
+    )
+
+
 def _top_n_sigma(s: Sampler, found: Finding) -> Account:
     sigma, peak = truncation.sigma(found.whole_before), float(found.before.logits[0])
     floor = peak - s.top_n_sigma * sigma
@@ -250,6 +264,7 @@ _ACCOUNTS: dict[str, Callable[[Sampler, Finding], Account]] = {
     "logit_bias": _bias,
     "penalties": _penalties,
     "dry": _dry,
+    "grammar": _grammar,
     "top_n_sigma": _top_n_sigma,
     "top_k": _top_k,
     "typical_p": _typical,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, lru_cache, partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,7 @@ from ..record import Floats, Ids
 from . import dry, mirostat, penalties, truncation
 from .candidates import Apply, Candidates, Moment, fewest, softmax
 from .chance import draw
+from .grammar import Allowed, checked, forbid, text_of
 from .xtc import xtc
 
 if TYPE_CHECKING:
@@ -72,6 +74,8 @@ class Sampler:
     mirostat_tau : the surprisal to aim at, bits
     mirostat_eta : how quickly it follows the text
     logit_bias : token id -> number added to its logit; -inf forbids it
+    grammar : what follows the prompt must be a text of this language: GBNF as text, with a rule ``root ::= ...``, or a
+        JSON schema as a mapping; needs `bound`. None is off
     seed : of the dice, 0 to 2**64 - 1; None takes a new one for every run and records it
 
     Notes
@@ -79,6 +83,15 @@ class Sampler:
     The order is llama.cpp's: logit bias, penalties, DRY, top-n-sigma, top-k, typical, top-p, min-p, XTC, temperature;
     with mirostat it is logit bias, penalties, DRY, temperature, mirostat. There llama.cpp's own programs leave out the
     penalties and DRY, and llama-cpp-python the temperature; here whatever is set is done.
+
+    The grammar stands behind DRY, before anything is cut; llama.cpp's programs have it before the whole chain. That is
+    the same: bias, penalties and DRY move single logits and look at no other candidate, so it makes no difference
+    whether a token is forbidden before or after. Here the order of the candidates is final when the grammar comes, so
+    that mostly the best 1,024 are all it must look at.
+
+    A schema becomes GBNF by llama-cpp-python's converter: it knows types, properties (in their order), required, items,
+    enum, const, pattern, lengths, formats, $ref within the schema, anyOf, oneOf and allOf, and leaves out what it does
+    not know, such as the bounds of numbers.
 
     Raises
     ------
@@ -109,6 +122,7 @@ class Sampler:
     mirostat_tau: float = 5.0
     mirostat_eta: float = 0.1
     logit_bias: Mapping[int, float] = field(default_factory=dict)
+    grammar: str | Mapping[str, Any] | None = None
     seed: int | None = None
 
     def __post_init__(self) -> None:
@@ -121,6 +135,7 @@ class Sampler:
         for token, bias in self.logit_bias.items():
             _check("logit_bias's token id", token, 0, 2**31 - 1, whole=True)
             _check(f"logit_bias[{token}]", bias, -math.inf, 1e6)
+        checked(self.grammar)
         object.__setattr__(self, "dry_sequence_breakers", _strings(self.dry_sequence_breakers))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -128,7 +143,8 @@ class Sampler:
 
     def __repr__(self) -> str:
         """The line of Python that makes it."""
-        settings = (f"{name}={_written(value)}" for name, value in self.changed().items())
+        changed = self.changed().items()
+        settings = (f"{name}={_literal(value) if name == 'grammar' else _written(value)}" for name, value in changed)
         return f"Sampler({', '.join(settings)})"
 
     def changed(self) -> dict[str, Any]:
@@ -144,7 +160,10 @@ class Sampler:
     def to_dict(self) -> dict[str, Any]:
         """All settings, as JSON can hold them."""
         bias = {str(token): bias for token, bias in self.logit_bias.items()}
-        return {**asdict(self), "dry_sequence_breakers": list(self.dry_sequence_breakers), "logit_bias": bias}
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        schema = json.loads(text_of(self.grammar)) if isinstance(self.grammar, Mapping) else self.grammar
+        breakers = list(self.dry_sequence_breakers)
+        return {**plain, "dry_sequence_breakers": breakers, "logit_bias": bias, "grammar": schema}
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Sampler:
@@ -152,21 +171,31 @@ class Sampler:
         bias = {int(token): value for token, value in settings.get("logit_bias", {}).items()}
         return cls(**{**settings, "logit_bias": bias})
 
-    def bound(self, vocabulary: dry.Vocabulary) -> Sampler:
-        """This sampler, knowing the tokens of a model: DRY's breakers are strings, and stages see only ids.
+    def bound(self, vocabulary: dry.Vocabulary, allowed: Allowed | None = None) -> Sampler:
+        """This sampler, knowing the tokens of a model: DRY's breakers and grammars are text, and stages see only ids.
 
-        Itself where DRY is off.
+        Itself where both are off.
 
         Parameters
         ----------
         vocabulary : an `Engine`, as `Model.engine`
+        allowed : says what the grammar allows; the vocabulary's own method of that name, if it has one, when None
         """
-        if "dry" not in self.stages:
+        if not {"dry", "grammar"} & self.stages.keys():
             return self
         other = replace(self)
-        breakers = dry.Breakers(self.dry_sequence_breakers, vocabulary) if self.dry_sequence_breakers else None
-        other.__dict__["breakers"] = breakers
+        if "dry" in self.stages:
+            breakers = dry.Breakers(self.dry_sequence_breakers, vocabulary) if self.dry_sequence_breakers else None
+            other.__dict__["breakers"] = breakers
+        if self.grammar is not None and allowed is None and hasattr(vocabulary, "allowed"):
+            allowed = partial(vocabulary.allowed, self.grammar)
+        other.__dict__["allowed"] = allowed
         return other
+
+    @cached_property
+    def allowed(self) -> Allowed | None:
+        """What says which tokens the grammar allows; None for a sampler that is not `bound`."""
+        return None
 
     @cached_property
     def breakers(self) -> dry.Breakers | None:
@@ -195,21 +224,40 @@ class Sampler:
             raise ValueError("seed is None: choose() needs one, seeded() makes one")
         return draw(self.seed, position, which)
 
-    def moment(self, logits: Floats, history: Sequence[int], position: int | None, mu: float | None) -> Moment:
+    def moment(
+        self,
+        logits: Floats,
+        history: Sequence[int],
+        position: int | None,
+        mu: float | None,
+        said: Sequence[int] = (),
+    ) -> Moment:
         """What the stages know besides the logits; the position is the end of the history when None."""
         position = len(history) if position is None else position
-        return Moment(history, position, len(logits), mirostat.begin(self) if mu is None else mu)
+        return Moment(history, position, len(logits), mirostat.begin(self) if mu is None else mu, said)
 
     def candidates(
-        self, logits: Floats, history: Sequence[int], position: int | None = None, mu: float | None = None
+        self,
+        logits: Floats,
+        history: Sequence[int],
+        position: int | None = None,
+        mu: float | None = None,
+        said: Sequence[int] = (),
     ) -> Candidates:
         """What all stages leave of float32 [n_vocab] logits; parameters are those of `choose`."""
-        left, now = Candidates(_vocabulary(len(logits)), logits), self.moment(logits, history, position, mu)
+        left, now = Candidates(_vocabulary(len(logits)), logits), self.moment(logits, history, position, mu, said)
         for stage in self.stages.values():
             left = stage(left, now)
         return left
 
-    def choose(self, logits: Floats, history: Sequence[int], position: int, mu: float | None = None) -> Choice:
+    def choose(
+        self,
+        logits: Floats,
+        history: Sequence[int],
+        position: int,
+        mu: float | None = None,
+        said: Sequence[int] = (),
+    ) -> Choice:
         """The token at `position`.
 
         It is where the position's uniform number falls on the cumulative probability of the candidates in
@@ -221,16 +269,19 @@ class Sampler:
         history : token ids that the model saw
         position : of the token to come
         mu : mirostat's state, bits: that of the `Choice` before, or `mu_after`; its beginning when None
+        said : token ids behind the prompt, which the grammar goes by; see `dice.said_of`
 
         Raises
         ------
         FloatingPointError
             If the largest logit is NaN or infinite.
+        GrammarError
+            If what was said does not fit the grammar, or nothing that can come does.
         """
         peak = logits.max()
         if not math.isfinite(peak):
             raise FloatingPointError(f"the largest logit is {peak}")
-        left = self.candidates(logits, history, position, mu)
+        left = self.candidates(logits, history, position, mu, said)
         if len(left.ids) == 1:
             return Choice(int(left.ids[0]), 1.0, math.nan, left.ids, self.mu_next(mu, 1.0))
         u = self.chance(position)
@@ -260,21 +311,28 @@ class Sampler:
         history: Sequence[int],
         position: int | None = None,
         mu: float | None = None,
+        said: Sequence[int] = (),
         *,
         top: int = 40,
     ) -> list[Stage]:
         """What every stage did to the candidates, and why; the last stage is the draw. See `explain.explain`."""
         from .explain import explain
 
-        return explain(self, logits, history, position, mu, top=top)
+        return explain(self, logits, history, position, mu, said, top=top)
 
     def explain_stored(
-        self, record: StepRecord, history: Sequence[int], mu: float | None = None, *, n_vocab: int | None = None
+        self,
+        record: StepRecord,
+        history: Sequence[int],
+        mu: float | None = None,
+        said: Sequence[int] = (),
+        *,
+        n_vocab: int | None = None,
     ) -> list[Stage] | None:
         """The same from a record alone, or None where that does not suffice. See `explain.explain_stored`."""
         from .explain import explain_stored
 
-        return explain_stored(self, record, history, mu, n_vocab=n_vocab)
+        return explain_stored(self, record, history, mu, said, n_vocab=n_vocab)
 
 
 class Chooser:
@@ -285,16 +343,27 @@ class Chooser:
     sampler : how
     vocabulary : of the model
     mu : mirostat's state, bits; its beginning when None
+    said : token ids behind the prompt so far
+    allowed : what says which tokens the grammar allows, as in `Sampler.bound`
     """
 
-    def __init__(self, sampler: Sampler, vocabulary: dry.Vocabulary, mu: float | None = None) -> None:
-        self._sampler = sampler.bound(vocabulary)
+    def __init__(
+        self,
+        sampler: Sampler,
+        vocabulary: dry.Vocabulary,
+        mu: float | None = None,
+        said: Sequence[int] = (),
+        allowed: Allowed | None = None,
+    ) -> None:
+        self._sampler = sampler.bound(vocabulary, allowed)
         self._mu = mu
+        self._said = list(said)
 
     def choose(self, logits: Floats, history: Sequence[int], position: int) -> Choice:
         """The token at `position`; see `Sampler.choose`."""
-        choice = self._sampler.choose(logits, history, position, self._mu)
+        choice = self._sampler.choose(logits, history, position, self._mu, self._said)
         self._mu = choice.mu
+        self._said.append(choice.token)
         return choice
 
 
@@ -355,6 +424,11 @@ def _written(value: Any) -> str:
     return str(float(value)) if math.isfinite(value) else f'float("{value}")'
 
 
+def _literal(grammar: str | Mapping[str, Any]) -> str:
+    """A grammar as Python."""
+    return repr(grammar) if isinstance(grammar, str) else repr(json.loads(text_of(grammar)))
+
+
 def _stages(s: Sampler) -> list[tuple[str, bool, Apply]]:
     """Name, whether it does anything, what it does. Mirostat takes the place of all that cuts."""
     penalised = (s.repeat_penalty, s.frequency_penalty, s.presence_penalty) != (1, 0, 0) and s.penalty_last_n != 0
@@ -363,6 +437,7 @@ def _stages(s: Sampler) -> list[tuple[str, bool, Apply]]:
         ("logit_bias", bool(s.logit_bias), lambda c, _: penalties.bias(c, s.logit_bias)),
         ("penalties", penalised, lambda c, now: penalties.penalties(c, now.history, s)),
         ("dry", repeating, lambda c, now: dry.dry(c, now.history, s, s.breakers)),
+        ("grammar", s.grammar is not None, lambda c, now: forbid(c, s, now)),
     ]
     warmth: tuple[str, bool, Apply] = (
         "temperature",

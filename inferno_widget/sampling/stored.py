@@ -200,6 +200,21 @@ def _dry(p: Partial, s: Sampler, now: Moment) -> Partial:
     return p.shifted({token: -dry.penalty(n, s) for token, n in lengths.items()})
 
 
+def _grammar(p: Partial, s: Sampler, now: Moment) -> Partial:
+    """What a record keeps of its own grammar (`top_kept`) is behind all stages: another answer is needed."""
+    if s.allowed is None or p.sure < len(p.ids):
+        raise NeedsRow
+    allowed = s.allowed(now.said, first=now.position - len(now.said))
+    mine = allowed[p.ids] & (p.logits > -math.inf)
+    if not mine.any():
+        raise NeedsRow
+    kept = replace(p, ids=p.ids[mine], logits=p.logits[mine], sure=int(mine.sum()))
+    others = float(np.count_nonzero(allowed) - np.count_nonzero(allowed[p.ids]))
+    if p.ceiling == -math.inf or not others:
+        return replace(kept, low=0.0, high=0.0, ceiling=-math.inf, most=0.0)
+    return replace(kept, low=0.0, high=min(p.high, others * math.exp(p.ceiling)), most=others)
+
+
 def _top_n_sigma(_p: Partial, _s: Sampler, _now: Moment) -> Partial:
     raise NeedsRow
 
@@ -287,6 +302,7 @@ _STAGES: dict[str, Callable[[Partial, Sampler, Moment], Partial]] = {
     "logit_bias": _bias,
     "penalties": _penalties,
     "dry": _dry,
+    "grammar": _grammar,
     "top_n_sigma": _top_n_sigma,
     "top_k": _top_k,
     "typical_p": _typical,

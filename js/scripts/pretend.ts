@@ -6,15 +6,32 @@ import type {
   Header,
   Library,
   Listing,
+  Marks,
   Metadata,
   OpenSession,
   Place,
   Places,
   Rendered,
+  Settings,
 } from "../src/state.js";
+import { decodeText, label } from "../src/text.js";
+import type { Row } from "../test/encode.js";
 import type { FakeModel } from "../test/fake.js";
+import { ahead } from "./pretend/ahead.js";
+import { committed, resampled, variants, watchOf, whatIf } from "./pretend/asked.js";
+import { xray } from "./pretend/xray.js";
 
-type Outcome = { value?: unknown; error?: Failure; buffers?: DataView[] };
+/** `parts` come before the value, one after the other. */
+export type Outcome = { value?: unknown; error?: Failure; buffers?: DataView[]; parts?: unknown[] };
+
+/** The run that is shown. */
+export interface Run {
+  rows: readonly Row[];
+  /** The bytes of a token. */
+  bytes: (id: number) => Uint8Array;
+  /** Sends all rows again. */
+  again: () => void;
+}
 
 const HOME = "/home/ada";
 const LONG =
@@ -240,10 +257,43 @@ export function library(scene: string): Library {
 }
 
 /** What the kernel would answer; undefined for a command that the preview itself knows. */
-export function outcome(message: ToKernel, model: FakeModel): Outcome | undefined {
+export function outcome(message: ToKernel, model: FakeModel, run: Run): Outcome | undefined {
+  const name = (id: number): string => label(decodeText(run.bytes(id)).parts).replaceAll("·", " ");
   const told = (value: object): Outcome =>
     "message" in value && "type" in value ? { error: value as Failure } : { value };
   switch (message.kind) {
+    case "lookahead":
+      return ahead(run.rows[message.node], message.node, message.k, message.depth, name);
+    case "explain": {
+      const own = model.get("settings") as Partial<Settings>;
+      return { value: xray(run.rows[message.node], message.node, message.settings as Settings | null, own, name) };
+    }
+    case "variants":
+      return { value: variants(message.text) };
+    case "watch": {
+      const marks = model.get("marks") as Marks;
+      const others = marks.watches.filter((watch) => watch.name !== message.name);
+      model.put("marks", { ...marks, watches: [...others, watchOf(message.name, message.tokens)] });
+      run.again();
+      return {};
+    }
+    case "unwatch": {
+      const marks = model.get("marks") as Marks;
+      model.put("marks", { ...marks, watches: marks.watches.filter((watch) => watch.name !== message.name) });
+      return {};
+    }
+    case "what_if": {
+      const current = Number((model.get("settings") as Record<string, unknown>)[message.parameter] ?? 0);
+      return {
+        value: whatIf(message.parameter, message.values as number[], current, run.rows.length, message.rows),
+      };
+    }
+    case "resample":
+      return resampled(message.node, message.n);
+    case "commitment": {
+      const nodes = run.rows.map((_, node) => node).slice(message.node, message.node + 30);
+      return committed(message.node, nodes, message.n, message.every);
+    }
     case "places":
       return { value: PLACES };
     case "browse":

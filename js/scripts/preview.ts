@@ -1,13 +1,17 @@
 /**
  * The widget with a pretended kernel, to look at while it is being made. The address says what to show:
  * ?theme=dark&state=generating&select=12&text=mixed&n=150&panels=stream,logits&kernel=none&error=1
- * and for the drawers ?tool=model&library=many (or empty, loading, failed)&chat=1&use=1
+ * and for the drawers ?tool=model&library=many (or empty, loading, failed)&chat=1&use=1, ?tool=xray, ?ahead=1,
+ * ?tool=watch&watch=king,good end
  */
 import { LIMITS } from "../src/protocol.js";
+import type { Marks } from "../src/state.js";
 import widget from "../src/widget.js";
 import { encode, type Row } from "../test/encode.js";
 import { FakeModel } from "../test/fake.js";
+import { watchedAt, watchOf } from "./pretend/asked.js";
 import { library, outcome } from "./pretend.js";
+import { branch, travelled } from "./roads.js";
 
 const STORY =
   " sons; and when they had finished their title, they were so angry that they were so glad, for all the three" +
@@ -103,10 +107,20 @@ if (wanted.has("theme")) document.body.dataset.jpThemeLight = String(wanted.get(
 const state = wanted.get("state") ?? "generating";
 const empty = state === "empty" || state === "loading";
 const rows = empty ? [] : trace();
+let head = rows.length - 1;
+const words = split(STORY);
+const marks = branch(rows, empty ? 0 : Number(wanted.get("branches") ?? 0), random, (parent) => {
+  rows.push(row(parent, words[Math.floor(random() * words.length)], 1));
+  return rows.length - 1;
+});
 const model = new FakeModel({
   prompt: wanted.get("prompt") ?? "Once upon a time there was a king who had three",
   settings: { temperature: 0.75, top_k: 40, top_p: 0.95, min_p: 0.05, seed: 12, max_tokens: 150 },
   selection: Number(wanted.get("select") ?? -1),
+  marks: {
+    ...marks,
+    watches: (wanted.get("watch")?.split(",") ?? []).map((name) => watchOf(name, [` ${name}`, name])),
+  },
   library: library(wanted.get("library") ?? (empty ? "empty" : "usual")),
   ...(wanted.has("panels") && { panels: wanted.get("panels")?.split(",") }),
   status: {
@@ -140,23 +154,49 @@ const model = new FakeModel({
   },
 });
 
+/** Between two parts of an answer. */
+const PART_MS = 60;
+const nothing = new Uint8Array(0);
+const run = { rows, bytes: (id: number) => pieces[id]?.[1] ?? nothing, again: sendAgain };
+
 let held = 0;
 let seq = 0;
 /** Sends the next rows, as the kernel would. */
 function sendRows(to: number): void {
-  model.rows(
-    encode({ seq: ++seq, epoch: 1, start: held, rows: rows.slice(held, to), k: 20, pieces: held ? [] : pieces }),
-  );
+  const sent = rows.slice(held, to);
+  const frame = encode({
+    ...{ seq: ++seq, epoch: 1, start: held, rows: sent, k: 20, pieces: held ? [] : pieces },
+    head: Math.min(head, to - 1),
+  });
+  const names = ((model.get("marks") as Marks | undefined)?.watches ?? []).map(({ name }) => name);
+  if (names.length)
+    model.watchedRows(frame, Object.fromEntries(names.map((name) => [name, watchedAt(name, sent, held)])));
+  else model.rows(frame);
   held = to;
 }
 
+function show(node: number): void {
+  head = node;
+  setTimeout(() => sendRows(held), 1000 / LIMITS.frames_per_second);
+}
+
+const elsewhere = { parent: (node: number) => rows[node].parent, text: wanted.get("prompt") ?? STORY, show };
+
 model.onSend = (message) => {
+function sendAgain(): void {
+  const to = held;
+  held = 0;
+  sendRows(to);
+}
+
   if (!("id" in message) || wanted.get("kernel") === "none") return;
   const { id } = message;
   setTimeout(() => {
-    const known = outcome(message, model);
+    const known = outcome(message, model, run) ?? travelled(message, model, { head, ...elsewhere });
+    const parts = known?.parts ?? [];
+    for (const [i, part] of parts.entries()) setTimeout(() => model.partial(id, part), PART_MS * i);
     if (known?.error) model.reply(id, known.error);
-    else if (known) model.answer(id, known.value, known.buffers);
+    else if (known) setTimeout(() => model.answer(id, known.value, known.buffers), PART_MS * parts.length);
     else if (message.kind === "set" && Number(message.value) < 0)
       model.reply(id, { type: "ValueError", message: `${message.name} = ${message.value}: must not be negative` });
     else {
@@ -186,5 +226,6 @@ if (rows.length) {
 }
 if (wanted.has("use")) document.querySelector<HTMLElement>("[data-action=pool]")?.click();
 document.querySelector<HTMLElement>(`[data-tool="${wanted.get("tool")}"]`)?.click();
+if (wanted.has("ahead")) document.querySelector<HTMLElement>("[data-action=ahead]")?.click();
 if (wanted.get("kernel") === "gone") model.emit("comm_live_update");
 Object.assign(globalThis, { model });

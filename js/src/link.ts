@@ -245,6 +245,18 @@ export class Link {
     this.#changed();
   }
 
+  /**
+   * Shows the path to a node: the session's from now on, where there is a kernel; else in this page alone. What comes
+   * back is why it was refused, or null.
+   */
+  async goto(node: number): Promise<Failure | null> {
+    const failure = this.reachable && !this.recorded ? await this.command({ kind: "goto", node }) : null;
+    if (failure) return failure;
+    this.store.goto(node); // the frame that says so may come behind the answer
+    this.#changed();
+    return null;
+  }
+
   /** Shows the first tokens of the path alone. `playing`: the next ones follow soon. */
   show(length: number, playing: boolean): void {
     this.store.show(length);
@@ -278,7 +290,11 @@ export class Link {
   /** A command whose refusal is shown in the banner. */
   async order(command: Command): Promise<void> {
     const failure = await this.command(command);
-    if (!failure) return;
+    if (failure) this.complain(failure);
+  }
+
+  /** Shows in the banner why something was refused. */
+  complain(failure: Failure): void {
     this.failure = failure;
     this.#changed();
   }
@@ -336,7 +352,7 @@ export class Link {
     }
     if (content.kind === "reply") this.#settle(content, buffers);
     else if (content.kind === "partial") this.#tell(content.id, content.value);
-    else if (buffers.length) this.#rows(buffers[0]);
+    else if (buffers.length) this.#rows(content, buffers);
     this.#changed(content.kind === "rows" && STREAMING.includes(this.#state));
   };
 
@@ -353,9 +369,10 @@ export class Link {
     waiting.told?.(part as never);
   }
 
-  #rows(bytes: DataView): void {
+  #rows({ watched }: ToPage & { kind: "rows" }, [bytes, values]: readonly DataView[]): void {
     try {
-      if (this.store.apply(decode(bytes)) === "gap") this.#replay();
+      const frame = decode(bytes, values && [(watched ?? []) as string[], values]);
+      if (this.store.apply(frame) === "gap") this.#replay();
       else this.#asked = Number.NEGATIVE_INFINITY;
     } catch (error) {
       this.failure = { type: "WireError", message: error instanceof Error ? error.message : String(error) };

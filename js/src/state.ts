@@ -28,6 +28,8 @@ export interface Settings {
   mirostat_eta: number;
   /** Token id, as text -> what is added to its logit. */
   logit_bias: Record<string, number>;
+  /** GBNF, or a JSON schema in braces; "" is off. */
+  grammar: string;
   seed: number | null;
   max_tokens: number;
   /** Strings that end a run. */
@@ -244,12 +246,13 @@ export interface XrayStage {
   /** What it does, in words. */
   rule: string;
   parameters: Record<string, unknown>;
-  numbers: Record<string, number>;
+  /** What it worked out; null stands for infinity. */
+  numbers: Record<string, number | null>;
   before: XrayPart;
   after: XrayPart;
   removed: XrayPart;
-  /** Logits that it moved, the most likely tokens first. */
-  changed: { id: number; text: string; before: number; after: number; reason: string }[];
+  /** Logits that it moved, the most likely tokens first; null stands for minus infinity. */
+  changed: { id: number; text: string; before: number | null; after: number | null; reason: string }[];
   draw: XrayDraw | null;
 }
 
@@ -273,11 +276,14 @@ export interface XrayDraw {
   bar: { id: number; text: string; from: number; to: number }[];
 }
 
-/** what_if: at which token a run would first have changed, a value of the parameter at a time. */
+/**
+ * what_if: at which token a run would first have changed, a value of the parameter at a time. Partial answers are the
+ * fraction of the rows that were fetched.
+ */
 export interface WhatIf {
   parameter: string;
-  /** The value that the run had. */
-  current: number;
+  /** The value that the run had; null where it had several. */
+  current: number | null;
   length: number;
   changes: WhatIfChange[];
 }

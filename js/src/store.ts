@@ -1,6 +1,7 @@
 /** Snapshot + deltas -> state. Pure: no model, no page, no clock. */
 import { COLUMNS, type Columns } from "./protocol.js";
 import { type Decoded, decodeText, hex, isContinuation, LEAD, oneGrapheme, type Part } from "./text.js";
+import { Watched } from "./watched.js";
 import { ARRAYS, type Frame } from "./wire.js";
 
 type Column = Columns[keyof Columns];
@@ -45,7 +46,10 @@ export class Store {
   k = 0;
   /** Tip of the path as the kernel says; it may lie ahead of `size` while a replay arrives. */
   head = -1;
+  /** Tip of the path that was shown before the present one took another way; -1: none was. */
+  left = -1;
   columns = emptyColumns();
+  readonly watched = new Watched();
   readonly pieces = new Map<number, Uint8Array>();
   /** Text of the tokens that are whole characters, null for the others: asked for again and again. */
   readonly #texts = new Map<number, string | null>();
@@ -98,6 +102,7 @@ export class Store {
       this.#texts.delete(id);
     }
     this.#append(frame);
+    if (frame.watched) this.watched.take(frame.start, frame.watched);
     this.seq = frame.seq;
     this.head = frame.head;
     if (!this.incomplete) this.#follow();
@@ -108,6 +113,13 @@ export class Store {
   show(limit: number): void {
     this.limit = Math.max(0, limit);
     this.#cut(this.length);
+  }
+
+  /** Shows the path to another node, as far as this page goes: the kernel's next frame has the last word. */
+  goto(node: number): void {
+    this.head = node;
+    this.limit = Number.POSITIVE_INFINITY;
+    this.#follow();
   }
 
   /** Node at a position of the path, -1 where there is none. */
@@ -149,6 +161,11 @@ export class Store {
     return this.plainText(unit) ?? textOf(this.unitText(unit));
   }
 
+  /** The text of any nodes, one behind the other; bytes of unfinished characters as numbers. */
+  passage(nodes: readonly number[]): Part[] {
+    return decodeText(concat(nodes.map((node) => this.bytes(this.columns.token_id[node])))).parts;
+  }
+
   distribution(node: number): Distribution {
     const { token_id, top_ids, top_logprobs, top_kept, kept, logprob, rank, tail } = this.columns;
     const alternatives: Alternative[] = [];
@@ -178,9 +195,11 @@ export class Store {
 
   #reset(epoch: number): void {
     this.epoch = epoch;
+    this.watched.clear();
     this.size = 0;
     this.k = 0;
     this.head = -1;
+    this.left = -1;
     this.total = 0;
     this.length = 0;
     this.limit = Number.POSITIVE_INFINITY;
@@ -213,6 +232,7 @@ export class Store {
   /** Moves the path to the head. Only what differs from the path so far is walked. */
   #follow(): void {
     let node = this.head;
+    const tip = this.total ? this.path[this.total - 1] : -1;
     const end = node < 0 ? 0 : this.depth[node] + 1;
     this.path = grown(this.path, end);
     let keep = end;
@@ -220,7 +240,11 @@ export class Store {
       this.path[--keep] = node;
       node = this.columns.parent[node];
     }
-    if (keep === end && end === this.total) return;
+    if (keep === end && end === this.total) {
+      this.#cut(end);
+      return;
+    }
+    if (keep < this.total) this.left = tip;
     this.total = end;
     this.#cut(keep);
   }

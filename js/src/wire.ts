@@ -1,5 +1,6 @@
 /** Bytes -> rows. The layout is that of protocol.json; numbers are little-endian, as is every machine that runs a browser. */
 import { COLUMNS, type Columns, HEADER, VERSION } from "./protocol.js";
+import { decodeWatched, type WatchedRows } from "./watched.js";
 
 /** One numbered message of the kernel: `rows` nodes from index `start` on, and the bytes of tokens not sent before. */
 export interface Frame {
@@ -13,7 +14,12 @@ export interface Frame {
   head: number;
   columns: Columns;
   pieces: Map<number, Uint8Array>;
+  /** Absent where nothing is watched. */
+  watched?: WatchedRows;
 }
+
+/** Names of what is watched, and the values that came beside a frame: float32 [names, rows]. */
+export type Beside = [names: readonly string[], values: DataView];
 
 export const ARRAYS = {
   int32: Int32Array,
@@ -22,7 +28,7 @@ export const ARRAYS = {
   uint8: Uint8Array,
 } as const;
 
-export function decode(message: ArrayBuffer | ArrayBufferView): Frame {
+export function decode(message: ArrayBuffer | ArrayBufferView, beside?: Beside): Frame {
   const view =
     message instanceof ArrayBuffer
       ? new DataView(message)
@@ -55,5 +61,6 @@ export function decode(message: ArrayBuffer | ArrayBufferView): Frame {
   if (at !== bytes.byteLength)
     throw new RangeError(`a frame of ${bytes.byteLength} bytes should have been ${at} bytes long`);
   const { seq, epoch, start, rows, k, head } = header as unknown as Frame;
-  return { seq, epoch, start, rows, k, head, columns: columns as unknown as Columns, pieces };
+  const watched = beside && { watched: decodeWatched(beside[0], rows, beside[1]) };
+  return { seq, epoch, start, rows, k, head, columns: columns as unknown as Columns, pieces, ...watched };
 }

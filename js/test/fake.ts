@@ -60,6 +60,12 @@ export class FakeModel {
     this.emit("msg:custom", { kind: "rows" }, [frame]);
   }
 
+  /** The same, with what is watched: names, and for each the values of the frame's rows. */
+  watchedRows(frame: DataView, watched: Record<string, number[]>): void {
+    const values = new Float32Array(Object.values(watched).flat());
+    this.emit("msg:custom", { kind: "rows", watched: Object.keys(watched) }, [frame, new DataView(values.buffer)]);
+  }
+
   /** The kernel's value for a command. */
   answer(id: number, value: unknown, buffers: DataView[] = []): void {
     this.emit("msg:custom", { kind: "reply", id, ok: true, value }, buffers);

@@ -49,6 +49,41 @@ describe("frames", () => {
   });
 });
 
+describe("what is watched", () => {
+  const frame = (start: number, n: number, more = {}) =>
+    encode({ start, rows: Array.from({ length: n }, (_, i) => ({ parent: start + i - 1, token_id: 1 })), ...more });
+  const of = (name: string) => [...link.store.watched.of(name).subarray(0, link.store.size)];
+
+  it("comes with its rows, and for rows of the past once more", () => {
+    rows(0, 2);
+    model.watchedRows(frame(2, 1), { king: [0.5] });
+    expect(of("king")).toEqual([Number.NaN, Number.NaN, 0.5]);
+    model.watchedRows(frame(0, 3), { king: [Number.NaN, 0.25, 0.5], queen: [Number.NaN, 1, 0] });
+    expect(of("king")).toEqual([Number.NaN, 0.25, 0.5]);
+    expect(of("queen")).toEqual([Number.NaN, 1, 0]);
+    expect(link.store.size).toBe(3);
+  });
+
+  it("is not taken across a gap, nor kept for another trace", () => {
+    model.watchedRows(frame(0, 1), { king: [0.5] });
+    model.watchedRows(frame(5, 1), { king: [0.75] });
+    expect([...link.store.watched.of("king").subarray(0, 6)]).toEqual([0.5, ...Array(5).fill(Number.NaN)]);
+    rows(0, 1, { epoch: 2 });
+    expect(of("king")).toEqual([]);
+  });
+
+  it("grows with the trace, whatever its length", () => {
+    for (let start = 0; start < 1000; start += 100)
+      model.watchedRows(frame(start, 100), { king: Array.from({ length: 100 }, (_, i) => (start + i) / 1024) });
+    expect(of("king")).toEqual(Array.from({ length: 1000 }, (_, i) => i / 1024));
+  });
+
+  it("that does not fit its rows is an error in place", () => {
+    model.watchedRows(frame(0, 2), { king: [0.5] });
+    expect(link.failure?.message).toContain("1 watches of 2 rows are 8 bytes, not 4");
+  });
+});
+
 it("says every two seconds what it has and how many look", () => {
   rows(0, 1, { seq: 3 });
   link.views = 2;

@@ -78,7 +78,7 @@ describe("the table of settings", () => {
     });
     for (const [name, value] of declared) expect(USUAL, name).toHaveProperty(name, value);
     const numbers = SETTINGS.filter(
-      (name) => !["logit_bias", "dry_sequence_breakers", "stop", "on_full"].includes(name),
+      (name) => !["logit_bias", "grammar", "dry_sequence_breakers", "stop", "on_full"].includes(name),
     );
     expect(declared.map(([name]) => name)).toEqual(numbers);
   });
@@ -100,6 +100,7 @@ it("shows every setting, in the order of the chain", () => {
     "dry_allowed_length",
     "dry_penalty_last_n",
     "dry_sequence_breakers",
+    "grammar",
     "top_n_sigma",
     "top_k",
     "typical_p",
@@ -118,7 +119,7 @@ it("shows every setting, in the order of the chain", () => {
     "keep",
   ]);
   for (const element of all("[data-setting] .field-help")) expect(element.textContent?.length).toBeGreaterThan(20);
-  for (const element of all("input, button, select"))
+  for (const element of all("input, button, select, textarea"))
     expect(element.getAttribute("aria-label") || element.textContent, element.outerHTML).toBeTruthy();
 });
 
@@ -234,14 +235,72 @@ describe("the line of Python", () => {
   });
 });
 
+describe("the grammar", () => {
+  const area = () => get<HTMLTextAreaElement>("[data-field=grammar]");
+  const culprit = () => get("[data-setting=grammar] .code-line");
+
+  it("is applied by Ctrl+Enter or when it is left, once, and not line by line", async () => {
+    area().value = 'root ::= "a"';
+    expect(key(area(), "Enter")).toBe(true); // a line break
+    expect(sent()).toEqual([]);
+    area().dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", ctrlKey: true, bubbles: true }));
+    area().dispatchEvent(new Event("blur"));
+    expect(sent().map(({ name, value }) => [name, value])).toEqual([["grammar", 'root ::= "a"']]);
+    await accept();
+    expect(row("grammar").classList.contains("changed")).toBe(true);
+    area().value = " \n";
+    area().dispatchEvent(new Event("blur"));
+    expect(sent().at(-1)).toMatchObject({ value: "" });
+  });
+
+  it("shows a mistake with its line, keeps what was written, and gives it up on Escape", async () => {
+    area().value = 'root ::= a\na ::= ["';
+    area().dispatchEvent(new Event("blur"));
+    await refuse("grammar, line 2, column 7: a character class is not closed");
+    expect(row("grammar").querySelector("[role=alert]")?.textContent).toContain("not closed");
+    expect([culprit().hidden, culprit().textContent]).toEqual([false, '2: a ::= ["']);
+    expect(area().getAttribute("aria-invalid")).toBe("true");
+    expect(area().value).toContain("root");
+    key(area(), "Escape");
+    expect([area().value, culprit().hidden, area().hasAttribute("aria-invalid")]).toEqual(["", true, false]);
+  });
+
+  it("has examples that are given by a click", async () => {
+    all("[data-action=grammar-example]")[1].click();
+    const { value } = sent().at(-1) as { value: string };
+    expect(JSON.parse(value)).toMatchObject({ type: "object" });
+    await accept();
+    expect(area().value).toBe(value);
+    expect(get("[data-testid=sampler-code]").textContent).toContain('Sampler(grammar={"type": "object", ');
+    row("grammar").querySelector<HTMLButtonElement>(".reset")?.click();
+    expect(sent().at(-1)).toMatchObject({ value: "" });
+  });
+
+  it("is written in Python as text, or a schema as a dict", () => {
+    const code = (grammar: string) => samplerCode({ ...USUAL, grammar });
+    expect(code('root ::= "a"\n')).toBe('Sampler(grammar="root ::= \\"a\\"\\n")');
+    expect(code('{"additionalProperties": false, "enum": [null, true, 1.5]}')).toBe(
+      'Sampler(grammar={"additionalProperties": False, "enum": [None, True, 1.5]})',
+    );
+    expect(code("{half")).toBe('Sampler(grammar="{half")');
+  });
+});
+
 describe("presets", () => {
   const pressed = () => all("[data-preset][aria-pressed=true]").map(({ dataset }) => dataset.preset);
 
-  it("are taken by a click, and the one that holds is marked whatever seed and bias are", async () => {
+  it("are taken by a click, and the one that holds is marked whatever seed, bias and grammar are", async () => {
     expect(pressed()).toEqual(["llama.cpp"]);
     get('[data-preset="balanced"]').click();
     expect(last("preset")).toMatchObject({ name: "balanced" });
-    model.put("settings", { ...USUAL, ...PRESETS[1].settings, seed: 3, logit_bias: { 1: 1 }, max_tokens: 9 });
+    model.put("settings", {
+      ...USUAL,
+      ...PRESETS[1].settings,
+      seed: 3,
+      logit_bias: { 1: 1 },
+      grammar: "x",
+      max_tokens: 9,
+    });
     view.draw(false);
     expect(pressed()).toEqual(["balanced"]);
     expect(isPreset({ ...USUAL, top_k: 3 }, {})).toBe(false);
@@ -420,6 +479,6 @@ it("says what happens when the context is full, and keeps what was refused from 
 it("can be changed by nobody while there is no kernel", () => {
   model.emit("comm_live_update");
   view.draw(false);
-  const able = all("input, select, button").filter((element) => !(element as HTMLInputElement).disabled);
+  const able = all("input, select, textarea, button").filter((element) => !(element as HTMLInputElement).disabled);
   expect(able.map(({ dataset }) => dataset.action)).toEqual(["copy"]);
 });

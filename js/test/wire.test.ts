@@ -44,6 +44,22 @@ describe("decode", () => {
     expect(columns.token_id[0]).toBe(1);
   });
 
+  it("reads what is watched beside the rows, wherever it lies in its buffer", () => {
+    const rows = [ROW, ROW, ROW];
+    const bytes = new Uint8Array(7 + 4 * 6);
+    bytes.set(new Uint8Array(new Float32Array([Number.NaN, 0.5, 0.25, Number.NaN, 1, 0]).buffer), 7);
+    const { watched } = decode(encode({ k: 0, rows }), [["yes", "no"], new DataView(bytes.buffer, 7)]);
+    bytes.fill(255);
+    expect([...(watched ?? [])]).toEqual([
+      ["yes", new Float32Array([Number.NaN, 0.5, 0.25])],
+      ["no", new Float32Array([Number.NaN, 1, 0])],
+    ]);
+    expect(decode(encode({ k: 0, rows })).watched).toBeUndefined();
+    expect(() => decode(encode({ k: 0, rows }), [["yes"], new DataView(bytes.buffer, 7)])).toThrow(
+      "1 watches of 3 rows are 12 bytes, not 24",
+    );
+  });
+
   it("refuses a frame that was cut short, is too long, or is of another version", () => {
     const whole = encode({ k: 2, rows: [ROW], pieces: [[1, "abc"]] });
     for (const size of [8, 40, whole.byteLength - 1])

@@ -38,13 +38,14 @@ w.workbench.set("on_full", "slide")
 {ENDLESS}"""
 LOADING = """\
 import time
-from inferno_widget import Inferno, Model, workbench
+from inferno_widget import Inferno, Model
+from inferno_widget.gestures import models
 class Slow(Model):
     def __init__(self, *args, progress, **options):
         while progress(0.4) is not False:
             time.sleep(0.05)
         super().__init__(*args, progress=progress, **options)
-workbench.Model = Slow
+models.Model = Slow
 w = Inferno()
 w"""
 FOLDER = f"""\

@@ -209,10 +209,51 @@ def test_what_hover_tells(opened):
 
 def test_the_look_can_be_changed_without_a_kernel(opened):
     page = opened(recorded())
-    assert page.get_by_role("tab").all_inner_texts() == ["Look"]
+    assert page.get_by_role("tab").all_inner_texts() == ["Look", "Tree", "Compare"]
     page.get_by_role("tab", name="Look").click()
     page.get_by_label("viridis").first.click()
     expect(page.locator(".inferno-widget")).to_have_attribute("data-palette", "viridis")
+
+
+def forked(name: str = "the short one") -> Trace:
+    """A recording with a second branch: the first token behind the prompt came another way, and little followed."""
+    trace = recorded()
+    head, pieces = trace.head, {i: f" {word}".encode() for i, word in enumerate(WORDS)}
+    trace.goto(PROMPT - 1)
+    for position, word in enumerate(("king", "went", "away"), PROMPT):
+        kind = Kind.FORCED if position == PROMPT else Kind.GENERATED
+        trace.append(StepRecord(position, WORDS.index(word), kind, -1.5, rank=4), pieces)
+    trace.names = {name: trace.head}
+    trace.goto(head)
+    return trace
+
+
+def test_branches_are_visited_in_the_page_alone(opened):
+    page = opened(forked())
+    expect(page.locator("[data-token]")).to_have_count(TOKENS)
+    page.get_by_role("tab", name="Tree").click()
+    expect(page.locator(".tree-summary")).to_have_text("2 branches")
+    page.get_by_role("button", name="Go to the short one").click()
+    expect(page.locator("[data-token]")).to_have_count(PROMPT + 3)
+    expect(page.get_by_test_id("stream")).to_contain_text("king·went·away".replace("·", " "))
+    expect(page.locator("[data-branch]")).to_have_attribute("data-branch", "the short one")
+    for name in ("Name", "Prune"):
+        expect(page.get_by_role("button", name=re.compile(f"^{name}"))).to_have_count(0)
+    page.get_by_role("button", name=re.compile("^Go to (?!the short one)")).click()
+    expect(page.locator("[data-token]")).to_have_count(TOKENS)
+    picture(page, "tree")
+
+
+def test_branches_are_compared_without_a_kernel(opened):
+    page = opened(forked())
+    page.get_by_role("tab", name="Compare").click()
+    expect(page.locator(".compare-shared")).to_contain_text(f"{PROMPT} tokens shared")
+    facts = page.get_by_role("row", name="own tokens").get_by_role("cell")
+    expect(facts).to_have_text([str(TOKENS - PROMPT), "3", f"+{TOKENS - PROMPT - 3}"])
+    page.locator(f".compare-tokens [data-node='{TOKENS + 1}']").click()
+    expect(page.locator("[data-token]")).to_have_count(PROMPT + 3)
+    expect(page.locator(".stream-text [aria-selected=true]")).to_have_text("went")
+    picture(page, "compare")
 
 
 def test_a_hostile_trace_is_text(opened):

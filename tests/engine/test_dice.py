@@ -36,11 +36,11 @@ def run(sampler: Sampler, rows: Rows | None = None) -> Trace:
     """What the demo model makes of the prompt; `rows` gets the raw rows from which the tokens were chosen."""
 
     def note(ids: np.ndarray, logits: np.ndarray) -> np.ndarray:
-        if rows is not None:
-            rows[len(ids)] = logits.copy()
+        rows[len(ids)] = logits.copy()
         return logits
 
-    with opened() as model, model.session(PROMPT, sampler, logits_processor=note) as session:
+    processor = None if rows is None else note
+    with opened() as model, model.session(PROMPT, sampler, logits_processor=processor) as session:
         session.generate(N)
         return session.trace
 

@@ -201,3 +201,24 @@ def test_the_figure_stacks_the_answers_and_marks_the_decision() -> None:
     assert not lowest.layout.shapes or lowest.layout.shapes[0].x0 == 6
     with pytest.raises(ValueError, match="most must be"):
         curve.plot(most=0)
+
+
+def test_a_commitment_can_be_followed_and_ended(session: Session) -> None:
+    """What is told grows by a position at a time, and is what comes of it when that is enough."""
+    curves: list[Commitment] = []
+
+    def each(curve: Commitment) -> bool:
+        curves.append(curve)
+        return len(curve.positions) < 3
+
+    whole = session.commitment(start=12, n=4, max_tokens=6)
+    ended = session.commitment(start=12, n=4, max_tokens=6, each=each)
+    assert sorted({len(curve.positions) for curve in curves}) == [0, 1, 2, 3]
+    assert ended is curves[-1]
+    assert ended.positions.tolist() == whole.positions[:3].tolist()
+    assert [dict(zip(ended.answers, row, strict=True)) for row in ended.counts.tolist()] == [
+        {answer: n for answer, n in zip(whole.answers, row, strict=True) if answer in ended.answers}
+        for row in whole.counts[:3].tolist()
+    ]
+    nothing = session.commitment(start=12, n=4, each=lambda _: False)
+    assert (len(nothing.positions), nothing.counts.shape, nothing.decided()) == (0, (0, 0), None)

@@ -160,15 +160,17 @@ def test_a_column_in_the_frame_and_in_copies(session: Session) -> None:
     assert len(session.trace.watched(" king")) == session.trace.length
 
 
-def test_a_saved_trace_can_be_watched_again(session: Session, tmp_path: Path) -> None:
+def test_a_saved_trace_keeps_its_watches(session: Session, tmp_path: Path) -> None:
     session.generate(5)
     session.watch(" king")
     session.trace.save(tmp_path / "run.inferno")
     trace = Trace.load(tmp_path / "run.inferno")
-    assert trace.watches == {}
+    assert trace.watches == session.trace.watches
+    np.testing.assert_array_equal(trace.watched(" king"), session.trace.watched(" king"))
     other = session.model.session(trace, dice())
-    other.watch(" king")
-    np.testing.assert_allclose(other.trace.watched(" king"), session.trace.watched(" king"), atol=NEAR)
+    other.generate(70)
+    other.watch(" queen")
+    assert_watched(other)
 
 
 def test_nobody_who_does_not_watch_pays(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,3 +235,16 @@ def test_chains_hold_every_node_once(session: Session) -> None:
     assert sorted(node for chain in found for node in chain.nodes) == list(range(1, len(trace)))
     assert len(found) == 2
     assert len(chains(trace, [3, 4, 6, 7])) == 2
+
+
+def test_what_a_watch_leaves_the_next_one_scores(session: Session) -> None:
+    session.generate(20)
+    seen: list[int] = []
+    session.watch(5, each=lambda node: bool(seen.append(node)) or len(seen) < 4)
+    assert len(seen) == 4
+    name = next(iter(session.trace.watches))
+    known = np.flatnonzero(~np.isnan(session.trace.watched(name, tree=True))).tolist()
+    assert known == seen
+    session.watch(6)
+    assert_watched(session)
+    assert np.isnan(session.trace.watched(name)).sum() == 1, "the first token has no prediction"

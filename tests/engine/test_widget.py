@@ -21,10 +21,11 @@ from ipywidgets.widgets.widget import _instances
 
 from inferno_widget import Inferno, InfernoError, Model, Sampler, Trace, library
 from inferno_widget import widget as widget_module
-from inferno_widget import workbench as workbench_module
 from inferno_widget.feed import Feed
+from inferno_widget.gestures import models
+from inferno_widget.gestures.telling import speed
 from inferno_widget.wire import PROTOCOL
-from inferno_widget.workbench import Workbench, speed
+from inferno_widget.workbench import Workbench
 from tests.engine.test_session import PROMPT, dice, loaded, slowly, until
 from tests.frames import decode
 from tests.make_models import tiny_llama
@@ -285,6 +286,7 @@ def test_settings_are_shown_and_hold_from_the_next_gesture_on(page: Page) -> Non
         "temperature": 1.0,
         "seed": 7,
         "logit_bias": {"2": None},  # minus infinity, in JSON
+        "grammar": "",  # none
         "max_tokens": 128,
         "stop": [],
         "on_full": "stop",
@@ -416,7 +418,7 @@ def test_a_file_can_be_looked_for_and_loaded_while_the_first_model_loads(
             go_on.wait(20)
             super().__init__(path, **options)
 
-    monkeypatch.setattr(workbench_module, "Model", Slow)
+    monkeypatch.setattr(models, "Model", Slow)
     page = opened(tiny, root=tiny.parent, max_tokens=3)
     run = page.tell("run", prompt=PROMPT)
     assert page.value("browse", path="", hidden=False)["files"]
@@ -854,7 +856,7 @@ def test_loading_can_be_stopped(opened: Callable[..., Page], tiny: Path, monkeyp
             made.append(self)
             super().__init__(path, n_ctx=256, progress=slow)
 
-    monkeypatch.setattr(workbench_module, "Model", Slow)
+    monkeypatch.setattr(models, "Model", Slow)
     page = opened(tiny)
     until(lambda: made)
     page.order("stop")

@@ -47,7 +47,7 @@ def benches(files: Path) -> Iterator[Callable[..., Workbench]]:
 
     def make(target: object = None, **options: Any) -> Workbench:
         made.append(Workbench(**{"root": files, "max_tokens": 5, **options}))
-        made[-1].take(target)
+        made[-1].begin_with(target)
         return made[-1]
 
     yield make
@@ -441,7 +441,7 @@ def test_a_load_can_be_cancelled(bench: Workbench, monkeypatch: pytest.MonkeyPat
             go_on.wait(WAIT)
             super().__init__(path, **options)
 
-    monkeypatch.setattr("inferno_widget.workbench.Model", Slow)
+    monkeypatch.setattr("inferno_widget.gestures.models.Model", Slow)
     number = bench.load("qwen.gguf", 512)
     begun.wait(WAIT)
     assert (bench.tasks[0]["stage"], bench.tasks[0]["progress"]) == ("loading", None)
@@ -624,6 +624,7 @@ def test_every_setting_reaches_the_run(bench: Workbench) -> None:
         "mirostat_tau": 4.0,
         "mirostat_eta": 0.2,
         "logit_bias": {"5": -1.5, "2": None},
+        "grammar": "root ::= .*",
         "seed": 3,
     }
     rest = {"max_tokens": 9, "stop": ["zzz"], "on_full": "slide", "keep": 4}

@@ -198,6 +198,26 @@ def test_the_schema_names_every_column_of_every_node() -> None:
     assert contents["version"] == data.VERSION
 
 
+def test_json_has_what_was_noted_on_a_trace() -> None:
+    trace = forked_trace()
+    trace.names, trace.pruned, trace.diverged = {"trunk": 6}, frozenset({5, 3}), [4]
+    trace.watch({"yes": (1, 2)})
+    trace.note_watched(1, ["yes"], [0.25])
+    contents = strictly(trace.to_json())
+    schema = strictly(SCHEMA.read_text(encoding="utf-8"))
+    validator = pytest.importorskip("jsonschema").Draft202012Validator(schema)
+    validator.validate(contents)
+    assert {name: contents[name] for name in ("names", "pruned", "diverged", "watches")} == {
+        "names": {"trunk": 6},
+        "pruned": [3, 5],
+        "diverged": [4],
+        "watches": {"yes": [1, 2]},
+    }
+    assert contents["nodes"]["p(yes)"] == [None, 0.25, *[None] * 5]
+    contents["nodes"]["p(yes)"][0] = "much"
+    assert not validator.is_valid(contents)
+
+
 @parametrize_traces
 def test_a_trace_can_be_built_again_from_its_json(trace: Trace) -> None:
     contents = strictly(trace.to_json())

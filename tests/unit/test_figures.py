@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from inferno_widget import figures
+from inferno_widget.dice import FirstChange, WhatIf
 from inferno_widget.export.colour import PAGE, PALETTES, contrast
 from inferno_widget.record import Kind
 from inferno_widget.session import Session
@@ -195,3 +196,30 @@ def test_without_plotly_the_error_says_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
     with pytest.raises(ImportError, match=r'pip install "inferno_widget\[plotly\]"'):
         TRACE.plot.surprisal()
+
+
+def test_what_if_shows_what_is_proved_and_spans_what_is_not() -> None:
+    changes = (
+        FirstChange(0.2, 3, 7, ()),
+        FirstChange(0.5, 12, 7, (4, 9)),
+        FirstChange(0.8, None, None, ()),
+        FirstChange(1.5, None, None, (6,)),
+    )
+    found = WhatIf("temperature", changes, np.arange(2, 20, dtype=np.int32), 0.8)
+    drawn = {scatter.name: scatter for scatter in found.plot().data}
+    assert {name: list(zip(s.x, s.y, strict=True)) for name, s in drawn.items()} == {
+        "another token": [(0.2, 3)],
+        "no token differs": [(0.8, 20)],
+        "not known": [(0.5, 12), (1.5, 20)],
+    }
+    unknown = drawn["not known"]
+    assert list(unknown.error_y.arrayminus) == [12 - 4, 20 - 6], "down to the first position that may differ"
+    assert list(unknown.customdata) == [
+        "perhaps from position 4 on, at 12 at the latest",
+        "perhaps from position 6 on, no later one is proved",
+    ]
+    assert found.plot().layout.shapes[0].x0 == 0.8
+    assert found.plot(theme="dark", title="Dice").layout.title.text == "Dice"
+    words = WhatIf("dry_sequence_breakers", (FirstChange(["\n"], 3, 7, ()),), np.array([2, 3], np.int32))
+    assert list(words.plot().data[0].x) == ["['\\n']"]
+    assert not WhatIf("top_k", (FirstChange(3, None, None, ()),), np.empty(0, np.int32)).plot().layout.shapes

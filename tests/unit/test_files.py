@@ -16,6 +16,7 @@ import pytest
 
 from inferno_widget import files
 from inferno_widget.errors import TraceFileError
+from inferno_widget.record import WatchedRecord
 from inferno_widget.trace import Trace
 from tests.traces import PIECES, forked_trace, impatient_threads, made_trace, record
 
@@ -123,6 +124,83 @@ def test_a_file_of_version_1_is_read_as_one_where_nothing_was_left_out(file: Pat
     assert trace.path().tolist() == forked_trace().path().tolist()
 
 
+def marked_trace() -> Trace:
+    """The forked trace with all that is noted on a tree."""
+    trace = forked_trace()
+    trace.names, trace.pruned, trace.diverged = {"the 火": 4, "": 0}, frozenset({3}), [4, 6]
+    trace.watch({"yes": (1, 2), "no": (8,)})
+    for node in range(1, len(trace)):
+        trace.note_watched(node, ["no", "yes"], [node / 8, 1 / (node + 2)])
+    return trace
+
+
+def test_what_was_noted_on_a_trace_comes_back(tmp_path: Path) -> None:
+    trace, file = marked_trace(), tmp_path / "x.inferno"
+    trace.save(file)
+    for again in (Trace.load(file), trace.copy(), Trace.load(file).copy()):
+        assert (again.names, again.pruned, again.diverged) == (trace.names, trace.pruned, trace.diverged)
+        assert list(again.watches.items()) == [("yes", (1, 2)), ("no", (8,))]
+        for name in trace.watches:
+            np.testing.assert_array_equal(again.watched(name, tree=True), trace.watched(name, tree=True))
+            assert np.isnan(again.watched(name)[0])
+        again.note_watched(0, ["yes"], [0.5])  # the file's own bytes are read-only
+        again.append(WatchedRecord.of(record(4, 1), np.float32([0.25, 0.75])), PIECES)
+        assert (again.watched("yes")[-1], again.watched("no")[-1]) == (0.25, 0.75)
+    again.unwatch("yes")
+    assert (len(trace), list(trace.watches)) == (7, ["yes", "no"]), "a copy is a copy"
+    parts = members(file)
+    assert json.loads(parts["trace.json"])["version"] == 3
+    assert np.load(io.BytesIO(parts["watched.npy"])).shape == (7, 2)
+
+
+def test_what_older_readers_know_is_written_for_them(tmp_path: Path) -> None:
+    trace = marked_trace()
+    for name in list(trace.watches):
+        trace.unwatch(name)
+    trace.save(tmp_path / "x.inferno")
+    parts = members(tmp_path / "x.inferno")
+    assert json.loads(parts["trace.json"])["version"] == 2
+    assert "watched.npy" not in parts
+
+
+def test_a_file_from_before_there_were_marks_is_read(file: Path) -> None:
+    parts = members(file)
+    manifest = json.loads(parts["trace.json"])
+    for name in ("names", "pruned", "diverged", "watches"):
+        del manifest[name]
+    trace = Trace.load(write(file, {**parts, "trace.json": json.dumps(manifest).encode()}))
+    assert (trace.names, trace.pruned, trace.diverged, trace.watches) == ({}, frozenset(), [], {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"diverged": [7]}, "there is none"),
+        ({"names": {"x": -1}}, "there is none"),
+        ({"pruned": [99]}, "there is none"),
+        ({"watches": [["yes", [1]]]}, "where float32 .7, 1. was expected"),
+        ({"watches": []}, "do not belong: watched.npy"),
+        ({"watches": [["yes", [1]], ["no", [-1]]]}, "no token of this model"),
+        ({"watches": [["yes", [1]], ["no", [len(PIECES)]]]}, "no token of this model"),
+        ({"watches": [["yes", [1]], ["no", []]]}, "no token of this model"),
+        ({"watches": [["yes", [1]], ["yes", [2]]]}, "was expected"),
+        ({"watches": {"yes": [1]}}, "damaged"),
+        ({"runs": [{"replay": 5}, {}]}, "what it plays again"),
+        ({"runs": [{"replay": {"mu": "x"}}, {}]}, "what it plays again"),
+    ],
+)
+def test_marks_that_do_not_fit_are_refused(changes: dict[str, object], match: str, tmp_path: Path) -> None:
+    marked_trace().save(tmp_path / "x.inferno")
+    assert_refused(edited(tmp_path / "x.inferno", **changes), match)
+
+
+def test_what_was_watched_must_be_probabilities(tmp_path: Path) -> None:
+    trace = marked_trace()
+    trace.note_watched(3, ["yes"], [1.5])
+    trace.save(tmp_path / "x.inferno")
+    assert_refused(tmp_path / "x.inferno", "are no probabilities")
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_file_has_the_columns_of_its_version(version: int, file: Path) -> None:
     if version == 1:
@@ -214,7 +292,7 @@ def test_another_manifest_is_refused(manifest: bytes, file: Path) -> None:
 
 
 def test_a_newer_version_is_refused_with_what_to_do(file: Path) -> None:
-    assert_refused(edited(file, version=3), "written by a newer version .*format 3.*update inferno_widget")
+    assert_refused(edited(file, version=4), "written by a newer version .*format 4.*update inferno_widget")
 
 
 @pytest.mark.parametrize(

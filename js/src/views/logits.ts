@@ -1,48 +1,21 @@
 /** The distribution behind one token, as a list one can click: the road not taken. */
 
-import { h, setAttribute, setShare, setText, type View } from "../dom.js";
-import { endOf, SCALES, stepOf, tokenValue } from "../draw/colour.js";
-import { percent, whole } from "../draw/format.js";
+import { h, setText, type View } from "../dom.js";
 import type { Link } from "../link.js";
-import { METRICS, type Metric } from "../state.js";
 import type { Alternative, Distribution } from "../store.js";
 import { label } from "../text.js";
+import { lookingAhead } from "./logits/ahead.js";
+import { tokenHead } from "./logits/head.js";
+import { alternativeRow, type Row, restRow } from "./logits/row.js";
 
-interface Row {
-  element: HTMLButtonElement;
-  rank: HTMLElement;
-  piece: HTMLElement;
-  bar: HTMLElement;
-  percent: HTMLElement;
-  /** Writes what it says, beside its own text, to a pointer that rests on it and to a screen reader. */
-  describe: () => void;
-}
-
-/**
- * Numbers of the token that came, beside each metric: as many as fit into a line. Its rank and its probability stand
- * in its row of the list too.
- */
-const BESIDE: Record<Metric, readonly Metric[]> = {
-  probability: ["entropy", "rank"],
-  surprisal: ["entropy"],
-  entropy: ["rank", "probability"],
-  rank: ["entropy", "probability"],
-  time: ["entropy", "rank"],
-};
-const SHORT: Partial<Record<Metric, string>> = { probability: "p" };
 /** States in which a fork can be asked for. */
 const FORKABLE = ["generating", "paused", "ready", "error"];
+const BEFORE_FIRST = "This is the first token: there was nothing before it to predict it from.";
+const EMPTY =
+  "What the model thought of saying appears here, most likely first. Click a word it did not say, and it goes on from there.";
 
 export function logits(link: Link): View {
   const { store } = link;
-  const position = h("b");
-  const piece = h("code", { class: "fact-piece" });
-  const part = h("span", { class: "fact", title: "A character made of several tokens" });
-  const kept = h("b");
-  const keptFact = fact("kept", kept, "");
-  const which = h("div", { class: "facts" }, fact("token", position, "Position in the sequence, from 0"), piece, part);
-  const measures = METRICS.map((metric) => measure(metric));
-  const facts = h("div", { class: "facts" }, ...measures.map(({ element }) => element), keptFact);
   const latest = h(
     "button",
     {
@@ -53,16 +26,24 @@ export function logits(link: Link): View {
     },
     "latest",
   );
-  const head = h("header", { class: "logits-head" }, which, latest, facts);
+  const ahead = lookingAhead(link, rowsThatFit, drawGhosts);
+  const head = tokenHead(link, [ahead.toggle, latest]);
   const list = h("div", { class: "logits-list", role: "group", "aria-label": "Alternatives", "data-testid": "logits" });
-  const rest = makeRow("div");
-  rest.element.classList.add("rest");
-  rest.element.title = "All other tokens of the vocabulary together, exactly";
-  setText(rest.piece, "everything else");
+  const rest = restRow();
   const note = h("p", { class: "logits-note" });
-  const element = h("section", { class: "logits", "aria-label": "Distribution" }, head, list, note);
+  const element = h(
+    "section",
+    { class: "logits", "aria-label": "Distribution" },
+    head.element,
+    ahead.complaint,
+    list,
+    note,
+  );
   const rows: Row[] = [];
+  const ends = new AbortController();
+  let listed: Alternative[] = [];
   let shown = -1;
+  let listening = false;
 
   latest.addEventListener("click", () => link.select(-1));
 
@@ -74,108 +55,79 @@ export function logits(link: Link): View {
 
   for (const event of ["pointerover", "focusin"])
     list.addEventListener(event, ({ target }) => {
-      rows.find(({ element }) => element.contains(target as Node))?.describe();
+      rows.find(({ button }) => button.contains(target as Node))?.describe();
     });
 
   list.addEventListener("keydown", (event) => {
-    if (event.key !== "ArrowUp" && event.key !== "ArrowDown") return;
-    const at = rows.findIndex(({ element }) => element === document.activeElement);
-    const next = rows[at + (event.key === "ArrowDown" ? 1 : -1)]?.element;
-    if (at < 0 || !next || next.hidden) return;
-    next.focus();
+    const at = rows.findIndex(({ element }) => element.contains(event.target as Node));
+    if (at < 0) return;
+    if (event.key === "ArrowRight") {
+      if (!rows[at].ghost.enter()) return;
+    } else if (event.key === "ArrowUp" || event.key === "ArrowDown") {
+      const next = rows[at + (event.key === "ArrowDown" ? 1 : -1)]?.button;
+      if (!next || next.hidden) return;
+      next.focus();
+    } else return;
     event.preventDefault();
   });
 
-  const pieceName = (id: number): string => label(store.piece(id)) || `#${id}`;
-
-  /** Which token: its position, its own text, and the character that it is a part of. */
-  function drawIdentity(node: number): void {
-    const at = store.depth[node];
-    setText(position, whole(at));
-    setText(piece, pieceName(store.columns.token_id[node]));
-    const unit = store.unitOf[at];
-    const [from, to] = store.onPath(node) ? store.unitSpan(unit) : [at, at + 1];
-    part.hidden = to - from === 1;
-    setText(part, part.hidden ? "" : `part ${at - from + 1} of ${to - from} of ${label(store.unitText(unit))}`);
-  }
-
-  function drawNumbers(node: number): void {
-    const { kept: left, sampled_prob, rank } = store.columns;
-    const first = rank[node] === 0;
-    for (const { draw } of measures) draw(node, first);
-    keptFact.hidden = first || left[node] <= 0;
-    if (keptFact.hidden) return;
-    const among = `among them the token that came had ${percent(sampled_prob[node])}`;
-    setText(kept, whole(left[node]));
-    setAttribute(keptFact, "title", `The sampler left ${whole(left[node])} candidates; ${among}`);
-  }
-
-  /** One number of the token; the one that the text is coloured by has its colour beside it. */
-  function measure(metric: Metric) {
-    const value = h("b");
-    const swatch = h("i", { "aria-hidden": "true" });
-    const { title, help } = SCALES[metric];
-    const element = h("span", { class: "fact", title: help }, swatch, `${SHORT[metric] ?? title} `, value);
-    return {
-      element,
-      draw(node: number, first: boolean): void {
-        const chosen = link.look.metric === metric;
-        element.hidden = first || !(chosen || BESIDE[link.look.metric].includes(metric));
-        if (element.hidden) return;
-        const number = tokenValue(store, node, metric);
-        setText(value, SCALES[metric].format(number));
-        element.classList.toggle("metric", chosen);
-        swatch.hidden = !chosen;
-        setAttribute(swatch, "class", `metric-swatch s${stepOf(metric, number, endOf(store, metric))}`);
-      },
+  /** The key works in the whole widget, where nobody writes. */
+  function listen(): void {
+    const root = element.closest<HTMLElement>(".inferno-widget");
+    if (listening || !root) return;
+    listening = true;
+    const pressed = (event: KeyboardEvent): void => {
+      const command = event.ctrlKey || event.metaKey || event.altKey;
+      if (event.key !== "l" || command || event.defaultPrevented || ahead.toggle.hidden) return;
+      if ((event.target as Element).closest("input, textarea, select, [contenteditable]")) return;
+      ahead.toggle.click();
+      event.preventDefault();
     };
+    root.addEventListener("keydown", pressed, { signal: ends.signal });
   }
 
-  function drawRow(row: Row, alternative: Alternative, scale: number, forkable: boolean, streaming: boolean): void {
-    const { id, rank, probability, kept, chosen } = alternative;
-    const { element } = row;
-    const name = pieceName(id);
-    element.hidden = false;
-    setAttribute(element, "data-token-id", String(id));
-    setAttribute(element, "class", `logits-row${chosen ? " chosen" : ""}${kept ? "" : " cut"}`);
-    setAttribute(element, "aria-current", chosen ? "true" : null);
-    setAttribute(element, "aria-disabled", String(chosen || !forkable));
-    row.describe = () => {
-      const role = roleOf(alternative, forkable);
-      setAttribute(element, "title", `${name}  token ${id}: ${role}`);
-    };
-    // While it streams, its own text has to do, until somebody points at it.
-    if (!streaming) row.describe();
-    else element.removeAttribute("title");
-    setText(row.rank, whole(rank));
-    setText(row.piece, name);
-    setText(row.percent, percent(probability));
-    setShare(row.bar, probability / scale);
+  /** Alternatives that can be seen without scrolling; all where the page has no layout. */
+  function rowsThatFit(): number {
+    const some = rows.filter(({ button }) => !button.hidden);
+    const end = list.getBoundingClientRect().bottom;
+    return some.filter(({ button }) => button.getBoundingClientRect().bottom <= end).length;
+  }
+
+  function makeRow(): void {
+    const row: Row = alternativeRow((n) => void ahead.take(Number(row.button.dataset.tokenId), n));
+    rows.push(row);
+    rest.element.before(row.element);
   }
 
   function drawRows(node: number, streaming: boolean): void {
-    const { alternatives, rest: mass } = listed(store.distribution(node), link.look.top_k);
-    while (rows.length < alternatives.length) {
-      const row = makeRow("button");
-      rows.push(row);
-      list.append(row.element);
-    }
-    if (list.lastChild !== rest.element) list.append(rest.element);
+    const { alternatives, rest: mass } = most(store.distribution(node), link.look.top_k);
+    listed = alternatives;
+    while (rows.length < alternatives.length) makeRow();
     const scale = Math.max(mass, ...alternatives.map(({ probability }) => probability));
     const forkable = link.reachable && FORKABLE.includes(link.able);
     rows.forEach((row, i) => {
-      const alternative = alternatives[i];
-      if (alternative) drawRow(row, alternative, scale, forkable, streaming);
-      else row.element.hidden = true;
+      const one = alternatives[i];
+      const name = one && (label(store.piece(one.id)) || `#${one.id}`);
+      row.draw(one ? { ...one, name, share: one.probability / scale, forkable } : null, streaming);
     });
-    setText(rest.percent, percent(mass));
-    setShare(rest.bar, mass / scale);
+    rest.draw(mass, scale);
   }
+
+  function drawGhosts(): void {
+    ahead.draw(shown);
+    element.classList.toggle("ahead", ahead.on);
+    rows.forEach(({ ghost }, i) => {
+      ghost.draw(listed[i] ? ahead.wayOf(listed[i].id) : []);
+    });
+  }
+
+  list.append(rest.element);
 
   return {
     element,
     restful: true,
     draw(streaming) {
+      listen();
       const chosen = link.selection;
       const node = chosen >= 0 ? chosen : store.at(store.length - 1);
       const predicted = node >= 0 && store.columns.rank[node] > 0;
@@ -183,45 +135,27 @@ export function logits(link: Link): View {
       latest.hidden = chosen < 0;
       list.hidden = !predicted;
       note.hidden = predicted;
-      head.hidden = node < 0;
-      if (node >= 0) {
-        drawIdentity(node);
-        drawNumbers(node);
-      }
+      head.draw(node);
       if (predicted) drawRows(node, streaming);
-      else if (node >= 0) setText(note, "This is the first token: there was nothing before it to predict it from.");
-      else
-        setText(
-          note,
-          "What the model thought of saying appears here, most likely first. Click a word it did not say, and it goes on from there.",
-        );
+      else {
+        listed = [];
+        setText(note, node >= 0 ? BEFORE_FIRST : EMPTY);
+      }
+      drawGhosts();
+    },
+    close() {
+      ends.abort();
+      ahead.close();
     },
   };
 }
 
-/** What an alternative was, and what a click on it does where it does anything. */
-function roleOf({ chosen, kept }: Alternative, forkable: boolean): string {
-  if (chosen) return "the token that came";
-  if (!forkable) return kept ? "did not come" : "the sampler left it out";
-  return kept ? "fork here with this token" : "the sampler left it out; fork here with it";
-}
-
 /** As many alternatives as a person wants to see, and the token that came; the others are part of the rest. */
-function listed({ alternatives, rest }: Distribution, most: number): Distribution {
-  const isListed = ({ rank, chosen }: Alternative): boolean => rank <= most || chosen;
+function most({ alternatives, rest }: Distribution, top_k: number): Distribution {
+  const isListed = ({ rank, chosen }: Alternative): boolean => rank <= top_k || chosen;
   const others = alternatives.filter((alternative) => !isListed(alternative));
   return {
     alternatives: alternatives.filter(isListed),
     rest: others.reduce((sum, { probability }) => sum + probability, rest),
   };
-}
-
-function fact(name: string, value: HTMLElement, title: string): HTMLElement {
-  return h("span", { class: "fact", title }, `${name} `, value);
-}
-
-function makeRow(tag: "button" | "div"): Row {
-  const [rank, piece, bar, share] = ["rank", "piece", "bar", "percent"].map((name) => h("span", { class: name }));
-  const element = h(tag, { class: "logits-row", ...(tag === "button" && { type: "button" }) }, rank, piece, bar, share);
-  return { element: element as HTMLButtonElement, rank, piece, bar, percent: share, describe: () => {} };
 }

@@ -5,6 +5,7 @@ import type { Link } from "../link.js";
 import { KINDS, type State } from "../protocol.js";
 import { card } from "./stream/card.js";
 import { copyMenu } from "./stream/copy.js";
+import { editor } from "./stream/edit.js";
 import { find } from "./stream/find.js";
 import { keys } from "./stream/keys.js";
 import { Marks } from "./stream/marks.js";
@@ -47,6 +48,23 @@ export function stream(link: Link): View {
     "find",
   );
 
+  const back = h(
+    "button",
+    {
+      ...{ type: "button", class: "quiet", hidden: true, "data-action": "back" },
+      title: "Generation goes on from the selected token; what came after it stays on its branch (Backspace)",
+    },
+    "back to here",
+  );
+  const change = h(
+    "button",
+    {
+      ...{ type: "button", class: "quiet", "data-action": "edit" },
+      title: "Change the text anywhere: it becomes a branch at the first token that differs (E)",
+    },
+    "edit",
+  );
+
   const id = `inferno-${crypto.getRandomValues(new Uint32Array(1))[0]}`; // two views may be in one page
   const painter = new Painter(link);
   const pane = new Pane(text, store, (unit, hang) => painter.draw(unit, hang));
@@ -62,12 +80,18 @@ export function stream(link: Link): View {
     },
     finding: (found) => text.classList.toggle("finding", found),
   });
-  const tools = h("div", { class: "stream-tools" }, seek, menu.element);
+  const edit = editor(link, () => {
+    element.classList.toggle("editing", edit.open);
+    if (!edit.open) text.focus({ preventScroll: true });
+    drawTools();
+  });
+  const tools = h("div", { class: "stream-tools" }, back, change, seek, menu.element);
   const element = h(
     "section",
     { class: "stream", "aria-label": "Text" },
     h("div", { class: "stream-head" }, search.element, tools),
     h("div", { class: "stream-body" }, text, map.element, empty, follow),
+    edit.element,
     live,
     facts.element,
   );
@@ -143,6 +167,16 @@ export function stream(link: Link): View {
     announcedAt = now;
   }
 
+  /** Which tools make sense now. */
+  function drawTools(): void {
+    const { selection } = link;
+    tools.hidden = store.units === 0;
+    change.hidden = !edit.able || edit.open;
+    back.hidden = !edit.able || edit.open || !store.onPath(selection) || selection === store.head;
+    seek.hidden = !search.element.hidden || edit.open;
+    menu.element.hidden = edit.open;
+  }
+
   /** What has moved, or come into the page or left it, by scrolling. */
   function moved(): void {
     mark();
@@ -184,6 +218,25 @@ export function stream(link: Link): View {
   map.element.addEventListener("pointerdown", moved);
   map.element.addEventListener("keydown", moved);
 
+  /** Back to the selected token; to the one before the newest, where none is selected. */
+  function goBack(): void {
+    const node = link.selection;
+    if (!edit.able || store.length < 2) return;
+    if (node < 0) void link.order({ kind: "rewind", n: 1 });
+    else if (node !== store.head) void rewind(node);
+  }
+
+  async function rewind(node: number): Promise<void> {
+    const failure = await link.goto(node);
+    if (failure) link.complain(failure);
+    else link.select(-1);
+  }
+
+  back.addEventListener("click", () => {
+    goBack();
+    text.focus({ preventScroll: true });
+  });
+  change.addEventListener("click", () => void edit.start());
   seek.addEventListener("click", search.open);
   follow.addEventListener("click", () => {
     pane.following = true;
@@ -193,7 +246,10 @@ export function stream(link: Link): View {
     text.focus({ preventScroll: true });
   });
 
-  const keyboard = keys({ link, pane, facts, find: search.open, markAll: () => marks.all() });
+  const keyboard = keys({
+    ...{ link, pane, facts, find: search.open, markAll: () => marks.all() },
+    ...{ back: goBack, edit: () => edit.able && void edit.start() },
+  });
   text.addEventListener("keydown", keyboard.pressed);
   element.addEventListener("keydown", keyboard.opened);
 
@@ -229,8 +285,7 @@ export function stream(link: Link): View {
       typeface = type;
       if (known !== pane.drawn[1] || !streaming) mark();
       empty.hidden = store.units > 0;
-      tools.hidden = store.units === 0;
-      seek.hidden = !search.element.hidden;
+      drawTools();
       const { state, model } = link.status;
       const usual = "Write a prompt and press Run, or Step to go one token at a time.";
       setText(hint, state === "error" && !model ? NO_MODEL : (HINTS[state] ?? usual));

@@ -2,7 +2,10 @@
 import type { Settings } from "../../state.js";
 
 /** The settings that are one number. */
-export type NumberName = Exclude<keyof Settings, "logit_bias" | "dry_sequence_breakers" | "stop" | "on_full">;
+export type NumberName = Exclude<
+  keyof Settings,
+  "logit_bias" | "grammar" | "dry_sequence_breakers" | "stop" | "on_full"
+>;
 
 export interface Field {
   name: NumberName;
@@ -246,6 +249,8 @@ export const FIELDS: readonly Field[] = [
 
 const BY_NAME = new Map(FIELDS.map((field) => [field.name, field]));
 
+export const isNumber = (name: string): name is NumberName => BY_NAME.has(name as NumberName);
+
 export const fieldOf = (name: NumberName): Field => BY_NAME.get(name) as Field;
 
 /** What every setting is where nobody changed it. */
@@ -253,6 +258,7 @@ export const USUAL: Settings = {
   ...(Object.fromEntries(FIELDS.map(({ name, usual }) => [name, usual])) as Pick<Settings, NumberName>),
   dry_sequence_breakers: ["\n", ":", '"', "*"],
   logit_bias: {},
+  grammar: "",
   stop: [],
   on_full: "stop",
 };
@@ -280,6 +286,7 @@ export const SETTINGS = [
   "mirostat_tau",
   "mirostat_eta",
   "logit_bias",
+  "grammar",
   "seed",
   "max_tokens",
   "stop",
@@ -289,13 +296,17 @@ export const SETTINGS = [
 
 /** Those that are no part of a `Sampler`: they say how a run ends. */
 const OF_A_RUN: readonly (keyof Settings)[] = ["max_tokens", "stop", "on_full", "keep"];
-/** Those that are no part of a preset: the dice belong to a run, and token ids to a model. */
-const APART: readonly (keyof Settings)[] = ["seed", "logit_bias", ...OF_A_RUN];
+/** What chooses a token. */
+export const SAMPLING = SETTINGS.filter((name) => !OF_A_RUN.includes(name));
+/** Those that are no part of a preset: the dice belong to a run, token ids to a model, a grammar to what is written. */
+const APART: readonly (keyof Settings)[] = ["seed", "logit_bias", "grammar", ...OF_A_RUN];
+
+export const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
 /** Whether a setting differs from the default; one that the kernel has not named does not. */
 export function isChanged(settings: Partial<Settings>, name: keyof Settings): boolean {
   const value = settings[name];
-  return value !== undefined && JSON.stringify(value) !== JSON.stringify(USUAL[name]);
+  return value !== undefined && !same(value, USUAL[name]);
 }
 
 /** The settings that differ from the defaults, in Python's order. */
@@ -306,18 +317,39 @@ export const changed = (settings: Partial<Settings>): (keyof Settings)[] =>
 export function isPreset(settings: Partial<Settings>, preset: Partial<Settings>): boolean {
   const wanted = { ...USUAL, ...preset };
   return SETTINGS.filter((name) => !APART.includes(name)).every(
-    (name) => settings[name] === undefined || JSON.stringify(settings[name]) === JSON.stringify(wanted[name]),
+    (name) => settings[name] === undefined || same(settings[name], wanted[name]),
   );
 }
 
 /** The line of Python that makes this sampler: only what differs from the defaults. */
 export function samplerCode(settings: Partial<Settings>): string {
-  const named = changed(settings).filter((name) => !OF_A_RUN.includes(name));
-  return `Sampler(${named.map((name) => `${name}=${python(settings[name])}`).join(", ")})`;
+  const named = SAMPLING.filter((name) => isChanged(settings, name));
+  return `Sampler(${named.map((name) => `${name}=${written(name, settings[name])}`).join(", ")})`;
+}
+
+/** A JSON schema is a dict in Python; text that is none as yet stays text. */
+function written(name: keyof Settings, value: unknown): string {
+  if (name !== "grammar" || !String(value).trimStart().startsWith("{")) return python(value);
+  try {
+    return literal(JSON.parse(String(value)));
+  } catch {
+    return python(value);
+  }
+}
+
+/** A value of JSON, in Python. */
+function literal(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(literal).join(", ")}]`;
+  if (value !== null && typeof value === "object")
+    return `{${Object.entries(value)
+      .map(([key, item]) => `${JSON.stringify(key)}: ${literal(item)}`)
+      .join(", ")}}`;
+  return typeof value === "boolean" ? (value ? "True" : "False") : python(value);
 }
 
 function python(value: unknown): string {
   if (value === null) return "None";
+  if (typeof value === "string") return JSON.stringify(value);
   if (typeof value !== "object") return String(value);
   if (Array.isArray(value)) return `[${value.map((item) => JSON.stringify(item)).join(", ")}]`;
   const biases = Object.entries(value).map(([id, bias]) => `${id}: ${bias === null ? 'float("-inf")' : bias}`);

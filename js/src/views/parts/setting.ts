@@ -1,9 +1,18 @@
-/** One number of the settings as a field: what is written in it goes to the kernel, which may refuse it. */
+/** One number of the settings as a field: what is written in it goes to whoever holds them, who may refuse it. */
 import { h, setAttribute, setText } from "../../dom.js";
-import type { Link } from "../../link.js";
+import type { Command } from "../../link.js";
+import type { Failure } from "../../protocol.js";
+import type { Settings } from "../../state.js";
 import type { Field } from "./sampling.js";
 
-export function settingInput(link: Link, { name, label, step, help, stops }: Field) {
+/** Who has the settings: the kernel, by its link, or a panel that only tries some. */
+export interface Holder {
+  readonly settings: Partial<Settings>;
+  readonly reachable: boolean;
+  command(command: Extract<Command, { kind: "set" }>): Promise<Failure | null>;
+}
+
+export function settingInput(link: Holder, { name, label, step, help, stops }: Field) {
   const least = Math.min(0, ...stops);
   const input = h("input", {
     type: "text",
@@ -85,6 +94,56 @@ export function settingInput(link: Link, { name, label, step, help, stops }: Fie
       if (!editing && input.value !== trait()) write(trait());
     },
   };
+}
+
+/** The same with a slider at its own scale, and words for what a value means. */
+export function settingSlider(link: Holder, field: Field) {
+  const { name, label, stops } = field;
+  const number = settingInput(link, field);
+  const slider = h("input", {
+    type: "range",
+    min: 0,
+    max: Math.max(0, stops.length - 1),
+    step: 1,
+    "data-slider": name,
+    "aria-label": `${label}, slider`,
+    hidden: !stops.length,
+  });
+  const unit = h("span", { class: "field-unit" });
+
+  slider.addEventListener("input", () => number.give(stops[Number(slider.value)]));
+  number.input.addEventListener("input", follow);
+
+  /** The slider and the words beside the number say what is written. */
+  function follow(): void {
+    const value = number.value;
+    const meaning = Number.isNaN(value) ? "" : (field.means?.(value) ?? "");
+    setText(unit, meaning || (field.unit ?? ""));
+    if (!stops.length || Number.isNaN(value)) return;
+    slider.value = String(nearest(stops, value));
+    setAttribute(slider, "aria-valuetext", meaning || `${value} ${field.unit ?? ""}`.trim());
+  }
+
+  return {
+    slider,
+    number,
+    unit,
+    draw(): void {
+      number.draw();
+      slider.disabled = !link.reachable;
+      follow();
+    },
+  };
+}
+
+function nearest(stops: readonly number[], value: number): number {
+  let best = stops.indexOf(value);
+  if (best >= 0) return best;
+  best = 0;
+  stops.forEach((stop, i) => {
+    if (Math.abs(stop - value) < Math.abs(stops[best] - value)) best = i;
+  });
+  return best;
 }
 
 const show = (value: unknown): string => (value === null || value === undefined ? "" : String(value));

@@ -1,4 +1,4 @@
-/** The keyboard in the text: arrows move the selection, Ctrl+F finds, Ctrl+A marks all. */
+/** The keyboard in the text: arrows move the selection, Backspace goes back, E edits, Ctrl+F finds, Ctrl+A marks all. */
 
 import type { Link } from "../../link.js";
 import type { Card } from "./card.js";
@@ -11,6 +11,8 @@ interface Reader {
   facts: Card;
   find: () => void;
   markAll: () => void;
+  back: () => void;
+  edit: () => void;
 }
 
 export interface Keys {
@@ -22,7 +24,7 @@ export interface Keys {
   moved: () => boolean;
 }
 
-export function keys({ link, pane, facts, find, markAll }: Reader): Keys {
+export function keys({ link, pane, facts, find, markAll, back, edit }: Reader): Keys {
   const { store } = link;
   let byKey = false;
 
@@ -57,6 +59,8 @@ export function keys({ link, pane, facts, find, markAll }: Reader): Keys {
     End: () => store.length - 1,
   };
 
+  const ACTS: Record<string, () => void> = { Backspace: back, e: edit, E: edit };
+
   /** Whether the key meant something here. */
   function acts(key: string): boolean {
     const node = link.selection;
@@ -64,6 +68,10 @@ export function keys({ link, pane, facts, find, markAll }: Reader): Keys {
       const pointed = facts.hide();
       if (!pointed && node >= 0) link.select(-1);
       return pointed || node >= 0;
+    }
+    if (ACTS[key]) {
+      ACTS[key]();
+      return true;
     }
     if (!MOVES[key]) return false;
     const last = store.length - 1;

@@ -1,16 +1,19 @@
 /** One unit of the text as an element: its colour is a class, so that palette and theme touch no token. */
 
-import { h } from "../../dom.js";
+import { namesOf } from "../../branches.js";
+import { h, setAttribute } from "../../dom.js";
 import { endOf, stepOf, unitValue } from "../../draw/colour.js";
 import type { Link } from "../../link.js";
 import { KINDS } from "../../protocol.js";
 import type { Metric } from "../../state.js";
 import { type Run, runs } from "../../text.js";
+import { treeOf } from "../../tree.js";
 
 /** How control tokens are usually written. */
 const CONTROL = /^<(\/?s|\|.+\|)>$/;
 /** What is said of a token that is nothing but these. */
 const NAMES: Partial<Record<Run["kind"], string>> = { space: "space", tab: "tab", newline: "line break" };
+const DIVERGED = "With the same dice, another token came here";
 const GLYPHS: Partial<Record<Run["kind"], string>> = { space: "g sp", tab: "g tab", newline: "g nl", chip: "chip" };
 
 export class Painter {
@@ -20,6 +23,10 @@ export class Painter {
   #metric: Metric = "surprisal";
   #end = 0;
   #unseen: readonly [from: number, to: number] = [0, 0];
+  /** What is noted at tokens: where dice fell elsewhere, and where the branch that is shown begins, by its name. */
+  #diverged: ReadonlySet<number> = new Set();
+  #named = { node: -1, name: "" };
+  #notes = "";
 
   constructor(link: Link) {
     this.#link = link;
@@ -38,7 +45,40 @@ export class Painter {
     const gone = left > 0 || this.#unseen[1] > this.#unseen[0];
     const same = metric === this.#metric && end === this.#end && !(gone && unseen.join() !== this.#unseen.join());
     [this.#metric, this.#end, this.#unseen] = [metric, end, unseen];
-    return !same;
+    return this.#takeNotes() || !same;
+  }
+
+  #takeNotes(): boolean {
+    const { store, marks } = this.#link;
+    this.#named = this.#nameOf(store.at(store.length - 1));
+    const notes = JSON.stringify([marks.diverged, this.#named]);
+    if (notes === this.#notes) return false;
+    this.#notes = notes;
+    this.#diverged = new Set(marks.diverged);
+    return true;
+  }
+
+  /** The name of the branch that a path ends on, and its first token. */
+  #nameOf(tip: number): { node: number; name: string } {
+    const { store, marks } = this.#link;
+    if (tip < 0 || !Object.keys(marks.names).length) return { node: -1, name: "" };
+    const tree = treeOf(store);
+    const lane = tree.lane(tip);
+    return { node: lane.nodes[0], name: namesOf(tree, marks.names).get(lane.id) ?? "" };
+  }
+
+  /** Writes at a drawn unit what is noted at its tokens. */
+  #note(unit: number, span: HTMLElement): void {
+    const { store } = this.#link;
+    const nodes = store.path.subarray(...store.unitSpan(unit));
+    const diverged = nodes.some((node) => this.#diverged.has(node));
+    span.classList.toggle("diverged", diverged);
+    setAttribute(span, "title", diverged ? DIVERGED : null);
+    setAttribute(span, "data-branch", (nodes.includes(this.#named.node) && this.#named.name) || null);
+  }
+
+  get #noted(): boolean {
+    return this.#diverged.size > 0 || this.#named.name !== "";
   }
 
   /** What a unit's classes say: who chose it, how it scores, and whether the model still sees it. */
@@ -57,10 +97,17 @@ export class Painter {
     const name = this.classOf(unit) + (span.classList.contains("lead") ? " lead" : "");
     const selected = span.classList.contains("selected") ? " selected" : "";
     if (span.className !== name + selected) span.className = name + selected;
+    this.#note(unit, span);
   }
 
   /** `hang`: the unit begins a line within a paragraph, so that its space belongs to the end of the line above. */
   draw(unit: number, hang: boolean): HTMLElement {
+    const span = this.#draw(unit, hang);
+    if (this.#noted) this.#note(unit, span);
+    return span;
+  }
+
+  #draw(unit: number, hang: boolean): HTMLElement {
     const { store } = this.#link;
     const node = store.path[store.unitStart[unit]];
     const span = this.#blank.cloneNode() as HTMLElement;

@@ -7,6 +7,7 @@ import { copyButton } from "../parts/copy.js";
 import { changed, type NumberName, samplerCode, USUAL } from "../parts/sampling.js";
 import { logitBias } from "./sampler/bias.js";
 import { mark, numberRow, type Part, resetButton } from "./sampler/field.js";
+import { grammar } from "./sampler/grammar.js";
 import { presets } from "./sampler/presets.js";
 import { breakers, stopStrings } from "./sampler/strings.js";
 
@@ -29,10 +30,11 @@ export function sampler(link: Link): View {
       "3",
       [...numbers("dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n"), breakers(link)],
     ],
-    ["Cutting off the tail", "4", numbers("top_n_sigma", "top_k", "typical_p", "top_p", "min_p")],
-    ["XTC: no top choices", "5", numbers("xtc_probability", "xtc_threshold")],
-    ["Temperature and dice", "6", numbers("temperature", "seed")],
-    ["Mirostat, instead of 4 and 5", "7", numbers("mirostat_mode", "mirostat_tau", "mirostat_eta")],
+    ["Grammar", "4", [grammar(link)]],
+    ["Cutting off the tail", "5", numbers("top_n_sigma", "top_k", "typical_p", "top_p", "min_p")],
+    ["XTC: no top choices", "6", numbers("xtc_probability", "xtc_threshold")],
+    ["Temperature and dice", "7", numbers("temperature", "seed")],
+    ["Mirostat, instead of 5 and 6", "8", numbers("mirostat_mode", "mirostat_tau", "mirostat_eta")],
     ["The run", "", [...numbers("max_tokens"), stopStrings(link), whenFull(link), ...numbers("keep")]],
   ];
   const sections = groups.map(([title, order, parts]) =>

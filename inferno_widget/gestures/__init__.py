@@ -1,0 +1,1 @@
+"""What a person can do at the widget, by subject; a `workbench.Workbench` can do all of it."""

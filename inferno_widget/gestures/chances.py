@@ -1,0 +1,150 @@
+"""What else comes out, how often, and from where on it was decided."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..jobs import Job
+from ..resample import answering
+from .base import Base, alone
+
+if TYPE_CHECKING:
+    from ..record import StepRecord
+    from ..resample import Commitment
+    from ..session import Session
+    from ..trace import Trace
+
+PART_SECONDS = 0.1
+"""How often answers that are counted anew are told, at most."""
+
+
+class Chances(Base):
+    """Resample, commitment."""
+
+    @alone
+    def resample(self, node: int, n: int, max_tokens: int, by: str) -> Job[dict[str, Any]]:
+        """What comes out of `n` continuations in place of a node's token (behind the text for -1): `Resampled`.
+
+        Its parts are the same, read from the continuations as far as they have come.
+
+        Parameters
+        ----------
+        by : the regular expression of an answer; the first word when empty
+        """
+        session, at = self._awake(), self._place(node)
+        read, where = answering(by or None), "" if at is None else f"at={at}, "
+        self.code = f"session.resample({where}n={n}, max_tokens={max_tokens}{_by(by)})"
+
+        def work(job: Job[dict[str, Any]]) -> dict[str, Any]:
+            growing = _Growing(session, max_tokens)
+
+            def each(index: int, record: StepRecord) -> bool:
+                growing.take(index, record)
+                if growing.due():
+                    job.tell(_resampled(node, growing.done, n, growing.texts, [read(text) for text in growing.texts]))
+                return job.wanted
+
+            made = session.resample(at, n, max_tokens, by=by or None, each=each)
+            done = sum(way.finish != "cancelled" for way in made)
+            return _resampled(node, done, n, [way.text for way in made], made.answers)
+
+        return self._start_job("resample", work)
+
+    @alone
+    def commitment(self, node: int, n: int, every: int, by: str) -> Job[dict[str, Any]]:
+        """How the answer's distribution narrows from a node's token on (behind the prompt for -1): `Committed`.
+
+        Its parts are the same, of the positions that are done.
+
+        Parameters
+        ----------
+        by : the regular expression of an answer; the first word when empty
+        """
+        session, start = self._awake(), None if node < 0 else self._position(node)
+        answering(by or None)  # a bad expression is refused at once
+        given = "" if start is None else f"start={start}, "
+        self.code = f"session.commitment({given}n={n}, every={every}{_by(by)})"
+
+        def work(job: Job[dict[str, Any]]) -> dict[str, Any]:
+            told = 0
+
+            def each(curve: Commitment) -> bool:
+                nonlocal told
+                if len(curve.positions) > told:
+                    told = len(curve.positions)
+                    job.tell(_committed(session.trace, curve, n, of()))
+                return job.wanted
+
+            def of() -> int:
+                first = len(session.prompt_ids) if start is None else start
+                return len(range(first, session.trace.length, every))
+
+            curve = session.commitment(start, n, by=by or None, every=every, each=each)
+            return _committed(session.trace, curve, n, of())
+
+        return self._start_job("commitment", work)
+
+
+class _Growing:
+    """Continuations under way.
+
+    Attributes
+    ----------
+    done : how many have come to their end
+    """
+
+    def __init__(self, session: Session, most: int) -> None:
+        self._pieces, self._control, self._most = session.model.engine.pieces, session.model.control, most
+        self._bytes: dict[int, bytes] = {}
+        self._lengths = Counter[int]()
+        self._told = time.monotonic()
+        self.done = 0
+
+    def take(self, index: int, record: StepRecord) -> None:
+        """Add a token. Control tokens have no text; one ends its continuation."""
+        control = record.token_id in self._control
+        (piece,) = (b"",) if control else self._pieces([record.token_id])
+        self._bytes[index] = self._bytes.get(index, b"") + piece
+        self._lengths[index] += 1
+        self.done += control or self._lengths[index] == self._most
+
+    def due(self) -> bool:
+        """Whether it is time to tell of them."""
+        now = time.monotonic()
+        if now < self._told + PART_SECONDS:
+            return False
+        self._told = now
+        return True
+
+    @property
+    def texts(self) -> list[str]:
+        return [data.decode(errors="backslashreplace") for data in self._bytes.values()]
+
+
+def _resampled(node: int, done: int, n: int, texts: Sequence[str], answers: Sequence[Hashable]) -> dict[str, Any]:
+    examples = dict(zip(reversed(answers), reversed(texts), strict=True))  # the first of each answer
+    counted = [
+        {"answer": answer, "count": count, "example": examples[answer]}
+        for answer, count in Counter(answers).most_common()
+    ]
+    return {"node": node, "done": done, "n": n, "answers": counted}
+
+
+def _committed(trace: Trace, curve: Commitment, n: int, of: int) -> dict[str, Any]:
+    return {
+        "positions": curve.positions.tolist(),
+        "nodes": trace.path()[curve.positions].tolist(),
+        "of": of,
+        "n": n,
+        "answers": list(curve.answers),
+        "counts": curve.counts.tolist(),
+        "answer": curve.answer,
+        "decided": curve.decided(),
+    }
+
+
+def _by(by: str) -> str:
+    return f", by={by!r}" if by else ""

@@ -1,0 +1,84 @@
+/** A question that takes the model a while: what asks it, how far it is, and what ends it early. */
+import { h, setText } from "../../dom.js";
+import type { Command, Link } from "../../link.js";
+import { progressBar } from "../parts/bars.js";
+import { button } from "../parts/button.js";
+import { failureBox } from "../parts/failure.js";
+import { obstacle } from "./words.js";
+
+interface Asked<T, P> {
+  command: Command;
+  /** Hears of what there is so far, and says how much of all that is: 0 to 1, null where nobody knows. */
+  told?: (part: P) => number | null;
+  done: (value: T) => void;
+}
+
+export interface QuestionOptions {
+  text: string;
+  title: string;
+  name: string;
+  primary?: boolean;
+  /** Whether there is something to ask. */
+  able?: () => boolean;
+}
+
+type Asking<T, P> = Asked<T, P> | null;
+
+/** `ask` says what is asked when the button is pressed; null where what was written makes no question. */
+export function question<T, P = never>(
+  link: Link,
+  { text, title, name, primary, able }: QuestionOptions,
+  ask: () => Asking<T, P> | Promise<Asking<T, P>>,
+) {
+  const start = button(text, () => void act(), {
+    "data-action": name,
+    title,
+    class: primary ? "small primary" : "small",
+  });
+  const stop = button("Stop", () => running?.abort(), {
+    "data-action": `${name}-stop`,
+    title: "Enough: keep what there is",
+    hidden: true,
+  });
+  const bar = progressBar(text);
+  const failure = failureBox();
+  bar.element.hidden = true;
+  let running: AbortController | null = null;
+
+  async function act(): Promise<void> {
+    const asked = running || start.disabled ? null : await ask();
+    if (!asked || running) return;
+    running = new AbortController();
+    failure.show(null);
+    bar.draw(null);
+    draw();
+    const { command, told, done } = asked;
+    const answer = await link.ask<T, P>(command, {
+      signal: running.signal,
+      told: (part) => bar.draw(told?.(part) ?? null),
+    });
+    running = null;
+    if (answer.ok) done(answer.value);
+    else failure.show(answer.error);
+    draw();
+  }
+
+  function draw(): void {
+    start.disabled = running !== null || obstacle(link) !== "" || !(able?.() ?? true);
+    stop.hidden = bar.element.hidden = running === null;
+  }
+
+  return {
+    /** Beside the fields of the question, and below them. */
+    buttons: h("span", { class: "line question" }, start, stop),
+    below: h("div", { class: "question-below" }, bar.element, failure.element),
+    ask: act,
+    draw,
+    get busy() {
+      return running !== null;
+    },
+    refuse: (message: string, type = "Not asked"): void => failure.show({ type, message }),
+    forgive: (): void => failure.show(null),
+    rename: (words: string): void => setText(start, words),
+  };
+}

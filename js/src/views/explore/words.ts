@@ -1,0 +1,36 @@
+/** What the views of the road not taken say in the same words. */
+import { whole } from "../../draw/format.js";
+import type { Link } from "../../link.js";
+import type { Store } from "../../store.js";
+import { label } from "../../text.js";
+
+/** A text with everything visible, in quotation marks. */
+export const quoted = (text: string): string => `‘${label([text])}’`;
+
+/** A token's own text, everything visible. */
+export function pieceOf(store: Store, node: number): string {
+  const id = store.columns.token_id[node];
+  return label(store.piece(id)) || `#${id}`;
+}
+
+/** "token 23 ‘·dragon’" */
+export const tokenWords = (store: Store, node: number): string =>
+  `token ${whole(store.depth[node])} ‘${pieceOf(store, node)}’`;
+
+/** Position of the token that is selected on the path; -1: none is. */
+export function selected(link: Link): number {
+  const node = link.selection;
+  return node >= 0 && link.store.onPath(node) ? link.store.depth[node] : -1;
+}
+
+/** What keeps the model from being asked, in words; "" where nothing does. */
+export function obstacle(link: Link): string {
+  if (!link.reachable) return link.silence;
+  if (link.able === "loading") return "The model is being loaded.";
+  if (!link.store.length) return "There is no run yet: press Run, and ask then.";
+  if (link.able === "prefill" || link.able === "generating")
+    return "The run goes on. Pause it, or wait for its end, to ask the model something else.";
+  if (link.able === "closed" || link.able === "empty")
+    return "This run is a recording, and its model is not loaded: nothing more can be asked of it. Open the model under Model.";
+  return "";
+}
