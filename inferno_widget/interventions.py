@@ -223,8 +223,7 @@ def steering_vector(
         if isinstance(texts, str) or not texts:
             raise ValueError(f"{name} must be texts, at least one, in a list, not {texts!r}")
         means.append(np.mean([_stream(model, text, layer, pool) for text in texts], axis=0, dtype=np.float64))
-    difference: Floats = (means[0] - means[1]).astype(np.float32)
-    return difference
+    return np.asarray(means[0] - means[1], np.float32)
 
 
 def _stream(model: Model, text: str, layer: int, pool: str) -> Floats:

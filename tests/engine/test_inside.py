@@ -150,7 +150,7 @@ def test_an_intervention_is_the_same_surgery_as_in_the_reference(case: Case, whi
             seen = session.inspect()
             part = session.attribution(TEXT, 300)
         assert np.array_equal(session.row(TEXT), plain)
-    assert relative(case.run.residual, expected.residual) > 1e-2, "the surgery does nothing"
+    assert np.abs(case.run.residual - expected.residual).max() > 0.1, "the surgery does nothing"
     assert np.abs(row - expected.logits[-1]).max() < 5e-3
     assert np.abs(seen.attention - expected.attention).max() < 2e-3
     assert relative(seen.residual, expected.residual) < 2e-3
