@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Self
+from typing import NamedTuple, Self
 
 from .branches import Branches
+from .capturing import Capture
 from .engine.client import EngineClient
 from .engine.second import SecondClient
-from .errors import hint_unknown_keywords
+from .errors import InfernoError, hint_unknown_keywords
 from .inspection import LIMIT, Attribution, Inspection, Positions, Telling, What, attribution, inspect
 from .interventions import Intervention, checked
 from .looking import Looking
+
+
+class World(NamedTuple):
+    """Where a session is decoded, and what is changed there."""
+
+    engine: EngineClient
+    branches: Branches
+    interventions: tuple[Intervention, ...]
 
 
 class Inside(Looking):
@@ -73,6 +82,31 @@ class Inside(Looking):
         self._look()
         return attribution(self, at, token, progress)
 
+    @hint_unknown_keywords
+    def capture(
+        self,
+        what: What | Sequence[What] = ("attention", "residual"),
+        layers: int | Sequence[int] | None = None,
+        positions: range | None = None,
+        *,
+        k: int = 10,
+        limit: int = LIMIT,
+    ) -> Capture:
+        """Keep what goes on inside the model at the steps to come: ``with session.capture() as captured: ...``.
+
+        Until it is stopped, the session is decoded in a second context without flash attention, where each step is
+        looked at as it happens; `Capture.take` gives the arrays of the tokens on the path. The lens is computed when
+        they are taken. What is decoded of several branches at once, such as a look-ahead, is not captured.
+
+        Parameters
+        ----------
+        what, layers, k : as in `inspect`
+        positions : of which tokens; from the last one there is now, which predicts the next, when None
+        limit : bytes that may be kept, 1 GiB unless told otherwise; at more the run ends with an error that says so
+        """
+        self._settle()
+        return Capture(self, what, layers, positions, k, limit)
+
     @contextmanager
     def intervene(self, *interventions: Intervention) -> Iterator[Self]:
         """Change the inside of the model for as long as the ``with`` lasts.
@@ -86,29 +120,49 @@ class Inside(Looking):
         ----------
         interventions : `Ablate`, `Scale`, `Steer` or `Patch`, made in this order
         """
-        added = checked(interventions, self.model.info.n_embd)
+        changes = (*self.interventions, *checked(interventions, self.model.info.n_embd))
         self._settle()
-        before = self.engine, self._branches, self.interventions
         head, unscored = self.trace.head, self._unscored
-        changes = (*self.interventions, *added)
         engine = SecondClient(self.model.engine, [each.edit() for each in changes])
         try:
             engine.start()  # which says if the model has no such place
-            self._work_in(engine, Branches(engine, self.trace), changes)
+        except BaseException:
+            engine.close()
+            raise
+        before = self.work_in(engine, changes)
+        try:
             yield self
         finally:
-            if self.engine is engine:
-                self.stop()
-                self._join(self._run)
-                self._branches.release()
-                self._work_in(*before)
-            engine.close()
-            if self.state != "closed":
-                self.trace.goto(head)
-                self._unscored = unscored
-                self._set("ready", None)
+            with self.idle():
+                self.work_back(engine, before)
+                if self.state != "closed":
+                    self.trace.goto(head)
+                    self._unscored = unscored
+                    self._set("ready", None)
 
-    def _work_in(self, engine: EngineClient, branches: Branches, interventions: tuple[Intervention, ...]) -> None:
-        """Decode in another context from now on."""
+    # --- in which context -----------------------------------------------------------------------------------
+
+    def work_in(self, engine: EngineClient, interventions: tuple[Intervention, ...] | None = None) -> World:
+        """Decode in another context from now on; where it was decoded until now."""
+        self._settle()
         with self._changed:
-            self.engine, self._branches, self.interventions = engine, branches, interventions
+            before = World(self.engine, self._branches, self.interventions)
+            self.engine, self._branches = engine, Branches(engine, self.trace)
+            self.interventions = self.interventions if interventions is None else interventions
+        return before
+
+    def work_back(self, engine: EngineClient, before: World) -> None:
+        """Decode where it was decoded before; what was decoded in `engine` meanwhile is let go of."""
+        if self.engine is not engine:
+            raise InfernoError("what began later ends first: leave the interventions or captures inside this one")
+        with self._changed:
+            self._branches.release()
+            self.engine, self._branches, self.interventions = before
+        engine.close()
+
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """End whatever runs, for as long as the block lasts."""
+        self.stop()
+        self._join(self._run)
+        yield

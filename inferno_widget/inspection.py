@@ -208,7 +208,7 @@ def inspect(
 ) -> Inspection:
     """`Session.inspect`."""
     names, chosen = whats(what), None if layers is None else layer_numbers(layers)
-    seen = _seen(session)
+    seen = positions_seen(session)
     rows = _rows(seen, at, session.trace.length)
     ids = session.trace.column("token_id")[seen]
     following = np.append(ids[1:], -1)[rows]
@@ -218,18 +218,12 @@ def inspect(
     )
     with _working(progress) as (cancel, tell):
         arrays = session.taps.inspect(look, cancel=cancel, progress=tell)
-    numbers = np.arange(session.model.info.n_layer) if chosen is None else np.array(chosen)
-    positions, keys = seen[rows].astype(np.int32), seen[: rows[-1] + 1].astype(np.int32)
-    path = session.trace.path()
-    lens = lens_of(session, arrays, numbers.astype(np.int32), positions) if "lens" in names else None
-    kept = {name: array for name, array in arrays.items() if not name.startswith(LENS)}
-    texts = _texts(session, path, keys)
-    return Inspection(names, numbers.astype(np.int32), positions, keys, texts, kept, lens)
+    return inspection_of(session, names, chosen, rows, arrays)
 
 
 def attribution(session: Inside, at: int | None, token: str | int | None, progress: Telling | None) -> Attribution:
     """`Session.attribution`."""
-    seen, length = _seen(session), session.trace.length
+    seen, length = positions_seen(session), session.trace.length
     row = int(_rows(seen, length - 1 if at is None else index("at", at) - 1, length)[0])
     ids = session.trace.column("token_id")[seen]
     chosen = _token(session, token)
@@ -240,6 +234,23 @@ def attribution(session: Inside, at: int | None, token: str | int | None, progre
     numbers = {name: float(found[name][0]) for name in ("start", "added", "bias", "logit")}
     text = session.model.detokenize([chosen]).decode(errors="backslashreplace")
     return Attribution(int(seen[row]), chosen, text, found["attn_out"], found["mlp"], **numbers)
+
+
+def inspection_of(
+    session: Inside,
+    what: tuple[What, ...],
+    layers: Sequence[int] | None,
+    rows: NDArray[np.int64],
+    arrays: Mapping[str, NDArray[Any]],
+) -> Inspection:
+    """Arrays from the engine, of some of the tokens that the model sees, with what they are of."""
+    seen = positions_seen(session)
+    chosen = range(session.model.info.n_layer) if layers is None else layers
+    numbers, positions = np.array(chosen, np.int32), seen[rows].astype(np.int32)
+    keys = seen[: rows[-1] + 1].astype(np.int32)
+    lens = lens_of(session, arrays, numbers, positions) if "lens" in what else None
+    kept = {name: array for name, array in arrays.items() if not name.startswith(LENS)}
+    return Inspection(what, numbers, positions, keys, _texts(session, keys), kept, lens)
 
 
 def lens_of(session: Inside, arrays: Mapping[str, NDArray[Any]], layers: Ids, positions: Ids) -> Lens:
@@ -271,7 +282,7 @@ def layer_numbers(layers: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(index("layers", number) for number in numbers)
 
 
-def _seen(session: Inside) -> NDArray[np.int32]:
+def positions_seen(session: Inside) -> NDArray[np.int32]:
     """Positions of the path that the model sees."""
     return session.trace.window().of(np.arange(session.trace.length, dtype=np.int32))
 
@@ -298,8 +309,8 @@ def _rows(seen: NDArray[np.int32], at: Positions, length: int) -> NDArray[np.int
     return rows
 
 
-def _texts(session: Inside, path: NDArray[np.int32], keys: Ids) -> list[str]:
-    texts = session.trace.texts(path)
+def _texts(session: Inside, keys: Ids) -> list[str]:
+    texts = session.trace.texts(session.trace.path())
     return [texts[key] for key in keys]
 
 

@@ -74,3 +74,19 @@ class Look:
     asked: Asked
     lens: int = 0
     tokens: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be kept while a model generates.
+
+    Attributes
+    ----------
+    asked : what, of which layers, and how many bytes at most
+    positions : of which tokens
+    lens : whether it must do for a lens
+    """
+
+    asked: Asked
+    positions: range
+    lens: bool = False

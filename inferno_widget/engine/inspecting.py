@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from inferno_widget.errors import InfernoError
 from inferno_widget.record import Floats
 
 from . import Progress
+from .capturing import Capture
 from .inside import LENS, Asked, Look, What
 from .lens import Said
 from .llama import Flag
@@ -104,10 +106,39 @@ def attribute(
         "bias": np.array([bias], np.float32),
         "logit": np.array([shares.sum(dtype=np.float64) + bias], np.float32),
     }
-    room = layout_of(result)
-    for name, array in parcel.room(room).items():
-        array[:] = result[name]
-    return room
+    return parcel_of(result, parcel)
+
+
+def captured(engine: Tapped, look: Look, parcel: Parcel, *, cancel: Flag) -> Layout:
+    """Put what was captured of a text into the parcel, with the "positions" that there are; what lies in it."""
+    capture = engine.capture
+    assert isinstance(capture, Capture)
+    kept = {at: rows for at, rows in capture.of(look.ids).items() if not look.positions or at in look.positions}
+    at = list(kept)
+    if not at:
+        return parcel_of({"positions": np.array(at, np.int32)}, parcel)
+    asked = replace(look.asked, layers=capture.layers)
+    wanted = layout(engine, replace(look, positions=at, asked=asked)) | {"positions": ((len(at),), INT)}
+    arrays = parcel.room(wanted)
+    arrays["positions"][:] = at
+    for i, rows in enumerate(kept.values()):
+        for what in asked.what:
+            arrays[what][..., i, : rows[what].shape[-1]] = rows[what]
+    if look.lens:
+        said = Said(*(arrays[LENS + name] for name in Said._fields))
+        streams = np.stack([rows["residual"] for rows in kept.values()], axis=1)
+        final = np.stack([rows["final"] for rows in kept.values()])
+        tokens = [look.ids[j + 1] if j + 1 < len(look.ids) else -1 for j in at]
+        arrays[LENS + "answer"][:] = engine.head.say(streams, final, tokens, said, cancel=cancel)
+    return wanted
+
+
+def parcel_of(arrays: dict[str, NDArray[Any]], parcel: Parcel) -> Layout:
+    """Put arrays into the parcel; what lies in it."""
+    wanted = layout_of(arrays)
+    for name, room in parcel.room(wanted).items():
+        room[...] = arrays[name]
+    return wanted
 
 
 def _of_stream(*layers: int) -> frozenset[tuple[What, int]]:

@@ -17,7 +17,7 @@ from inferno_widget.errors import InfernoError
 from . import Progress
 from .channel import SharedMemory
 from .client import Child, EngineClient, Stop
-from .inside import Edit, Look
+from .inside import Edit, Look, Wanted
 
 Handlers = dict[str, Callable[[Any], None]]
 Arrays = dict[str, NDArray[Any]]
@@ -60,6 +60,7 @@ class SecondClient(EngineClient):
         self.n_ctx = first.n_ctx
         self._first, self._edits = first, list(edits)
         self._number, self._made_in = 0, -1
+        self._wanted: Wanted | None = None
         self._pieces, self._answering = first.shared  # the child tells the bytes of a token once, and has one memory
 
     @property
@@ -77,6 +78,8 @@ class SecondClient(EngineClient):
             self.n_ctx = self._first.child().call("open", self._number, self._edits, cancel=cancel or Stop())
             self._made_in = self._first.generation
             self.generation += 1
+            if self._wanted is not None:
+                self._living().call("capture", self._wanted, cancel=self._never)
 
     def close(self) -> None:
         """Free the context; the model stays."""
@@ -101,6 +104,22 @@ class SecondClient(EngineClient):
     def attribute(self, ids: Sequence[int], token: int, *, cancel: Stop, progress: Progress) -> Arrays:
         """What added how much to the logit of `token` behind `ids`; see `inspecting.attribute`."""
         return self._fetch("attribute", list(ids), token, cancel=cancel, progress=progress)
+
+    def capture(self, wanted: Wanted | None) -> None:
+        """Keep this of all that is decoded from now on, or nothing more; also in a child that replaces this one."""
+        self._wanted = wanted
+        if self.pid is None:
+            self.start()  # which tells
+        else:
+            self._living().call("capture", wanted, cancel=self._never)
+
+    def captured(self, look: Look, *, cancel: Stop) -> Arrays:
+        """What was kept of a text; see `inspecting.captured`."""
+        return self._fetch("captured", look, cancel=cancel, progress=lambda _: None)
+
+    def clear(self) -> None:
+        """Forget what was captured."""
+        self._living().call("clear", cancel=self._never)
 
     def _fetch(self, name: str, *arguments: object, cancel: Stop, progress: Progress) -> Arrays:
         self.start(cancel=cancel)

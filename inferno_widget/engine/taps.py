@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import llama_cpp.llama_cpp as C
 import numpy as np
@@ -56,6 +56,13 @@ class Sight(NamedTuple):
 
 Sink = Callable[[What, int, Rows, Floats], None]
 """Told (what, layer, stretch, values): "attention" [head, row, key], "heads" [head, row, size], others [row, width]."""
+
+
+class Capturing(Protocol):
+    """What keeps something of every decode; see `capturing.Capture`."""
+
+    def collector(self, stretches: Sequence[Rows]) -> Collector | None: ...
+    def keep(self, ids: Sequence[int]) -> None: ...
 
 
 @dataclass
@@ -105,6 +112,7 @@ class Tapped(LlamaEngine):
         self._positions: dict[str, NDArray[np.int64]] = {}
         self._collector: Collector | None = None
         self._latest: Branch | None = None
+        self.capture: Capturing | None = None
         self._callback = ggml.Evaluated(self._evaluated)
         self._head: Head | None = None
         self.n_embd: int = C.llama_model_n_embd(self.model)
@@ -259,7 +267,9 @@ class Tapped(LlamaEngine):
         ]
         self._index, self._taken_count, self._problem = 0, 0, None
         self._sights.clear()
-        self._prepare(self.plans[min(2, starts[-1])])
+        texts = [entry.tokens[: entry.decoded] + list(tokens) for entry, tokens in stretches] if self.capture else []
+        collector = self._collector or (self.capture.collector(self._stretches) if self.capture else None)
+        self._prepare(self.plans[min(2, starts[-1])], collector)
         super()._decode(stretches, cancel, score=score, besides=besides)
         if self._problem is None and self._taken_count < len(self._takes):
             self._problem = self._other_graph(f"{len(self._takes) - self._taken_count} tensors never came")
@@ -267,8 +277,11 @@ class Tapped(LlamaEngine):
             for entry, tokens in stretches:  # what stands in the cache may be wrong
                 self.pool.shorten(entry, entry.decoded - len(tokens))
             raise self._problem
+        if self.capture and not self._collector:
+            for ids in texts:
+                self.capture.keep(ids)
 
-    def _prepare(self, where: Plan) -> None:
+    def _prepare(self, where: Plan, collector: Collector | None) -> None:
         """What is to be done at which node of the graph of this decode."""
         self._peeks = {tap.index: self._noting_cells(name) for name, tap in where.writes.items()}
         takes: dict[int, list[tuple[Tap, Take]]] = {}
@@ -276,12 +289,12 @@ class Tapped(LlamaEngine):
             tap = where.layers[edit.layer].tap(edit.what)
             assert tap is not None
             takes.setdefault(tap.index, []).append((tap, self._editing(edit)))
-        if self._collector:
-            for what, layer in self._collector.wanted:
+        if collector:
+            for what, layer in collector.wanted:
                 tap = where.stem if layer < 0 else where.layers[layer].tap(what)
                 assert tap is not None
-                takes.setdefault(tap.index, []).append((tap, self._collecting(what, layer, where)))
-            if self._collector.ends:
+                takes.setdefault(tap.index, []).append((tap, self._collecting(what, layer, where, collector.sink)))
+            if collector.ends:
                 last = max(takes)
                 takes[last].append((takes[last][0][0], lambda _: False))
         self._takes = takes
@@ -320,10 +333,8 @@ class Tapped(LlamaEngine):
 
         return change
 
-    def _collecting(self, what: What, layer: int, where: Plan) -> Take:
+    def _collecting(self, what: What, layer: int, where: Plan, sink: Sink) -> Take:
         def collect(address: int) -> bool:
-            assert self._collector is not None
-            sink = self._collector.sink
             values = ggml.read(address).astype(np.float32, copy=False)
             if what == "attention":
                 values = values.reshape(-1, *values.shape[-2:])
@@ -388,6 +399,14 @@ class Tapped(LlamaEngine):
         self._latest = branch
         entry.tokens = list(ids)
         total = len(ids) - entry.decoded
+        capture, self.capture = self.capture, None
+        try:
+            self._look_on(entry, start, collector, cancel, lambda: progress(1 - (len(ids) - entry.decoded) / total))
+        finally:
+            self.capture = capture
+
+    def _look_on(self, entry: Entry, start: int, collector: Collector, cancel: Flag, told: Callable[[], None]) -> None:
+        ids = entry.tokens
         while entry.decoded < len(ids):
             collecting = entry.decoded >= start
             size, end = (self._rows, len(ids)) if collecting else (self.options.n_batch, start)
@@ -397,7 +416,7 @@ class Tapped(LlamaEngine):
                 self._decode([(entry, chunk)], cancel, score=collecting)
             finally:
                 self._collector = None
-            progress(1 - (len(ids) - entry.decoded) / total)
+            told()
 
 
 class _Never:

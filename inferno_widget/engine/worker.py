@@ -28,10 +28,11 @@ from inferno_widget.record import Floats, Ids, StepRecord
 
 from . import Branch, Finish, Holdings, Options, Processor, Request, Watch
 from .batch import Batch
+from .capturing import Capture
 from .channel import Channel, Flag, SharedMemory
 from .grammar import Grammar
-from .inside import Edit, Look
-from .inspecting import attribute, inspect
+from .inside import Edit, Look, Wanted
+from .inspecting import attribute, captured, inspect
 from .llama import LlamaEngine
 from .parcel import Layout, Parcel
 from .taps import Tapped
@@ -286,6 +287,16 @@ class Worker:
 
     def _do_inspect(self, request: int, flag: Flag, look: Look) -> Layout:
         return inspect(self._tapped, look, self._parcel, cancel=flag, progress=self._progress(request))
+
+    def _do_capture(self, _: int, __: Flag, wanted: Wanted | None) -> None:
+        self._tapped.capture = None if wanted is None else Capture(self._tapped, wanted)
+
+    def _do_captured(self, _: int, flag: Flag, look: Look) -> Layout:
+        return captured(self._tapped, look, self._parcel, cancel=flag)
+
+    def _do_clear(self, _: int, __: Flag) -> None:
+        if isinstance(self._tapped.capture, Capture):
+            self._tapped.capture.clear()
 
     def _do_attribute(self, request: int, flag: Flag, ids: list[int], token: int) -> Layout:
         return attribute(self._tapped, ids, token, self._parcel, cancel=flag, progress=self._progress(request))
