@@ -10,6 +10,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .capturing import Capture
+    from .causal import CausalMap
     from .dice import what_if
     from .errors import (
         Cancelled,
@@ -42,6 +44,8 @@ __all__ = [
     "Attribution",
     "BranchInfo",
     "Cancelled",
+    "Capture",
+    "CausalMap",
     "Commitment",
     "ContextFullError",
     "Continuation",
@@ -78,6 +82,8 @@ _HOME = {
     "Attribution": "inspection",
     "BranchInfo": "tree",
     "Cancelled": "errors",
+    "Capture": "capturing",
+    "CausalMap": "causal",
     "Commitment": "resample",
     "ContextFullError": "errors",
     "Continuation": "lookahead",

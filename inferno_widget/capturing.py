@@ -102,6 +102,7 @@ class Capture:
         """Capture nothing more; `take` still gives what was captured of the path."""
         if not self.on:
             return
+        self._session.check_innermost(self._engine)
         with self._session.idle():
             with suppress(InfernoError):  # nothing was captured, or the process died
                 self._taken["path"] = self.take()

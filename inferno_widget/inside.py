@@ -8,6 +8,7 @@ from typing import NamedTuple, Self
 
 from .branches import Branches
 from .capturing import Capture
+from .causal import CausalMap, causal_map
 from .engine.client import EngineClient
 from .engine.second import SecondClient
 from .errors import InfernoError, hint_unknown_keywords
@@ -83,6 +84,28 @@ class Inside(Looking):
         return attribution(self, at, token, progress)
 
     @hint_unknown_keywords
+    def causal_map(
+        self,
+        at: int | None = None,
+        layers: int | Sequence[int] | None = None,
+        *,
+        last: bool = False,
+        progress: Telling | None = None,
+    ) -> CausalMap:
+        """Which heads a prediction hangs on: its distribution once more without each head, in batches.
+
+        Parameters
+        ----------
+        at : position of the token that is predicted, from 1; the next one, behind the path, when None
+        layers : blocks whose heads are tried; all when None
+        last : switch a head off only while the last token is read. That is much quicker, since the text before it is
+            read once; but what the head did there before is still at work. `Ablate` is the other way
+        progress : told the finished fraction; returning False ends it early, with the heads that were tried
+        """
+        self._look()
+        return causal_map(self, at, layers, last=last, progress=progress)
+
+    @hint_unknown_keywords
     def capture(
         self,
         what: What | Sequence[What] = ("attention", "residual"),
@@ -153,12 +176,16 @@ class Inside(Looking):
 
     def work_back(self, engine: EngineClient, before: World) -> None:
         """Decode where it was decoded before; what was decoded in `engine` meanwhile is let go of."""
-        if self.engine is not engine:
-            raise InfernoError("what began later ends first: leave the interventions or captures inside this one")
+        self.check_innermost(engine)
         with self._changed:
             self._branches.release()
             self.engine, self._branches, self.interventions = before
         engine.close()
+
+    def check_innermost(self, engine: EngineClient) -> None:
+        """Raise InfernoError unless the session is decoded in `engine` now."""
+        if self.engine is not engine:
+            raise InfernoError("what began later ends first: leave the interventions or captures inside this one")
 
     @contextmanager
     def idle(self) -> Iterator[None]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .arguments import count, index
+from .attention import HeadStatistics, statistics
 from .engine.client import Stop, interruptible
 from .engine.inside import LENS, Asked, Look
 from .engine.inside import What as Tensor
@@ -135,13 +136,14 @@ class Inspection:
     layers : int32 [layer], the blocks
     positions : int32 [query], of the tokens that were read, on the path
     keys : int32 [key], of the tokens that they could look at
-    texts : of the keys
+    ids, texts : int32 [key] and as many str, of the keys
     """
 
     what: tuple[What, ...]
     layers: Ids
     positions: Ids
     keys: Ids
+    ids: Ids
     texts: list[str]
     arrays: Mapping[str, NDArray[Any]]
     lenses: Lens | None = None
@@ -174,6 +176,11 @@ class Inspection:
     def mlp(self) -> Floats:
         """[layer, position, n_embd], what the MLP added to the stream (behind a norm, where there is one)."""
         return self._array("mlp")
+
+    @property
+    def head_statistics(self) -> HeadStatistics:
+        """What each head looks at, in numbers, float64 [layer, head]; `attention` has them one by one."""
+        return statistics(self.attention, self.ids.tolist(), np.searchsorted(self.keys, self.positions))
 
     @property
     def lens(self) -> Lens:
@@ -216,24 +223,56 @@ def inspect(
     look = Look(
         ids[: rows[-1] + 1].tolist(), rows.tolist(), asked, count("k", k) if "lens" in names else 0, following.tolist()
     )
-    with _working(progress) as (cancel, tell):
+    with working(progress) as (cancel, tell):
         arrays = session.taps.inspect(look, cancel=cancel, progress=tell)
     return inspection_of(session, names, chosen, rows, arrays)
 
 
+class Predicted(NamedTuple):
+    """A place on the path whose token is predicted.
+
+    Attributes
+    ----------
+    at : its position
+    ids : of the tokens that the model sees before it
+    came : the token there; None behind the path
+    """
+
+    at: int
+    ids: list[int]
+    came: int | None
+
+    def token(self, session: Inside, wanted: str | int | None) -> int:
+        """The token that is wanted; the one that came, or else the most likely one, where none is."""
+        if wanted is not None:
+            return _token(session, wanted)
+        if self.came is not None:
+            return self.came
+        look = Look(self.ids, [len(self.ids) - 1], Asked((), (0,)), 1)
+        found = session.taps.inspect(look, cancel=Stop(), progress=lambda _: None)
+        return int(found[LENS + "answer"][0])
+
+
+def predicted_at(session: Inside, at: int | None) -> Predicted:
+    """The place at position `at` of the path; the one behind it when None."""
+    length, seen = session.trace.length, positions_seen(session)
+    at = length if at is None else index("at", at)
+    if not 1 <= at <= length:
+        raise IndexError(f"at must be between 1 and {length}, not {at}: nothing predicts the first token")
+    row = int(_rows(seen, at - 1, length)[0])
+    ids = session.trace.column("token_id")
+    return Predicted(at, ids[seen[: row + 1]].tolist(), int(ids[at]) if at < length else None)
+
+
 def attribution(session: Inside, at: int | None, token: str | int | None, progress: Telling | None) -> Attribution:
     """`Session.attribution`."""
-    seen, length = positions_seen(session), session.trace.length
-    row = int(_rows(seen, length - 1 if at is None else index("at", at) - 1, length)[0])
-    ids = session.trace.column("token_id")[seen]
-    chosen = _token(session, token)
-    if chosen is None:
-        chosen = int(ids[row + 1]) if row + 1 < len(ids) else _likeliest(session, ids[: row + 1].tolist())
-    with _working(progress) as (cancel, tell):
-        found = session.taps.attribute(ids[: row + 1].tolist(), chosen, cancel=cancel, progress=tell)
+    place = predicted_at(session, at)
+    chosen = place.token(session, token)
+    with working(progress) as (cancel, tell):
+        found = session.taps.attribute(place.ids, chosen, cancel=cancel, progress=tell)
     numbers = {name: float(found[name][0]) for name in ("start", "added", "bias", "logit")}
     text = session.model.detokenize([chosen]).decode(errors="backslashreplace")
-    return Attribution(int(seen[row]), chosen, text, found["attn_out"], found["mlp"], **numbers)
+    return Attribution(place.at - 1, chosen, text, found["attn_out"], found["mlp"], **numbers)
 
 
 def inspection_of(
@@ -250,7 +289,8 @@ def inspection_of(
     keys = seen[: rows[-1] + 1].astype(np.int32)
     lens = lens_of(session, arrays, numbers, positions) if "lens" in what else None
     kept = {name: array for name, array in arrays.items() if not name.startswith(LENS)}
-    return Inspection(what, numbers, positions, keys, _texts(session, keys), kept, lens)
+    ids = session.trace.column("token_id")[keys]
+    return Inspection(what, numbers, positions, keys, ids, _texts(session, keys), kept, lens)
 
 
 def lens_of(session: Inside, arrays: Mapping[str, NDArray[Any]], layers: Ids, positions: Ids) -> Lens:
@@ -314,9 +354,7 @@ def _texts(session: Inside, keys: Ids) -> list[str]:
     return [texts[key] for key in keys]
 
 
-def _token(session: Inside, token: str | int | None) -> int | None:
-    if token is None:
-        return None
+def _token(session: Inside, token: str | int) -> int:
     if isinstance(token, str):
         return session.model.token(token)
     number = index("token", token)
@@ -325,15 +363,8 @@ def _token(session: Inside, token: str | int | None) -> int | None:
     return number
 
 
-def _likeliest(session: Inside, ids: list[int]) -> int:
-    """The most likely token behind a text."""
-    look = Look(ids, [len(ids) - 1], Asked((), (0,)), 1)
-    found = session.taps.inspect(look, cancel=Stop(), progress=lambda _: None)
-    return int(found[LENS + "answer"][0])
-
-
 @contextmanager
-def _working(progress: Telling | None) -> Iterator[tuple[Stop, Callable[[float], None]]]:
+def working(progress: Telling | None) -> Iterator[tuple[Stop, Callable[[float], None]]]:
     """A flag that Ctrl-C sets, or whoever is told the progress, and what tells him."""
     cancel = Stop()
 

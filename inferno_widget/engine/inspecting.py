@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -117,7 +118,7 @@ def captured(engine: Tapped, look: Look, parcel: Parcel, *, cancel: Flag) -> Lay
     at = list(kept)
     if not at:
         return parcel_of({"positions": np.array(at, np.int32)}, parcel)
-    asked = replace(look.asked, layers=capture.layers)
+    asked = replace(look.asked, layers=capture.layers, limit=sys.maxsize)  # what is kept was within its limit
     wanted = layout(engine, replace(look, positions=at, asked=asked)) | {"positions": ((len(at),), INT)}
     arrays = parcel.room(wanted)
     arrays["positions"][:] = at

@@ -105,6 +105,19 @@ class SecondClient(EngineClient):
         """What added how much to the logit of `token` behind `ids`; see `inspecting.attribute`."""
         return self._fetch("attribute", list(ids), token, cancel=cancel, progress=progress)
 
+    def causal_map(
+        self,
+        ids: Sequence[int],
+        layers: Sequence[int] | None,
+        token: int,
+        *,
+        last: bool,
+        cancel: Stop,
+        progress: Progress,
+    ) -> Arrays:
+        """The arrays "kl" and "change", float32 [layer, head]; see `causal.causal_map`."""
+        return self._fetch("causal_map", list(ids), layers, token, last, cancel=cancel, progress=progress)
+
     def capture(self, wanted: Wanted | None) -> None:
         """Keep this of all that is decoded from now on, or nothing more; also in a child that replaces this one."""
         self._wanted = wanted

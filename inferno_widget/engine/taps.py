@@ -286,6 +286,8 @@ class Tapped(LlamaEngine):
         self._peeks = {tap.index: self._noting_cells(name) for name, tap in where.writes.items()}
         takes: dict[int, list[tuple[Tap, Take]]] = {}
         for edit in self.edits:
+            if edit.branch is not None and all(self.pool[edit.branch] is not rows.entry for rows in self._stretches):
+                continue
             tap = where.layers[edit.layer].tap(edit.what)
             assert tap is not None
             takes.setdefault(tap.index, []).append((tap, self._editing(edit)))
@@ -383,6 +385,12 @@ class Tapped(LlamaEngine):
             positions = self._positions[cells][shown] if cells in self._positions else shown
             self._sights[key] = Sight(_as_slice(shown), _as_slice(positions))
         return self._sights[key]
+
+    # --- several branches -----------------------------------------------------------------------------------
+
+    def rows_together(self, entries: Sequence[Entry], cancel: Flag) -> list[Floats]:
+        """The logits after the last token of each, float32 [n_vocab]; they share the cells that they have already."""
+        return [row.copy() for row in self._rows_of(entries, cancel, lambda _: None)]
 
     # --- looking at a text --------------------------------------------------------------------------------
 

@@ -29,10 +29,11 @@ from inferno_widget.record import Floats, Ids, StepRecord
 from . import Branch, Finish, Holdings, Options, Processor, Request, Watch
 from .batch import Batch
 from .capturing import Capture
+from .causal import causal_map, heads_of
 from .channel import Channel, Flag, SharedMemory
 from .grammar import Grammar
 from .inside import Edit, Look, Wanted
-from .inspecting import attribute, captured, inspect
+from .inspecting import attribute, captured, inspect, parcel_of
 from .llama import LlamaEngine
 from .parcel import Layout, Parcel
 from .taps import Tapped
@@ -297,6 +298,16 @@ class Worker:
     def _do_clear(self, _: int, __: Flag) -> None:
         if isinstance(self._tapped.capture, Capture):
             self._tapped.capture.clear()
+
+    def _do_causal_map(
+        self, request: int, flag: Flag, ids: list[int], layers: tuple[int, ...] | None, token: int, last: bool
+    ) -> Layout:
+        heads, progress = heads_of(self._tapped, layers), self._progress(request)
+        found = causal_map(self._tapped, ids, heads, token, last=last, cancel=flag, progress=progress)
+        n_layer = len({layer for layer, _ in heads})
+        return parcel_of(
+            {name: each.reshape(n_layer, -1) for name, each in zip(("kl", "change"), found, strict=True)}, self._parcel
+        )
 
     def _do_attribute(self, request: int, flag: Flag, ids: list[int], token: int) -> Layout:
         return attribute(self._tapped, ids, token, self._parcel, cancel=flag, progress=self._progress(request))
