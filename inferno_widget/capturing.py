@@ -47,12 +47,11 @@ class Capture:
         tensors = cast("tuple[Tensor, ...]", tuple(name for name in self.what if name != "lens"))
         chosen = None if layers is None else layer_numbers(layers)
         self._asked = Asked(tensors, chosen, count("limit", limit))
-        seen = session.trace.window().size(session.trace.length)
-        meant = range(max(0, seen - 1), FOR_EVER) if positions is None else positions
+        self._positions = positions
         self._own = not isinstance(session.engine, SecondClient)
         self._engine = SecondClient(session.model.engine) if self._own else session.taps
         try:
-            self._engine.capture(Wanted(self._asked, meant, "lens" in self.what))
+            self._engine.capture(self._wanted())
         except BaseException:
             if self._own:
                 self._engine.close()
@@ -69,6 +68,13 @@ class Capture:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _wanted(self) -> Wanted:
+        """What is to be kept from now on."""
+        trace = self._session.trace
+        seen = trace.window().size(trace.length)
+        positions = range(max(0, seen - 1), FOR_EVER) if self._positions is None else self._positions
+        return Wanted(self._asked, positions, "lens" in self.what)
 
     def take(self) -> Inspection:
         """What was captured of the tokens on the current path; of those where it stood then, once it is off.
@@ -96,7 +102,7 @@ class Capture:
     def clear(self) -> None:
         """Forget what was captured so far, and go on."""
         if self.on:
-            self._engine.clear()
+            self._engine.capture(self._wanted())
 
     def stop(self) -> None:
         """Capture nothing more; `take` still gives what was captured of the path."""

@@ -95,9 +95,3 @@ class Capture:
             if node in self._rows:
                 found[position] = self._rows[node]
         return found
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._nodes.clear()
-        self._rows.clear()
-        self.nbytes = 0

@@ -119,7 +119,7 @@ class SecondClient(EngineClient):
         return self._fetch("causal_map", list(ids), layers, token, last, cancel=cancel, progress=progress)
 
     def capture(self, wanted: Wanted | None) -> None:
-        """Keep this of all that is decoded from now on, or nothing more; also in a child that replaces this one."""
+        """Keep this of all that is decoded from now on, or nothing more, and forget what was kept; also in a child that replaces this one."""
         self._wanted = wanted
         if self.pid is None:
             self.start()  # which tells
@@ -129,10 +129,6 @@ class SecondClient(EngineClient):
     def captured(self, look: Look, *, cancel: Stop) -> Arrays:
         """What was kept of a text; see `inspecting.captured`."""
         return self._fetch("captured", look, cancel=cancel, progress=lambda _: None)
-
-    def clear(self) -> None:
-        """Forget what was captured."""
-        self._living().call("clear", cancel=self._never)
 
     def _fetch(self, name: str, *arguments: object, cancel: Stop, progress: Progress) -> Arrays:
         self.start(cancel=cancel)

@@ -295,10 +295,6 @@ class Worker:
     def _do_captured(self, _: int, flag: Flag, look: Look) -> Layout:
         return captured(self._tapped, look, self._parcel, cancel=flag)
 
-    def _do_clear(self, _: int, __: Flag) -> None:
-        if isinstance(self._tapped.capture, Capture):
-            self._tapped.capture.clear()
-
     def _do_causal_map(
         self, request: int, flag: Flag, ids: list[int], layers: tuple[int, ...] | None, token: int, last: bool
     ) -> Layout:
