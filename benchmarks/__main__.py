@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.measure import Figure, Setting, run, table
 
 HERE = Path(__file__).parent
-NAMES = ("decode", "page", "completion", "guidance_gen", "demo", "fork", "lookahead", "imports", "wire")
+NAMES = ("decode", "page", "completion", "guidance_gen", "demo", "fork", "lookahead", "explain", "imports", "wire")
 PACKAGES = ("llama-cpp-python", "numpy", "anywidget", "ipykernel", "jupyterlab", "guidance")
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 

@@ -85,8 +85,10 @@ class Comparison:
         said = f"<Comparison: {self.shared} tokens shared, then {len(self.a)} and {len(self.b)}>"
         lines = [f"{'':>7}  {_fitted(str(self.a.name), width)}  {_fitted(str(self.b.name), width)}"]
         n = max(len(self.a), len(self.b))
-        for i in range(min(n, LINES)):
-            lines.append(f"{self.shared + i:7,}  {_cell(self.a, i):{width}}  {_cell(self.b, i):{width}}".rstrip())
+        lines += (
+            f"{self.shared + i:7,}  {_cell(self.a, i):{width}}  {_cell(self.b, i):{width}}".rstrip()
+            for i in range(min(n, LINES))
+        )
         if n > LINES:
             lines.append(f"{'':7}  and {n - LINES} more")
         for name in ("logprob", "mean"):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InfernoError, check_keywords
+from .errors import GrammarError, InfernoError, check_keywords
 from .record import Floats, Kind, StepRecord
 from .sampling import Moment, Sampler, Vocabulary
 from .sampling.stored import NeedsRow, decide
@@ -57,7 +57,7 @@ class FirstChange(NamedTuple):
         return self.unknown[0] if self.unknown else self.at
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WhatIf(Sequence[FirstChange]):
     """What `what_if` found, a value at a time.
 
@@ -348,7 +348,9 @@ class World:
         self._apart = True
         try:
             token, probability = self._choose(sampler, step)
-        except NeedsRow:
+        except (NeedsRow, GrammarError) as problem:
+            if isinstance(problem, GrammarError) and not self.unknown:
+                raise  # else another token may have come already, that fits
             self.unknown.append(step.record.position)
             self._mu = None
             return

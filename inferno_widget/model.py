@@ -22,6 +22,7 @@ from .errors import Cancelled, InfernoError, check_keywords, check_text, hint_un
 from .gguf import ModelInfo, read_info
 from .memory import default_n_ctx, rounded, weight_bytes
 from .record import MAX_K
+from .rows import Told
 from .running import OnFull
 from .scoring import next_of, parted, perplexity, prompt_ids, scored
 from .session import Session
@@ -236,9 +237,13 @@ class Model(Shown):
         return found[0] if _is_one(text) else found
 
     @overload
-    def score(self, text: str | Sequence[int], given: Given = ..., *, k: int = ...) -> Trace: ...
+    def score(
+        self, text: str | Sequence[int], given: Given = ..., *, k: int = ..., progress: Told | None = ...
+    ) -> Trace: ...
     @overload
-    def score(self, text: Texts, given: Given | Sequence[Given] = ..., *, k: int = ...) -> list[Trace]: ...
+    def score(
+        self, text: Texts, given: Given | Sequence[Given] = ..., *, k: int = ..., progress: Told | None = ...
+    ) -> list[Trace]: ...
     @hint_unknown_keywords
     def score(
         self,
@@ -246,6 +251,7 @@ class Model(Shown):
         given: Given | Sequence[Given] = None,
         *,
         k: int = 20,
+        progress: Told | None = None,
     ) -> Trace | list[Trace]:
         """How likely a text is, token by token: logprob, rank, entropy and alternatives of each (teacher forcing).
 
@@ -254,6 +260,8 @@ class Model(Shown):
         text : text, or token ids, as they stand; or several texts, which are read in batches and get a trace each
         given : what stands before the text and is not meant; for several texts one for all, or one for each
         k : alternatives to record for each token
+        progress : told the fraction that is done, 0 to 1, for every token. If it returns False, it ends there, and the
+            traces hold what was scored by then
 
         Returns
         -------
@@ -267,7 +275,7 @@ class Model(Shown):
         if len(givens) != len(texts):
             raise ValueError(f"given must be one for all texts or one for each: {len(givens)} for {len(texts)} texts")
         pairs = [parted(self, each, before) for each, before in zip(texts, givens, strict=True)]
-        traces = scored(self, pairs, k)
+        traces = scored(self, pairs, k, progress)
         return traces[0] if _is_one(text) else traces
 
     @overload

@@ -14,6 +14,7 @@ from .engine import Branch, Request
 from .engine.client import Stop, interruptible
 from .errors import ContextFullError
 from .record import Kind, StepRecord
+from .rows import Told
 from .sampling import Sampler
 from .trace import Alternative, Trace
 
@@ -40,11 +41,17 @@ def next_of(model: Model, texts: Sequence[list[int]], top: int) -> list[list[Alt
     return found
 
 
-def scored(model: Model, texts: Sequence[tuple[list[int], list[int]]], k: int) -> list[Trace]:
-    """A trace for each (what is given, text): every token scored, those given as "prompt", the text as "forced"."""
+def scored(
+    model: Model, texts: Sequence[tuple[list[int], list[int]]], k: int, progress: Told | None = None
+) -> list[Trace]:
+    """A trace for each (what is given, text): every token scored, those given as "prompt", the text as "forced".
+
+    Where `progress` returned False, the traces hold what was scored by then.
+    """
     traces = [Trace(k, model=model.card, control=model.control) for _ in texts]
+    done, total, cancel = 0, sum(len(given) + len(text) for given, text in texts), Stop()
     for start in range(0, len(texts), AT_ONCE):
-        now, cancel = texts[start : start + AT_ONCE], Stop()
+        now = texts[start : start + AT_ONCE]
         with _branches(model, len(now)) as branches:
             ids = [given + text for given, text in now]
             steps = model.engine.prefill_many(branches, ids, k=k, cancel=cancel, progress=_ignore)
@@ -52,6 +59,11 @@ def scored(model: Model, texts: Sequence[tuple[list[int], list[int]]], k: int) -
                 for index, record in steps:
                     kind = Kind.PROMPT if record.position < len(now[index][0]) else Kind.FORCED
                     _add(model, traces[start + index], record._replace(kind=kind))
+                    done += 1
+                    if progress and not cancel.is_set() and progress(done / total) is False:
+                        cancel.set()
+        if cancel.is_set():
+            break
     return traces
 
 

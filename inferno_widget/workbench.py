@@ -65,6 +65,8 @@ class Workbench(Runs, Branches, Roads, Chances, Xrays, Watches, Choices, Models,
 
     def close(self) -> None:
         """End what was made here; a session or model that was handed in goes on."""
+        if self._closed:
+            return
         for opened in list(self.library.sessions):
             if opened.session and opened.owned:
                 opened.session.stop()  # before the lock, which a gesture may hold until something ends

@@ -46,6 +46,11 @@ def place_of_complaint(text: str, said: str) -> Place | None:
     return None if offset is None else place_of(text, offset)
 
 
+def with_exclusions(text: str, characters: str) -> str:
+    """A grammar whose negated sets (``[^...]``) exclude these characters too."""
+    return _WORD.sub(lambda word: word[0].replace("[^", f"[^{characters}", 1) if word[0][:2] == "[^" else word[0], text)
+
+
 def rules_of(text: str) -> list[tuple[str, int, int]]:
     """Name of each rule, where it begins and where the next does, in characters."""
     heads = [word for word in _words(text) if word["rule"]]

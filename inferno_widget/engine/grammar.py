@@ -25,6 +25,9 @@ from .gbnf import place_in_bytes, place_of_complaint
 LOOK_SECONDS = 0.02
 """How often somebody looks whether the work was cancelled."""
 
+TOO_LONG = "it took too long"
+"""What the process says when it ends for that."""
+
 Grammar = str | Mapping[str, Any]
 
 
@@ -53,13 +56,12 @@ class Grammars:
 
         `key` is whose text it is: as long as it grows, nothing is read again.
         """
-        number = self._number(grammar, cancel)
-        position = first + len(said)
         text = np.asarray(said, np.int32).tobytes()
         asked = None if ids is None else np.asarray(ids, np.int32).tobytes()
         try:
-            kind, value = self._ask("allowed", key, number, text, asked, cancel=cancel)
+            kind, value = self._twice(lambda: self._followed(grammar, key, text, asked, cancel))
         except _DiedError as death:
+            position = first + len(said)
             raise GrammarError(
                 f"the grammar could not be followed to position {position}: {death}. Make it simpler: fewer ways to "
                 "read the same text, fewer repetitions of what may be empty",
@@ -83,6 +85,19 @@ class Grammars:
             position=position,
         )
 
+    def _twice(self, work: Callable[[], tuple[str, Any]]) -> tuple[str, Any]:
+        """What `work` returns; once more where the process ended, which may have been somebody else's doing."""
+        try:
+            return work()
+        except _DiedError as death:
+            if not death.sudden:
+                raise
+            return work()
+
+    def _followed(self, grammar: Grammar, key: int, said: bytes, ids: bytes | None, cancel: Cancel) -> tuple[str, Any]:
+        number = self._number(grammar, cancel)
+        return self._ask("allowed", key, number, said, ids, cancel=cancel)
+
     def _number(self, grammar: Grammar, cancel: Cancel) -> int:
         """Of the grammar, once it is read."""
         key = text_of(grammar), not isinstance(grammar, str)
@@ -92,7 +107,7 @@ class Grammars:
             self._numbers.clear()
         if key not in self._numbers:
             try:
-                kind, value = self._ask("compile", key[0], schema=key[1], cancel=cancel)
+                kind, value = self._twice(lambda: self._ask("compile", key[0], schema=key[1], cancel=cancel))
             except _DiedError as death:
                 kind, value = "bad", (f"{death}: make it smaller or less nested", None)
             if kind == "bad":
@@ -125,7 +140,16 @@ def _refusal(text: str, schema: bool, said: str, offset: int | None) -> GrammarE
 
 
 class _DiedError(Exception):
-    """The process ended over what it was asked; the message says why."""
+    """The process ended over what it was asked; the message says why.
+
+    Attributes
+    ----------
+    sudden : whether nobody knows why
+    """
+
+    def __init__(self, reason: str, *, sudden: bool) -> None:
+        super().__init__(reason)
+        self.sudden = sudden
 
 
 class _Process:
@@ -161,7 +185,7 @@ class _Process:
             self._process.wait()
             if cancel.is_set():
                 raise Cancelled("following the grammar was cancelled") from None
-            raise _DiedError(self._reason()) from None
+            raise self._death() from None
         finally:
             self._asked = None
         return answer
@@ -174,19 +198,18 @@ class _Process:
             if before is not None and before is self._asked and before[0].is_set():  # still the same question
                 self._process.kill()
 
-    def _reason(self) -> str:
+    def _death(self) -> _DiedError:
         self._words.seek(0)
         words = self._words.read().decode(errors="replace")
         if "cannot read the vocabulary" in words:
             raise InfernoError(words.strip().splitlines()[-1])
-        if "Timeout (" in words:
-            return "it takes more time than the 5 seconds that are allowed"
+        if TOO_LONG in words:
+            return _DiedError("it takes more time than the 5 seconds that are allowed", sudden=False)
         if "bad_alloc" in words or "MemoryError" in words:
-            return "it takes more memory than the 1 GiB that is allowed"
-        said = [line for line in words.splitlines() if line.strip()][-1:]
-        return f"llama.cpp ended its process over it (exit code {self._process.returncode})" + "".join(
-            f", saying {line.strip()!r}" for line in said
-        )
+            return _DiedError("it takes more memory than the 1 GiB that is allowed", sudden=False)
+        said = "".join(f", saying {line.strip()!r}" for line in words.splitlines()[-1:])
+        reason = f"llama.cpp ended its process over it (exit code {self._process.returncode}){said}"
+        return _DiedError(reason, sudden=True)
 
     def end(self) -> None:
         with suppress(OSError, ValueError):

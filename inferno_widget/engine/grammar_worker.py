@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import bisect
 import ctypes
-import faulthandler
+import math
 import os
 import signal
 import sys
+import threading
+import time
 from collections import OrderedDict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,15 +27,19 @@ import psutil
 from numpy.typing import NDArray
 
 from .channel import Channel
-from .gbnf import rules_of
+from .gbnf import rules_of, with_exclusions
+from .grammar import TOO_LONG
 from .log import ERROR, Log
 
 START_SECONDS, LIMIT_SECONDS = 120, 5
+LOOK_SECONDS = 0.1
 LIMIT_BYTES = 1 << 30
 """What a grammar may take besides the vocabulary, where the system can limit it."""
 OF_A_RULE = ("number of", "stoul", "stoi")
 OF_SEVERAL_RULES = ("unsupported grammar, left recursion detected",)
 """How complaints begin that are about a rule, and do not say which."""
+NOT_IN_JSON = r'"\\\x00-\x1F\x7F'
+"""What a string in JSON has only behind a backslash, as in a set of GBNF."""
 STATES = 128
 """Texts whose state is kept."""
 
@@ -179,10 +186,12 @@ class Grammarian:
 
 
 def _converted(schema: str) -> str:
+    """GBNF for a schema. In its strings the converter forgets what JSON does not have as it is: control characters, and
+    where a pattern has a dot or excludes something, quotes and backslashes.
+    """
     from llama_cpp.llama_grammar import json_schema_to_gbnf
 
-    gbnf: str = json_schema_to_gbnf(schema)
-    return gbnf
+    return with_exclusions(json_schema_to_gbnf(schema), NOT_IN_JSON)
 
 
 def _parted(said: str, text: bytes) -> tuple[str, int | None]:
@@ -193,6 +202,32 @@ def _parted(said: str, text: bytes) -> tuple[str, int | None]:
     if at and whole.endswith(rest):
         return words, len(text) - len(rest.encode())
     return said, None
+
+
+class Watch:
+    """Ends this process when something takes too long: native code cannot be stopped otherwise.
+
+    So it also ends when nobody is left to hear of it.
+    """
+
+    def __init__(self) -> None:
+        self._end = math.inf
+        threading.Thread(target=self._look, name="watch", daemon=True).start()
+
+    @contextmanager
+    def over(self, seconds: float) -> Iterator[None]:
+        """Whatever is in the block may take so long."""
+        self._end = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._end = math.inf
+
+    def _look(self) -> None:
+        while time.monotonic() < self._end:
+            time.sleep(LOOK_SECONDS)
+        os.write(2, TOO_LONG.encode())
+        os._exit(1)
 
 
 def _limit_memory() -> None:
@@ -207,18 +242,17 @@ def _limit_memory() -> None:
 def main() -> None:
     """``python -m inferno_widget.engine.grammar_worker MODEL``; standard error is a file that can be read."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    faulthandler.dump_traceback_later(START_SECONDS, exit=True)
+    watch = Watch()
     channel = Channel(os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
-    grammarian = Grammarian(sys.argv[1])
+    with watch.over(START_SECONDS):
+        grammarian = Grammarian(sys.argv[1])
     _limit_memory()
-    faulthandler.cancel_dump_traceback_later()
     with suppress(EOFError, OSError):
         while True:
             name, arguments, options = channel.receive()
-            faulthandler.dump_traceback_later(LIMIT_SECONDS, exit=True)  # native code cannot be stopped otherwise
-            answer = getattr(grammarian, name)(*arguments, **options)
-            faulthandler.cancel_dump_traceback_later()
+            with watch.over(LIMIT_SECONDS):
+                answer = getattr(grammarian, name)(*arguments, **options)
             channel.send(answer)
 
 

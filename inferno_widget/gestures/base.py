@@ -172,7 +172,7 @@ class Base:
         jobs = self._jobs.setdefault(self._something(), {})
         if kind in jobs:
             jobs[kind].enough()
-        job = jobs[kind] = Job(work)
+        job = jobs[kind] = Job(work)  # known before it begins
         return self._crew.run(job)
 
     def _end_jobs(self, opened: Opened | None, kinds: Sequence[str] = PREVIEWS) -> None:

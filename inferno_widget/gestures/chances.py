@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..jobs import Job
@@ -28,7 +28,7 @@ class Chances(Base):
     def resample(self, node: int, n: int, max_tokens: int, by: str) -> Job[dict[str, Any]]:
         """What comes out of `n` continuations in place of a node's token (behind the text for -1): `Resampled`.
 
-        Its parts are the same, read from the continuations as far as they have come.
+        Its parts are the same. An answer counts as soon as a further token has not changed it.
 
         Parameters
         ----------
@@ -39,17 +39,18 @@ class Chances(Base):
         self.code = f"session.resample({where}n={n}, max_tokens={max_tokens}{_by(by)})"
 
         def work(job: Job[dict[str, Any]]) -> dict[str, Any]:
-            growing = _Growing(session, max_tokens)
+            growing = _Growing(session, max_tokens, read)
 
             def each(index: int, record: StepRecord) -> bool:
                 growing.take(index, record)
                 if growing.due():
-                    job.tell(_resampled(node, growing.done, n, growing.texts, [read(text) for text in growing.texts]))
+                    job.tell(_resampled(node, n, [growing.known[i] for i in sorted(growing.known)]))
                 return job.wanted
 
             made = session.resample(at, n, max_tokens, by=by or None, each=each)
-            done = sum(way.finish != "cancelled" for way in made)
-            return _resampled(node, done, n, [way.text for way in made], made.answers)
+            ways = zip(made, made.answers, strict=True)
+            counted = [(answer, way.text) for way, answer in ways if way.finish != "cancelled" or answer is not None]
+            return _resampled(node, n, counted)
 
         return self._start_job("resample", work)
 
@@ -93,15 +94,17 @@ class _Growing:
 
     Attributes
     ----------
-    done : how many have come to their end
+    known : answer and text of each that is over, or whose answer a further token has not changed
     """
 
-    def __init__(self, session: Session, most: int) -> None:
-        self._pieces, self._control, self._most = session.model.engine.pieces, session.model.control, most
+    def __init__(self, session: Session, most: int, read: Callable[[str], Hashable]) -> None:
+        self._pieces, self._control = session.model.engine.pieces, session.model.control
+        self._most, self._read = most, read
         self._bytes: dict[int, bytes] = {}
         self._lengths = Counter[int]()
+        self._answers: dict[int, Hashable] = {}
         self._told = time.monotonic()
-        self.done = 0
+        self.known: dict[int, tuple[Hashable, str]] = {}
 
     def take(self, index: int, record: StepRecord) -> None:
         """Add a token. Control tokens have no text; one ends its continuation."""
@@ -109,7 +112,13 @@ class _Growing:
         (piece,) = (b"",) if control else self._pieces([record.token_id])
         self._bytes[index] = self._bytes.get(index, b"") + piece
         self._lengths[index] += 1
-        self.done += control or self._lengths[index] == self._most
+        text = self._bytes[index].decode(errors="backslashreplace")
+        answer = self._read(text)
+        stands = answer is not None and answer == self._answers.get(index)
+        self._answers[index] = answer
+        self.known.pop(index, None)
+        if stands or control or self._lengths[index] == self._most:
+            self.known[index] = answer, text
 
     def due(self) -> bool:
         """Whether it is time to tell of them."""
@@ -119,18 +128,14 @@ class _Growing:
         self._told = now
         return True
 
-    @property
-    def texts(self) -> list[str]:
-        return [data.decode(errors="backslashreplace") for data in self._bytes.values()]
 
-
-def _resampled(node: int, done: int, n: int, texts: Sequence[str], answers: Sequence[Hashable]) -> dict[str, Any]:
-    examples = dict(zip(reversed(answers), reversed(texts), strict=True))  # the first of each answer
-    counted = [
-        {"answer": answer, "count": count, "example": examples[answer]}
-        for answer, count in Counter(answers).most_common()
-    ]
-    return {"node": node, "done": done, "n": n, "answers": counted}
+def _resampled(node: int, n: int, counted: Sequence[tuple[Hashable, str]]) -> dict[str, Any]:
+    examples: dict[Hashable, str] = {}
+    for answer, text in counted:
+        examples.setdefault(answer, text)
+    counts = Counter(answer for answer, _ in counted).most_common()
+    answers = [{"answer": answer, "count": count, "example": examples[answer]} for answer, count in counts]
+    return {"node": node, "done": len(counted), "n": n, "answers": answers}
 
 
 def _committed(trace: Trace, curve: Commitment, n: int, of: int) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Roads(Base):
 
         Its parts are `AheadPart`.
         """
-        session, at = self._awake(), self._place(node)
+        session, at, opened = self._awake(), self._place(node), self._something()
         self.code = f"ahead = session.lookahead(k={k}, depth={depth}{_at(at)})"
 
         def work(job: Job[dict[str, Any]]) -> dict[str, Any]:
@@ -39,7 +39,8 @@ class Roads(Base):
 
             before = int(session.trace.path()[-1 if at is None else at - 1]) if session.trace.length else -1
             ahead = session.lookahead(k, depth, at, each=each)
-            self._ahead[session] = ahead
+            if self._jobs[opened]["lookahead"] is job:  # none has been asked for since
+                self._ahead[session] = ahead
             return {"node": node, "ways": [_way(session, way) for way in ahead]}
 
         return self._start_job("lookahead", work)
@@ -70,7 +71,8 @@ class Roads(Base):
     def what_if(self, parameter: str, values: Sequence[Any], rows: bool) -> Job[dict[str, Any]]:
         """At which token the run would first have changed, for each value of a parameter: `WhatIf`.
 
-        With `rows`, whole rows are fetched where the stored candidates do not suffice.
+        With `rows`, whole rows are fetched where the stored candidates do not suffice; its parts are the fraction of
+        them that is fetched.
         """
         from ..dice import what_if
 
@@ -80,10 +82,7 @@ class Roads(Base):
 
         def work(job: Job[dict[str, Any]]) -> dict[str, Any]:
             asked: dict[str, Any] = {parameter: values}
-            if session:
-                found = session.what_if(progress=lambda _: job.wanted, **asked)
-            else:
-                found = what_if(trace.copy(), **asked)
+            found = session.what_if(progress=job.tell, **asked) if session else what_if(trace.copy(), **asked)
             texts = texts_of([change.token for change in found if change.token is not None], trace, model)
             changes = [_change(change, texts) for change in found]
             return {"parameter": parameter, "current": found.current, "length": trace.length, "changes": changes}

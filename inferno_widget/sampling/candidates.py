@@ -59,16 +59,45 @@ def softmax(logits: Floats) -> NDArray[np.float64]:
     return probabilities
 
 
-def fewest(keys: NDArray[Any], probabilities: NDArray[Any], mass: float, *, beyond: bool = False) -> Ids:
-    """Indices by falling key, as few as it takes until their probability reaches (or goes beyond) `mass`.
+FEW = 1024
 
-    Sorts only as much of a large vocabulary as it needs.
+
+def fewest(keys: NDArray[Any], probabilities: NDArray[Any], mass: float, *, beyond: bool = False) -> Ids:
+    """Indices of the largest keys, as few as it takes until their probability reaches (or goes beyond) `mass`.
+
+    The last is the one that does it. Up to `FEW` are in falling order, ties by index. More are in no order but for the
+    last: to sort a large vocabulary takes ten times as long as to find where to cut it.
     """
-    n = 1024
-    while True:
-        order = leading(keys, n)
-        reached = probabilities[order].cumsum()
-        count = int(reached.searchsorted(mass, side="right" if beyond else "left")) + 1
-        if count <= len(order) or len(order) == len(keys):
-            return order[:count]
-        n *= 8
+    order = leading(keys, FEW)
+    count = _needed(probabilities[order].cumsum(), mass, beyond=beyond)
+    if count <= len(order) or len(order) == len(keys):
+        return order[:count]
+    return _fewest_of_many(keys, probabilities, mass, beyond=beyond)
+
+
+def _fewest_of_many(keys: NDArray[Any], probabilities: NDArray[Any], mass: float, *, beyond: bool) -> Ids:
+    """By halves: the upper half is either needed as a whole, or holds the cut."""
+    needed, reached = [], 0.0
+    rest = np.arange(len(keys), dtype=np.int32)
+    while len(rest) > FEW:
+        mine = keys[rest]
+        sample = np.sort(mine[:: len(mine) // 256])
+        upper = mine > sample[len(sample) // 2]
+        if not upper.any():
+            upper = mine == mine.max()
+            if upper.all():
+                break
+        half = rest[upper.nonzero()[0]]  # twice as quick as by the mask itself
+        more = reached + float(probabilities[half].sum())
+        if more > mass if beyond else more >= mass:
+            rest = half
+        else:
+            needed.append(half)
+            reached, rest = more, rest[(~upper).nonzero()[0]]
+    order = rest[(-keys[rest]).argsort(kind="stable")]
+    count = _needed(reached + probabilities[order].cumsum(), mass, beyond=beyond)
+    return np.concatenate([*needed, order[:count]])
+
+
+def _needed(reached: NDArray[Any], mass: float, *, beyond: bool) -> int:
+    return int(reached.searchsorted(mass, side="right" if beyond else "left")) + 1

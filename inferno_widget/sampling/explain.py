@@ -117,14 +117,13 @@ def explain(
     top : candidates to list in each part
     """
     now = s.moment(logits, history, position, mu, said)
-    everything = np.arange(len(logits), dtype=np.int32)
-    left = Candidates(everything, logits)
+    left = Candidates(np.arange(len(logits), dtype=np.int32), logits)
     before, total = _part(left, top)
     stages = []
     for name, stage in s.stages.items():
         kept = grammar.whole(name, stage, s)(left, now)
         after, weight = (before, total) if kept is left else _part(kept, top)
-        gone = _gone(left, kept, total, top, in_order=left.ids is everything)
+        gone = _gone(left, kept, (total, weight), top, now.n_vocab)
         stages.append(_stage(s, name, Finding(left, kept, before, after, gone, now)))
         left, before, total = kept, after, weight
     return [*stages, _drawn(s, before, _draw(s, left, now))]
@@ -169,9 +168,7 @@ def explain_stored(
         left = Partial.of(record, n_vocab)
         stages = []
         for name in s.stages:
-            kept = left.after(name, s, now)
-            if name == "grammar" and not kept.exact:
-                raise NeedsRow  # how much of the rest is forbidden only the row says
+            kept = _kept(left, name, s, now)
             finding = Finding(
                 left.candidates, kept.candidates, _partial(left), _partial(kept), _partly(left, kept), now
             )
@@ -188,6 +185,13 @@ def explain_stored(
     uniform = math.nan if single else s.chance(now.position)
     draw = Draw(int(left.ids[chosen]), float(probabilities[chosen]), uniform, left.ids, edges)
     return [*stages, _drawn(s, _partial(left), draw)]
+
+
+def _kept(left: Partial, name: str, s: Sampler, now: Moment) -> Partial:
+    kept = left.after(name, s, now)
+    if name == "grammar" and not kept.exact:
+        raise NeedsRow  # how much of the rest is forbidden only the row says
+    return kept
 
 
 def _stage(s: Sampler, name: str, found: Finding) -> Stage:
@@ -223,34 +227,39 @@ def _drawn(s: Sampler, part: Part, draw: Draw) -> Stage:
 # --- whole rows ---------------------------------------------------------------------------------------------
 
 
-def _part(c: Candidates, top: int) -> tuple[Part, tuple[float, float]]:
-    """The part, and what makes a logit a probability: the peak, and the sum of exp(logit - peak)."""
+Norm = tuple[float, float]
+"""What makes a logit a probability: the peak, and the sum of exp(logit - peak)."""
+
+
+def _part(c: Candidates, top: int) -> tuple[Part, Norm]:
     peak = float(c.logits.max())
     total = float(np.exp(c.logits - np.float32(peak)).sum(dtype=np.float64))
     order = leading(c.logits, top)
     return _listed(c.take(order), len(c.ids), (peak, total)), (peak, total)
 
 
-def _listed(c: Candidates, count: int, norm: tuple[float, float]) -> Part:
+def _listed(c: Candidates, count: int, norm: Norm) -> Part:
     probabilities = np.exp(c.logits.astype(np.float64) - norm[0]) / norm[1]
     rest = max(0.0, 1.0 - float(probabilities.sum())) if count > len(c.ids) else 0.0
     return Part(c.ids, c.logits, probabilities, count, rest)
 
 
-def _gone(before: Candidates, after: Candidates, norm: tuple[float, float], top: int, *, in_order: bool) -> Part:
+def _gone(before: Candidates, after: Candidates, norms: tuple[Norm, Norm], top: int, n_vocab: int) -> Part:
     """What is in `before` but not in `after`, with probabilities under `before`.
 
-    `rest` is the probability of those that are not listed. With `in_order`, `before` is the vocabulary, an id a place.
+    `rest` is the probability of those that are not listed. A stage that cuts moves no logit: so the mass of what is
+    kept follows from the norms of both.
     """
     count = len(before.ids) - len(after.ids)
     if not count:
         return Part(before.ids[:0], before.logits[:0], np.empty(0), 0, 0.0)
-    kept = after.ids if in_order else np.isin(before.ids, after.ids)
-    others = before.logits.copy()
-    others[kept] = -np.inf
+    stays = np.zeros(n_vocab, np.bool_)
+    stays[after.ids] = True
+    others = np.where(stays[before.ids], np.float32(-np.inf), before.logits)
     order = leading(others, min(top, count))
-    listed = _listed(before.take(order[others[order] > -np.inf]), count, norm)
-    mass = 1.0 - float(np.exp(before.logits[kept].astype(np.float64) - norm[0]).sum()) / norm[1]
+    (peak, total), (highest, weight) = norms
+    listed = _listed(before.take(order[others[order] > -np.inf]), count, norms[0])
+    mass = 1.0 - math.exp(highest - peak) * weight / total
     return listed._replace(rest=max(0.0, mass - float(listed.probabilities.sum())))
 
 
@@ -259,6 +268,7 @@ def _draw(s: Sampler, left: Candidates, now: Moment) -> Draw:
         return Draw(int(left.ids[0]), 1.0, math.nan, left.ids, np.array([0.0, 1.0]))
     u, probabilities = s.chance(now.position), softmax(left.logits)
     along = fewest(left.logits, probabilities, u, beyond=True)
+    along = along[np.lexsort((along, -left.logits[along]))]
     edges = np.append(0.0, probabilities[along].cumsum())
     return Draw(int(left.ids[along[-1]]), float(probabilities[along[-1]]), u, left.ids[along], edges)
 

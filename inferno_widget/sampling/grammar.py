@@ -50,11 +50,10 @@ def checked(grammar: object) -> None:
         return
     if not isinstance(grammar, str | Mapping):
         raise TypeError(f"grammar must be GBNF as text, a JSON schema as a mapping, or None, not {grammar!r}")
-    if isinstance(grammar, str):
-        check_text("grammar", grammar)
-        if not grammar.strip():
-            raise ValueError("grammar is empty: give it a rule 'root ::= ...', or None for no grammar")
     written = text_of(grammar)
+    check_text("grammar", written)
+    if not written.strip():
+        raise ValueError("grammar is empty: give it a rule 'root ::= ...', or None for no grammar")
     if "\0" in written:
         line = written.count("\n", 0, written.index("\0")) + 1
         raise ValueError(f"grammar holds a null character in line {line}, which llama.cpp cannot read: leave it out")

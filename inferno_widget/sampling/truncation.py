@@ -14,7 +14,9 @@ from .candidates import Candidates, fewest, softmax
 def sigma(c: Candidates) -> float:
     """Standard deviation of the logits that are finite."""
     finite = np.isfinite(c.logits)
-    return float((c.logits if finite.all() else c.logits[finite]).std(dtype=np.float64))
+    logits = (c.logits if finite.all() else c.logits[finite]).astype(np.float64)
+    logits -= logits.mean()
+    return math.sqrt(float(np.square(logits, out=logits).sum()) / len(logits))
 
 
 def top_n_sigma(c: Candidates, n: float) -> Candidates:

@@ -115,7 +115,15 @@ const marks = branch(rows, empty ? 0 : Number(wanted.get("branches") ?? 0), rand
 });
 const model = new FakeModel({
   prompt: wanted.get("prompt") ?? "Once upon a time there was a king who had three",
-  settings: { temperature: 0.75, top_k: 40, top_p: 0.95, min_p: 0.05, seed: 12, max_tokens: 150 },
+  settings: {
+    temperature: 0.75,
+    top_k: 40,
+    top_p: 0.95,
+    min_p: 0.05,
+    seed: 12,
+    max_tokens: 150,
+    grammar: wanted.get("grammar") ?? "",
+  },
   selection: Number(wanted.get("select") ?? -1),
   marks: {
     ...marks,
@@ -175,6 +183,12 @@ function sendRows(to: number): void {
   held = to;
 }
 
+function sendAgain(): void {
+  const to = held;
+  held = 0;
+  sendRows(to);
+}
+
 function show(node: number): void {
   head = node;
   setTimeout(() => sendRows(held), 1000 / LIMITS.frames_per_second);
@@ -183,12 +197,6 @@ function show(node: number): void {
 const elsewhere = { parent: (node: number) => rows[node].parent, text: wanted.get("prompt") ?? STORY, show };
 
 model.onSend = (message) => {
-function sendAgain(): void {
-  const to = held;
-  held = 0;
-  sendRows(to);
-}
-
   if (!("id" in message) || wanted.get("kernel") === "none") return;
   const { id } = message;
   setTimeout(() => {

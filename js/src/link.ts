@@ -52,6 +52,7 @@ const LONG: readonly ToKernel["kind"][] = [
   "unload",
   "metadata",
   "download",
+  "edit",
   "lookahead",
   "explain",
   "what_if",

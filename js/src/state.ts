@@ -301,7 +301,7 @@ export interface WhatIfChange {
 export interface Resampled {
   /** The token in whose place they begin. */
   node: number;
-  /** Continuations that have come to their end, and how many there will be. */
+  /** Continuations whose answer is known, and how many there will be. */
   done: number;
   n: number;
   /** The most frequent first; null for texts that have no answer. */

@@ -297,3 +297,54 @@ describe("a limit", () => {
     expect(text(store)).toBe("pqr");
   });
 });
+
+describe("another branch", () => {
+  /** a b c, and d e behind a. */
+  const forked = (): Store => {
+    const store = filled("a", "b", "c");
+    apply(store, { ...chain(["d", "e"], 3, 0), seq: 2, head: 2 });
+    return store;
+  };
+  const text = (store: Store) => units(store).flat().join("");
+
+  it("is shown without a kernel, until the kernel says otherwise", () => {
+    const store = forked();
+    const changed: number[] = [];
+    store.onUnits((unit) => changed.push(unit));
+    store.goto(4);
+    expect([text(store), changed]).toEqual(["ade", [1]]);
+    apply(store, { start: 5, rows: [], head: 1, seq: 3 });
+    expect(text(store)).toBe("ab");
+  });
+
+  it("is shown whole, however far a player had come", () => {
+    const store = forked();
+    store.show(1);
+    store.goto(4);
+    expect([text(store), store.limit]).toEqual(["ade", Number.POSITIVE_INFINITY]);
+    store.show(1);
+    store.goto(4);
+    expect(text(store)).toBe("ade");
+  });
+
+  it("leaves the tip that was shown before, which growing does not", () => {
+    const store = forked();
+    expect(store.left).toBe(-1);
+    store.goto(4);
+    expect(store.left).toBe(2);
+    apply(store, { ...chain(["f"], 5, 4), seq: 3 });
+    expect([text(store), store.left]).toEqual(["adef", 2]);
+    store.goto(0);
+    expect(store.left).toBe(5);
+    apply(store, { ...chain(["z"]), epoch: 2 });
+    expect(store.left).toBe(-1);
+  });
+
+  it("has a text, whole characters of bytes that were cut", () => {
+    const dragon = utf8("🐉");
+    const store = filled("a", dragon.subarray(0, 2), dragon.subarray(2), "b");
+    expect(store.passage([0, 1, 2, 3])).toEqual(["a🐉b"]);
+    expect(store.passage([0, 1])).toEqual(["a", 0xf0, 0x9f]);
+    expect(store.passage([])).toEqual([]);
+  });
+});

@@ -2,7 +2,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { ToKernel } from "../src/protocol.js";
 import { LOOK } from "../src/state.js";
+import { Store } from "../src/store.js";
+import { caretOf } from "../src/views/stream/edit.js";
 import widget from "../src/widget.js";
+import { decode } from "../src/wire.js";
 import { encode, type Row } from "./encode.js";
 import { FakeModel } from "./fake.js";
 
@@ -444,5 +447,191 @@ describe("the card", () => {
     point(get('[data-node="2"]'), 9);
     await new Promise((done) => setTimeout(done, 450));
     expect(shown()).toBe(false);
+  });
+});
+
+describe("going back", () => {
+  const back = () => get("[data-action=back]");
+  const sent = (kind: string) => model.sent.filter((message) => message.kind === kind);
+  const answer = async (kind: string): Promise<void> => {
+    model.answer((last(kind) as unknown as { id: number }).id, null);
+    await frame();
+    await frame();
+  };
+
+  beforeEach(async () => {
+    send(ids(6));
+    await frame();
+  });
+
+  it("to the selected token makes it the newest, and lets it go", async () => {
+    expect(back().hidden).toBe(true);
+    get('[data-node="3"]').click();
+    await frame();
+    expect(back().hidden).toBe(false);
+    expect(back().title).toContain("stays on its branch");
+    key(text(), "Backspace");
+    expect(last("goto").node).toBe(3);
+    await answer("goto");
+    expect(nodes().at(-1)).toBe(3);
+    expect(last("select").node).toBe(-1);
+    expect(back().hidden).toBe(true);
+  });
+
+  it("by a click does the same", async () => {
+    get('[data-node="2"]').click();
+    await frame();
+    back().click();
+    expect(last("goto").node).toBe(2);
+  });
+
+  it("goes by one token where none is selected, and nowhere from the newest", async () => {
+    key(text(), "Backspace");
+    expect(sent("rewind")).toMatchObject([{ n: 1 }]);
+    get('[data-node="5"]').click();
+    await frame();
+    key(text(), "Backspace");
+    expect([sent("rewind").length, sent("goto").length]).toEqual([1, 0]);
+  });
+
+  it("is refused in the open", async () => {
+    get('[data-node="3"]').click();
+    key(text(), "Backspace");
+    const { id } = last("goto") as unknown as { id: number };
+    model.reply(id, { type: "InfernoError", message: "the session is closed" });
+    await frame();
+    await frame();
+    expect(host.textContent).toContain("the session is closed");
+    expect(nodes().at(-1)).toBe(5);
+  });
+
+  it("is not offered where nothing can go on", async () => {
+    model.emit("comm_live_update");
+    get('[data-node="3"]').click();
+    await frame();
+    expect([back().hidden, get("[data-action=edit]").hidden]).toEqual([true, true]);
+    key(text(), "Backspace");
+    expect(sent("goto")).toEqual([]);
+  });
+});
+
+describe("editing", () => {
+  const area = () => get<HTMLTextAreaElement>(".stream-edit textarea");
+  const form = () => get(".stream-edit");
+  const id = (kind: string) => (last(kind) as unknown as { id: number }).id;
+  const settle = async (): Promise<void> => {
+    await frame();
+    await frame();
+  };
+
+  /** Opens it on a text of six tokens, the third selected. */
+  async function open(): Promise<void> {
+    send(ids(6));
+    await frame();
+    get('[data-node="2"]').click();
+    text().focus();
+    key(text(), "e");
+    await settle();
+    model.answer(id("text"), "Once upon a timeOnce upon");
+    await settle();
+  }
+
+  it("takes the place of the text, with the caret at the selected token", async () => {
+    await open();
+    expect(form().hidden).toBe(false);
+    expect(get(".stream").classList.contains("editing")).toBe(true);
+    expect(area().value).toBe("Once upon a timeOnce upon");
+    expect(area().selectionStart).toBe("Once upon".length);
+    expect(document.activeElement).toBe(area());
+    expect(get("[data-action=edit]").hidden).toBe(true);
+  });
+
+  it("is sent by Ctrl+Enter, and the text is back when it is done", async () => {
+    await open();
+    area().value = "Once upon a dragon";
+    key(area(), "Enter", { ctrlKey: true });
+    expect(last("edit")).toMatchObject({ text: "Once upon a dragon" });
+    expect([area().readOnly, get(".stream-edit [role=status]").textContent]).toEqual([true, "Reading what is new…"]);
+    key(area(), "Enter", { ctrlKey: true });
+    expect(model.sent.filter(({ kind }) => kind === "edit")).toHaveLength(1);
+    model.answer(id("edit"), null);
+    await settle();
+    expect(form().hidden).toBe(true);
+    expect(document.activeElement).toBe(text());
+  });
+
+  it("stays open with what was written when it is refused", async () => {
+    await open();
+    area().value = "";
+    get("[data-action=apply-edit]").click();
+    model.reply(id("edit"), { type: "ValueError", message: "the text is empty: give it some" });
+    await settle();
+    expect(get(".stream-edit .failure").textContent).toBe("ValueError the text is empty: give it some");
+    expect([form().hidden, area().readOnly]).toEqual([false, false]);
+  });
+
+  it("is cancelled by Escape, and sends nothing where nothing was changed", async () => {
+    await open();
+    area().value = "something else";
+    key(area(), "Escape");
+    expect(form().hidden).toBe(true);
+    get("[data-action=edit]").click();
+    await settle();
+    model.answer(id("text"), "the same");
+    await settle();
+    get("[data-action=apply-edit]").click();
+    await settle();
+    expect(form().hidden).toBe(true);
+    expect(last("edit")).toBeUndefined();
+  });
+
+  it("says why there is no text", async () => {
+    send(ids(6));
+    await frame();
+    get("[data-action=edit]").click();
+    model.reply(id("text"), { type: "InfernoError", message: "nothing is shown" });
+    await settle();
+    expect(get(".stream-edit .failure").textContent).toContain("nothing is shown");
+    expect(get<HTMLButtonElement>("[data-action=apply-edit]").disabled).toBe(true);
+  });
+
+  it("finds a token behind what the text lacks or writes otherwise", () => {
+    const store = new Store();
+    const parts = ["<s>", "ab", Uint8Array.of(0xf0), "cd", "ef"] as const;
+    const rows = parts.map((_, i) => ({ parent: i - 1, token_id: i }));
+    store.apply(decode(encode({ rows, pieces: parts.map((part, i) => [i, part] as const) })));
+    const written = "ab\\xf0cdef";
+    expect([0, 1, 3, 4].map((node) => caretOf(store, written, node))).toEqual([0, 0, 6, 8]);
+    expect(caretOf(store, written, -1)).toBe(written.length);
+  });
+});
+
+describe("marks", () => {
+  const fork = (): void => {
+    send(ids(6));
+    model.rows(encode({ start: 6, rows: [row(6, 7, { parent: 2 }), row(7, 1)], head: 7, seq: ++seq }));
+  };
+
+  it("stand at the token that the same dice gave instead", async () => {
+    fork();
+    model.put("marks", { diverged: [6] });
+    await frame();
+    expect(all(".diverged").map(({ dataset, title }) => [dataset.node, title])).toEqual([
+      ["6", "With the same dice, another token came here"],
+    ]);
+    model.put("marks", { diverged: [] });
+    await frame();
+    expect(all(".diverged")).toEqual([]);
+    expect(get('[data-node="6"]').hasAttribute("title")).toBe(false);
+  });
+
+  it("name the branch that is shown where it begins, and no other", async () => {
+    fork();
+    model.put("marks", { names: { "the dragon": 7, trunk: 5 } });
+    await frame();
+    expect(all("[data-branch]").map(({ dataset }) => [dataset.node, dataset.branch])).toEqual([["6", "the dragon"]]);
+    model.rows(encode({ start: 8, rows: [], head: 5, seq: ++seq }));
+    await frame();
+    expect(all("[data-branch]").map(({ dataset }) => [dataset.node, dataset.branch])).toEqual([["0", "trunk"]]);
   });
 });

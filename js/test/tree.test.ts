@@ -80,6 +80,15 @@ describe("branches", () => {
     ]);
   });
 
+  it("that left a lane earlier do not move where its own begins", () => {
+    const { tree } = planted([-1, 0, 1, 2, 3, 2, 0]); // forks at 3 and, made later, at 1
+    expect(branchesOf(tree, MARKS).map(({ node, start }) => [node, start])).toEqual([
+      [4, 3],
+      [5, 3],
+      [6, 1],
+    ]);
+  });
+
   it("that are hidden are missing, and the others begin where they are alone", () => {
     const { tree } = planted(TREE);
     expect(ends(tree, marked({ pruned: [9] }))).toEqual([5, 8]);
@@ -343,6 +352,8 @@ describe("the view", () => {
     key(tree(), "Home");
     key(tree(), "Enter", { shiftKey: true });
     expect(nodes("goto")).toEqual([6]);
+    await agree("goto", 6);
+    expect(nodes("select").at(-1), "the newest is looked at").toBe(-1);
     key(tree(), "ArrowLeft");
     key(tree(), "Enter", { shiftKey: true });
     expect(nodes("goto")).toEqual([6, 1]);

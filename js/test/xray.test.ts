@@ -54,15 +54,17 @@ const chain = (token = 2, uniform: number | null = 0.4, more: Partial<Xray> = {}
 });
 
 describe("the table", () => {
-  it("has a column for the most likely, and for those that must be there", () => {
+  it("has a column for the most likely, and for what came, what is drawn and what else was left", () => {
     const many = part(Object.fromEntries(Array.from({ length: 20 }, (_, i) => [i + 10, (20 - i) / 210])));
-    const seen = (needed: number[]) =>
-      columnsOf(
-        { ...chain(), stages: [stage("top_k", many, many)] },
-        needed.map((id) => ({ id, text: text(id) })),
-      ).map(({ id }) => id);
-    expect(seen([12])).toEqual([10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21]);
-    expect(seen([28, 28, 5])).toEqual([10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 28, 5]);
+    const seen = (came: number, left: XrayStage) => {
+      const xray = { ...chain(), stages: [stage("grammar", many, many), left] };
+      return columnsOf(xray, { id: came, text: text(came) }).map(({ id }) => id);
+    };
+    const likely = drawn(12, 0.1, part({ 12: 0.6, 11: 0.4 }));
+    expect(seen(12, likely)).toEqual([10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21]);
+    expect(seen(28, likely)).toEqual([10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 28]);
+    const unlikely = drawn(5, 0.95, part({ 30: 0.4, 31: 0.3, 12: 0.1, 32: 0.1, 33: 0.05, 5: 0.05 }));
+    expect(seen(28, unlikely)).toEqual([10, 11, 12, 13, 14, 15, 16, 28, 5, 30, 31, 32]);
   });
 
   it("knows of every candidate what became of it", () => {

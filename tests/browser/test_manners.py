@@ -15,6 +15,7 @@ pytestmark = pytest.mark.parametrize("kernel", KERNELS[:1], indirect=True)
 
 AXE = Path(__file__).parents[2] / "js" / "node_modules" / "axe-core" / "axe.min.js"
 TOOLS = ("model", "chat", "sampler", "sessions", "exports", "look")
+ROADS = ("tree", "compare")
 
 
 def complaints(page: LabPage) -> list[str]:
@@ -49,7 +50,7 @@ def test_axe_finds_nothing_serious(lab, theme):
     run(widget)
     tokens(widget).nth(14).click()
     found["selected"] = complaints(page)
-    for tool in TOOLS:
+    for tool in (*TOOLS, *ROADS):
         widget.locator(f"[data-tool={tool}]").click()
         page.page.wait_for_timeout(500)  # what a drawer asks the kernel for
         found[tool] = complaints(page)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from inferno_widget import Model, Session
 from inferno_widget.engine import Options
 from inferno_widget.engine.client import EngineClient, Stop
 from inferno_widget.engine.llama import LlamaEngine
-from tests.engine.tools import DEMO, Driver, Switch, ignore
+from tests.engine.tools import DEMO, PROMPT, Driver, Switch, dice, ignore, loaded
 from tests.make_models import tiny_gemma2, tiny_gemma3, tiny_gpt2, tiny_llama, tiny_qwen2
 
 EXACT = Options(n_ctx=1024, n_threads=1, n_batch=64, type_k="f32", type_v="f32")
@@ -29,6 +30,27 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, in
         "qwen2": (tiny_qwen2(folder / "qwen2.gguf"), 512),
         "demo": (DEMO, 4_096),
     }
+
+
+@pytest.fixture(scope="session")
+def tiny(models: dict[str, tuple[Path, int]]) -> Path:
+    """The file of the tiny Llama, F32."""
+    return models["tiny"][0]
+
+
+@pytest.fixture(scope="module")
+def model(tiny: Path) -> Iterator[Model]:
+    """The tiny Llama with an F32 cache, for all tests of a module."""
+    with loaded(tiny) as model:
+        yield model
+
+
+@pytest.fixture
+def session(model: Model) -> Iterator[Session]:
+    """A prompt and the twenty tokens behind it."""
+    with model.session(PROMPT, dice()) as session:
+        session.generate(20)
+        yield session
 
 
 @pytest.fixture(scope="module")

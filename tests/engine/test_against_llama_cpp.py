@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,14 @@ TEXT = "Once upon a time there was a king who had three sons, and the king said"
 AGAIN = TEXT + ": there was a king who had three sons: a king who had three sons, and the king said *a king who had"
 OFF = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
 
+GRAMMARS = [
+    "root ::= [A-Za-z ,]*",
+    'root ::= (word | ",")*\nword ::= " "? [A-Za-z]+',
+    'root ::= [A-Za-z ,]* ("." | "!")?',
+    "root ::= .{0,200}",
+]
+"""Any part of the text fits them."""
+
 Models = dict[str, tuple[Path, int]]
 
 
@@ -33,9 +42,20 @@ class Chain:
     XTC has a generator of its own there: ours says whether it excludes.
     """
 
-    def __init__(self, sampler: Sampler, n_vocab: int, engine: LlamaEngine | None = None, position: int = 0) -> None:
+    def __init__(
+        self,
+        sampler: Sampler,
+        n_vocab: int,
+        engine: LlamaEngine | None = None,
+        position: int = 0,
+        said: Sequence[int] = (),
+    ) -> None:
         s = sampler
-        self._stages = []
+        self._stages, self._grammar = [], None
+        if engine and s.grammar is not None:  # before all others, as llama.cpp's programs have it
+            self._grammar = C.llama_sampler_init_grammar(engine.vocabulary, s.grammar.encode(), b"root")
+            for token in said:
+                C.llama_sampler_accept(self._grammar, token)
         if s.logit_bias:
             pairs = (C.llama_logit_bias * len(s.logit_bias))(*s.logit_bias.items())
             self._stages.append(C.llama_sampler_init_logit_bias(n_vocab, len(pairs), pairs))
@@ -76,7 +96,7 @@ class Chain:
             for token in history:
                 C.llama_sampler_accept(stage, token)
         left, _ = self.apply(logits)
-        for stage in self._stages:
+        for stage in [self._grammar, *self._stages] if self._grammar else self._stages:
             C.llama_sampler_free(stage)
         return dict(zip(left["id"].tolist(), softmax(left["logit"]).tolist(), strict=True))
 
@@ -86,7 +106,7 @@ class Chain:
         data["id"], data["logit"] = np.arange(len(logits)), logits
         pointer = data.ctypes.data_as(C.llama_token_data_p)
         array = C.llama_token_data_array(data=pointer, size=len(data), selected=-1, sorted=False)
-        for stage in self._stages:
+        for stage in [self._grammar, *self._stages] if self._grammar else self._stages:
             C.llama_sampler_apply(stage, ctypes.byref(array))
             first = (ctypes.addressof(array.data.contents) - data.ctypes.data) // data.itemsize  # XTC moves it
             left = data[first : first + array.size]
@@ -118,6 +138,7 @@ def random_sampler(dice: np.random.Generator, n_vocab: int) -> Sampler:
         xtc_probability=float(maybe(dice.choice([0.3, 1.0]), 0.0)),
         xtc_threshold=float(dice.choice([0.0, 0.01, 0.1, 0.3, 0.6])),
         **random_dry(dice),
+        grammar=str(dice.choice(GRAMMARS)) if dice.random() < 0.3 else None,
         logit_bias={int(token): float(dice.normal(0, 3)) for token in dice.integers(0, n_vocab, 5)}
         if dice.random() < 0.3
         else {},
@@ -162,8 +183,15 @@ def rows(engine: LlamaEngine) -> Rows:
     return real_rows(engine)
 
 
-def kept(sampler: Sampler, row: np.ndarray, history: list[int], position: int = 0) -> dict[int, float]:
-    left = sampler.candidates(row, history, position)
+def asking(engine: LlamaEngine, sampler: Sampler) -> Sampler:
+    """Bound to an engine of this process, which wants a flag with every question."""
+    return sampler.bound(engine, partial(engine.allowed, sampler.grammar, cancel=Switch()) if sampler.grammar else None)
+
+
+def kept(
+    sampler: Sampler, row: np.ndarray, history: list[int], position: int = 0, said: Sequence[int] = ()
+) -> dict[int, float]:
+    left = sampler.candidates(row, history, position, said=said)
     return dict(zip(left.ids.tolist(), softmax(left.logits).tolist(), strict=True))
 
 
@@ -175,9 +203,10 @@ def test_the_same_candidates_and_probabilities(engine: LlamaEngine, rows: Rows) 
     borderline = 0
     for position in range(SETTINGS):
         history, row = rows[dice.integers(len(rows))]
-        sampler = random_sampler(dice, len(row)).bound(engine)
-        ours = kept(sampler, row, history, position)
-        theirs = Chain(sampler, len(row), engine, position).probabilities(row, history)
+        sampler = asking(engine, random_sampler(dice, len(row)))
+        said = history[max(1, len(history) - int(dice.integers(0, 20))) :]
+        ours = kept(sampler, row, history, position, said)
+        theirs = Chain(sampler, len(row), engine, position, said).probabilities(row, history)
         odd = ours.keys() ^ theirs.keys()
         borderline += bool(odd)
         assert len(odd) <= 1, sampler
@@ -202,6 +231,20 @@ def test_a_stage_alone(rows: Rows, large: Rows, alone: dict[str, float]) -> None
         ours, theirs = kept(sampler, row, history), Chain(sampler, len(row)).probabilities(row, history)
         assert ours.keys() == theirs.keys()
         assert max(abs(ours[token] - theirs[token]) for token in ours) < NEAR
+
+
+@pytest.mark.parametrize("grammar", GRAMMARS)
+def test_a_grammar_alone(engine: LlamaEngine, rows: Rows, grammar: str) -> None:
+    sampler = asking(engine, Sampler(**{**OFF, "grammar": grammar}))
+    forbidden = 0
+    for history, row in rows:
+        for said in ([], history[-2:]):
+            ours = kept(sampler, row, history, len(history), said)
+            theirs = Chain(sampler, len(row), engine, 0, said).probabilities(row, history)
+            forbidden += len(row) - len(ours)
+            assert ours.keys() == theirs.keys()
+            assert max(abs(ours[token] - theirs[token]) for token in ours) < NEAR
+    assert forbidden
 
 
 @pytest.mark.parametrize("stage", ["top_p", "typical_p"])

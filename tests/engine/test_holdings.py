@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -12,36 +11,21 @@ from types import SimpleNamespace
 
 import pytest
 
-from inferno_widget import Model, Sampler, Session, StepRecord
+from inferno_widget import Model, Session, StepRecord
 from inferno_widget.engine import Options
 from inferno_widget.engine.client import EngineClient, Stop
 from inferno_widget.engine.llama import LlamaEngine
 from inferno_widget.engine.worker import LONG_TURN, Job, Worker
 from inferno_widget.record import Kind
-from tests.engine.tools import Driver, Switch, assert_same, ignore
+from tests.engine.tools import PROMPT, Driver, Switch, assert_same, dice, ignore, loaded
 from tests.make_models import Shape, tiny_llama
 
-PROMPT = "once upon a time there was a king"
-EOS = 2
 N_CTX = 256
-
-
-def dice(seed: int = 7) -> Sampler:
-    return Sampler(temperature=1.0, seed=seed, logit_bias={EOS: -math.inf})
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_llama(tmp_path_factory.mktemp("holdings") / "tiny.gguf")
-
-
-def loaded(path: Path, n_ctx: int = N_CTX) -> Model:
-    return Model(path, n_ctx=n_ctx, n_threads=1, n_batch=64, type_k="f32", type_v="f32")
 
 
 @pytest.fixture
 def model(tiny: Path) -> Iterator[Model]:
-    with loaded(tiny) as model:
+    with loaded(tiny, N_CTX) as model:
         yield model
 
 
@@ -166,7 +150,7 @@ def test_sessions_that_do_not_fit_together_both_go_on(way: Callable, tiny: Path)
         for session in alone:
             session.generate(180)
         expected = [list(session.trace) for session in alone]
-    with loaded(tiny) as model:
+    with loaded(tiny, N_CTX) as model:
         sessions = [model.session(PROMPT, dice(seed)) for seed in (1, 2, 3)]
         way(sessions, 180)
         for session, records in zip(sessions, expected, strict=True):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import math
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,44 +13,7 @@ from inferno_widget import ContextFullError, InfernoError, Kind, Model, Sampler,
 from inferno_widget.engine.client import Stop
 from inferno_widget.lookahead import Lookahead
 from inferno_widget.sampling import softmax
-from tests.engine.tools import assert_same, tokens
-from tests.make_models import tiny_llama
-
-PROMPT = "once upon a time there was a king"
-EOS = 2
-NATS = 1e-3
-
-
-def dice(seed: int = 7, **settings: object) -> Sampler:
-    """A sampler that never ends a text by itself."""
-    return Sampler(**{"temperature": 1.0, "seed": seed, "logit_bias": {EOS: -math.inf}, **settings})
-
-
-def loaded(path: Path, n_ctx: int = 1024) -> Model:
-    return Model(path, n_ctx=n_ctx, n_threads=1, n_batch=64, type_k="f32", type_v="f32")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_llama(tmp_path_factory.mktemp("lookahead") / "tiny.gguf")
-
-
-@pytest.fixture(scope="module")
-def model(tiny: Path) -> Iterator[Model]:
-    with loaded(tiny) as model:
-        yield model
-
-
-@pytest.fixture
-def session(model: Model) -> Iterator[Session]:
-    with model.session(PROMPT, dice()) as session:
-        session.generate(20)
-        yield session
-
-
-def snapshot(session: Session) -> tuple[object, ...]:
-    trace = session.trace
-    return session.state, session.finish, trace.head, trace.nodes.tobytes(), len(trace.runs), dict(trace.pieces)
+from tests.engine.tools import NATS, PROMPT, assert_same, dice, loaded, snapshot, tokens
 
 
 @pytest.mark.parametrize("at", [None, 12])

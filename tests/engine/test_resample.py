@@ -13,31 +13,13 @@ import pytest
 
 from inferno_widget import Model, Sampler, Session
 from inferno_widget.resample import Commitment, answering, seed_of
-from tests.engine.test_lookahead import dice, loaded, snapshot
-from tests.engine.tools import DEMO, assert_same
-from tests.make_models import tiny_llama
-
-PROMPT = "once upon a time there was a king"
-NATS = 1e-3
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
-    with loaded(tiny_llama(tmp_path_factory.mktemp("resample") / "tiny.gguf")) as model:
-        yield model
+from tests.engine.tools import DEMO, NATS, assert_same, dice, snapshot
 
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Model]:
     with Model(DEMO, n_ctx=1024) as model:
         yield model
-
-
-@pytest.fixture
-def session(model: Model) -> Iterator[Session]:
-    with model.session(PROMPT, dice()) as session:
-        session.generate(20)
-        yield session
 
 
 @pytest.mark.parametrize("at", [None, 12])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,24 +10,11 @@ import pytest
 
 from inferno_widget import ContextFullError, Kind, Model
 from inferno_widget.sampling import softmax
-from tests.engine.test_lookahead import loaded
-from tests.engine.tools import assert_same
-from tests.make_models import tiny_llama, tiny_qwen2
+from tests.engine.tools import NATS, assert_same, loaded
+from tests.make_models import tiny_qwen2
 from tests.reference import Reference
 
 TEXTS = ["once upon a time", "there was a king who had three sons", "the dragon", "in the forest said"] * 12
-NATS = 1e-3
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_llama(tmp_path_factory.mktemp("scoring") / "tiny.gguf")
-
-
-@pytest.fixture(scope="module")
-def model(tiny: Path) -> Iterator[Model]:
-    with loaded(tiny) as model:
-        yield model
 
 
 def test_next_is_the_softmax_of_the_last_row(model: Model, tiny: Path) -> None:
@@ -63,6 +49,20 @@ def test_a_score_is_what_a_session_would_record(model: Model) -> None:
         assert_same(fresh, list(trace), nats=NATS)
         assert trace.text == text
     assert_same(list(model.score(TEXTS[0])), list(traces[0]), nats=NATS)
+
+
+def test_scoring_can_be_followed_and_ended(model: Model) -> None:
+    told: list[float] = []
+    whole = model.score(TEXTS, progress=told.append)
+    n = sum(trace.length for trace in whole)
+    assert told == pytest.approx([(i + 1) / n for i in range(n)])
+    ended = model.score(TEXTS, progress=lambda fraction: fraction < 0.2)
+    lengths = [trace.length for trace in ended]
+    assert len(ended) == len(TEXTS)
+    assert 0 < sum(lengths) < 0.9 * n
+    for mine, theirs in zip(ended, whole, strict=True):
+        assert_same(list(mine), list(theirs)[: mine.length], nats=NATS)
+    assert model.score(TEXTS[0]).length == whole[0].length, "nothing is left of it"
 
 
 def test_what_is_given_is_not_meant(model: Model) -> None:

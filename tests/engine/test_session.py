@@ -30,24 +30,8 @@ from inferno_widget import (
     Trace,
 )
 from inferno_widget.sampling import draw
-from tests.engine.tools import DEMO, assert_same, tokens
-from tests.make_models import tiny_llama, tiny_qwen2
-
-PROMPT = "once upon a time there was a king"
-EOS = 2
-NATS = 1e-3
-"""Two computations of the same logits, F32 weights and cache."""
-
-
-def dice(seed: int = 7, **settings: object) -> Sampler:
-    """A sampler that never ends a text by itself."""
-    return Sampler(**{"temperature": 1.0, "seed": seed, "logit_bias": {EOS: -math.inf}, **settings})
-
-
-def slowly(ids: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """A logits processor that leaves time to do something meanwhile."""
-    time.sleep(0.004)
-    return logits
+from tests.engine.tools import DEMO, EOS, NATS, PROMPT, assert_same, dice, kill, loaded, slowly, tokens, until
+from tests.make_models import tiny_qwen2
 
 
 def saying(ids: list[int], begun: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
@@ -59,33 +43,6 @@ def saying(ids: list[int], begun: int) -> Callable[[np.ndarray, np.ndarray], np.
         return only
 
     return process
-
-
-def until(done: Callable[[], object], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.002)
-
-
-def kill(model: Model) -> None:
-    """End the model's process as the system does when memory runs out."""
-    os.kill(model.engine.pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
-
-
-def loaded(path: Path, n_ctx: int = 1024) -> Model:
-    return Model(path, n_ctx=n_ctx, n_threads=1, n_batch=64, type_k="f32", type_v="f32")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_llama(tmp_path_factory.mktemp("session") / "tiny.gguf")
-
-
-@pytest.fixture(scope="module")
-def model(tiny: Path) -> Iterator[Model]:
-    with loaded(tiny) as model:
-        yield model
 
 
 @pytest.fixture

@@ -16,30 +16,8 @@ import pytest
 from inferno_widget import ContextFullError, InfernoError, Kind, Model, Sampler, Session, Trace, TraceFileError
 from inferno_widget.engine.llama import LlamaEngine
 from inferno_widget.tree import branches_of
-from tests.engine.test_lookahead import dice, loaded
-from tests.engine.test_window import assert_seen, opened
-from tests.engine.tools import GELU_NATS, NATS, assert_same
+from tests.engine.tools import GELU_NATS, NATS, PROMPT, assert_same, assert_seen, dice, loaded, opened
 from tests.make_models import tiny_chat, tiny_gemma2, tiny_gemma3, tiny_gpt2, tiny_llama, tiny_qwen2
-
-PROMPT = "once upon a time there was a king"
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_llama(tmp_path_factory.mktemp("tree") / "tiny.gguf")
-
-
-@pytest.fixture(scope="module")
-def model(tiny: Path) -> Iterator[Model]:
-    with loaded(tiny) as model:
-        yield model
-
-
-@pytest.fixture
-def session(model: Model) -> Iterator[Session]:
-    with model.session(PROMPT, dice()) as session:
-        session.generate(12)
-        yield session
 
 
 def scored(session: Session) -> None:

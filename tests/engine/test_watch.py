@@ -14,23 +14,10 @@ from inferno_widget.engine.client import EngineClient
 from inferno_widget.stats import mass
 from inferno_widget.watching import chains
 from inferno_widget.window import Window
-from tests.engine.test_lookahead import dice, loaded
-from tests.make_models import tiny_llama
+from tests.engine.tools import PROMPT, dice, loaded
 
-PROMPT = "once upon a time there was a king"
 NEAR = 1e-5
 """Between two computations of the same row in batches of other shapes, F32 weights and cache."""
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_llama(tmp_path_factory.mktemp("watch") / "tiny.gguf")
-
-
-@pytest.fixture(scope="module")
-def model(tiny: Path) -> Iterator[Model]:
-    with loaded(tiny) as model:
-        yield model
 
 
 @pytest.fixture

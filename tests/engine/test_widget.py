@@ -46,6 +46,10 @@ class Page:
         self.buffers: dict[int, Any] = {}
         self.statuses: list[dict[str, Any]] = [widget.status]
         self.libraries: list[dict[str, Any]] = [widget.library]
+        self.parts: dict[int, list[Any]] = {}
+        self.part_times: list[float] = []
+        self.watched: list[tuple[int, list[str], np.ndarray]] = []  # first node, names, values
+        self.told: dict[str, Any] = {}
         self._ids = itertools.count(1)
         widget.send = self._hear
         widget.observe(lambda change: self.statuses.append(change["new"]), "status")
@@ -55,6 +59,17 @@ class Page:
         if content["kind"] == "rows":
             self.times.append(time.monotonic())
             self.frames.append(decode(buffers[0]))
+            assert len(buffers) == (2 if content.get("watched") else 1)
+            if content.get("watched"):
+                names, values = content["watched"], np.frombuffer(buffers[1], "<f4")
+                start = self.frames[-1]["header"]["start"]
+                self.watched.append((start, names, values.reshape(len(names), -1)))
+        elif content["kind"] == "partial":
+            assert content["id"] not in self.replies, "a part after the whole"
+            self.part_times.append(time.monotonic())
+            self.parts.setdefault(content["id"], []).append(json.loads(json.dumps(content["value"], allow_nan=False)))
+        elif content["kind"] == "trait":
+            self.told[content["name"]] = content["value"]
         else:
             self.buffers[content["id"]] = buffers
             self.replies[content["id"]] = content
@@ -82,6 +97,14 @@ class Page:
     def order(self, kind: str, **fields: object) -> None:
         reply = self.ask(kind, **fields)
         assert reply == {"kind": "reply", "id": reply["id"], "ok": True}
+
+    def values(self, name: str) -> np.ndarray:
+        """What a page knows of a watch, by node."""
+        known = np.full(max((start + values.shape[1] for start, _, values in self.watched), default=0), np.nan)
+        for start, names, values in self.watched:
+            if name in names:
+                known[start : start + values.shape[1]] = values[names.index(name)]
+        return known
 
     def refused(self, kind: str, **fields: object) -> dict[str, str]:
         reply = self.ask(kind, **fields)
@@ -734,6 +757,256 @@ def test_what_cannot_be_done_is_said(opened: Callable[..., Page], model: Model) 
     too_long.until("error")
     assert too_long.widget.status["error"]["type"] == "ContextFullError"
     assert "8,300 tokens do not fit" in too_long.widget.status["error"]["message"]
+
+
+# --- the road not taken -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def road(opened: Callable[..., Page], model: Model) -> Page:
+    """A page on a session of thirty tokens, whose model takes its time."""
+    session = model.session(PROMPT, dice())
+    session.generate(30)
+    session.logits_processor = slowly
+    return opened(session)
+
+
+def test_every_gesture_of_the_road_not_taken(page: Page) -> None:
+    """Through real messages, one after the other."""
+    session = page.widget.session
+    session.generate(30)
+    page.order("goto", node=20)
+    page.order("rewind", n=2)
+    assert session.trace.head == 18
+    text = page.value("text")
+    assert text == session.text
+    page.order("edit", text=f"{text}xyz")
+    assert session.text == f"{text}xyz"
+    page.order("name_branch", node=38, name="first")
+    page.order("prune", node=38)
+    assert page.widget.marks == {"names": {"first": 38}, "pruned": [19], "diverged": [], "watches": []}
+    page.order("restore", node=38)
+    page.order("goto", node=38)
+    ahead = page.value("lookahead", node=12, k=3, depth=4)
+    assert [len(way["tokens"]) for way in ahead["ways"]] == [5, 5, 5]
+    page.order("take", index=1, n=2)
+    assert session.trace.length == 14
+    page.order("goto", node=38)
+    xray = page.value("explain", node=20, settings=None)
+    assert xray["stages"][-1]["name"] == "draw"
+    assert page.value("explain", node=20, settings={"temperature": 2})["settings"]["temperature"] == 2
+    assert page.value("what_if", parameter="temperature", values=[0.5, 2], rows=True)["length"] == 39
+    page.order("set", name="temperature", value=2)
+    page.order("same_dice", node=10)
+    until(lambda: page.widget.marks["diverged"] and page.state == "ready")
+    assert page.value("resample", node=-1, n=4, max_tokens=3, by="")["done"] == 4
+    assert page.value("commitment", node=int(session.trace.path()[30]), n=2, every=4, by="")["of"] == 3
+    variants = page.value("variants", text="e")
+    page.order("watch", name="e", tokens=[token["id"] for token in variants], variants=False)
+    assert page.widget.marks["watches"] == [{"name": "e", "tokens": variants}]
+    page.order("unwatch", name="e")
+    assert page.widget.status["code"] == "session.unwatch('e')"
+    page.order("enough", request=1)
+    page.assert_shows(session.trace)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "error", "match"),
+    [
+        ("goto", {"node": 10**9}, "InfernoError", "there is no node 1000000000"),
+        ("rewind", {"n": 0}, "InfernoError", "cannot be rewound by 0"),
+        ("edit", {"text": "\ud800"}, "ValueError", "half a character"),
+        ("name_branch", {"node": 3, "name": ""}, "ValueError", "name is empty"),
+        ("prune", {"node": 3}, "ValueError", "there is no other branch"),
+        ("restore", {"node": 10**9}, "IndexError", "is not in a trace"),
+        ("lookahead", {"node": 3, "k": 0, "depth": 3}, "ValueError", "k must be"),
+        ("lookahead", {"node": 3, "k": 3, "depth": -1}, "ValueError", "depth must be"),
+        ("lookahead", {"node": 0, "k": 3, "depth": 3}, "IndexError", "nothing predicts the first token"),
+        ("take", {"index": 0, "n": 1}, "InfernoError", "look ahead first"),
+        ("explain", {"node": 0, "settings": None}, "ValueError", "nothing predicts the first token"),
+        ("explain", {"node": 9, "settings": {"top_p": 2}}, "ValueError", "top_p must be between"),
+        ("explain", {"node": 9, "settings": 5}, "TypeError", "settings must be an object"),
+        ("same_dice", {"node": 10**9}, "InfernoError", "this token is on another branch"),
+        ("what_if", {"parameter": "x", "values": [1], "rows": False}, "TypeError", "has no parameter 'x'"),
+        ("what_if", {"parameter": "top_p", "values": ["x"], "rows": False}, "TypeError", "top_p must be a number"),
+        ("resample", {"node": 3, "n": 2, "max_tokens": 2, "by": "("}, "ValueError", "by is no regular expression"),
+        ("commitment", {"node": 3, "n": 2, "every": 0, "by": ""}, "ValueError", "every must be"),
+        ("watch", {"name": "x", "tokens": [], "variants": False}, "ValueError", "names no token"),
+        ("unwatch", {"name": "x"}, "InfernoError", "'x' is not watched"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_typed_error(
+    kind: str, fields: dict[str, Any], error: str, match: str, page: Page
+) -> None:
+    page.widget.session.generate(10)
+    before = (page.widget.trace.head, len(page.widget.trace))
+    refused = page.refused(kind, **fields)
+    assert refused["type"] == error
+    assert match in refused["message"]
+    assert (page.widget.trace.head, len(page.widget.trace)) == before
+
+
+def test_parts_come_at_a_bounded_rate_and_lists_go_together(road: Page) -> None:
+    number = road.tell("lookahead", node=12, k=3, depth=300)
+    until(lambda: number in road.replies)
+    parts, told = road.parts[number], road.replies[number]["value"]
+    tokens = [token for part in parts for token in part]
+    for index, way in enumerate(told["ways"]):
+        heard = [token for token in tokens if token["index"] == index]
+        assert heard == [{**token, "index": index} for token in way["tokens"][: len(heard)]]
+        assert len(heard) > 100, "the last ones are in the answer alone"
+    assert len(parts) < len(tokens) / 3
+    assert np.diff(road.part_times).min() > 0.9 / PROTOCOL["limits"]["frames_per_second"]
+
+
+def test_of_other_parts_the_latest_is_told(road: Page) -> None:
+    number = road.tell("resample", node=12, n=8, max_tokens=150, by="")
+    until(lambda: number in road.replies)
+    assert all(part["n"] == 8 for part in road.parts[number])
+    assert len(road.parts[number]) > 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("lookahead", {"node": 12, "k": 3, "depth": LONG}),
+        ("resample", {"node": 12, "n": 8, "max_tokens": LONG, "by": ""}),
+        ("commitment", {"node": 12, "n": 8, "every": 1, "by": ""}),
+    ],
+)
+def test_enough_is_answered_with_what_there_is(kind: str, fields: dict[str, Any], road: Page) -> None:
+    number = road.tell(kind, **fields)
+    until(lambda: number in road.parts or (kind == "commitment" and road.widget._jobs))
+    begun = time.monotonic()
+    road.order("enough", request=number)
+    until(lambda: number in road.replies)
+    assert time.monotonic() - begun < 1
+    assert road.replies[number]["ok"] is True
+    assert not road.widget._jobs
+    assert not road.widget._parts
+
+
+def test_a_gesture_while_a_preview_comes_is_not_refused(road: Page) -> None:
+    number = road.tell("lookahead", node=12, k=3, depth=LONG)
+    until(lambda: number in road.parts)
+    road.order("goto", node=9)
+    assert road.replies[number]["ok"] is True
+    assert road.widget.trace.head == 9
+    number = road.tell("lookahead", node=8, k=3, depth=LONG)
+    until(lambda: number in road.parts)
+    road.order("run", prompt="a knight")
+    until(lambda: number in road.replies)
+    road.order("stop")
+
+
+def test_a_run_is_shown_while_a_preview_of_another_session_comes(road: Page, model: Model) -> None:
+    number = road.tell("lookahead", node=12, k=3, depth=LONG)
+    until(lambda: number in road.parts)
+    road.order("duplicate", session=road.widget.library["sessions"][0]["id"])
+    road.order("set", name="max_tokens", value=10)
+    road.order("resume")
+    until(lambda: road.widget.status["finish"] == "length")
+    road.assert_shows(road.widget.trace)
+    assert number not in road.replies, "it goes on"
+    road.order("enough", request=number)
+    until(lambda: number in road.replies)
+
+
+def test_closing_with_work_under_way_leaves_no_thread(model: Model) -> None:
+    threads = set(threading.enumerate())
+    session = model.session(PROMPT, dice())
+    session.generate(20)
+    session.logits_processor = slowly
+    for kind, fields in (
+        ("lookahead", {"node": 12, "k": 3, "depth": LONG}),
+        ("resample", {"node": 12, "n": 8, "max_tokens": LONG, "by": ""}),
+        ("commitment", {"node": 12, "n": 8, "every": 1, "by": ""}),
+    ):
+        page = Page(Inferno(session))
+        page.tell(kind, **fields)
+        until(lambda page=page: page.widget._jobs)
+        time.sleep(0.05)
+        page.widget.close()
+        until(lambda: not [t for t in set(threading.enumerate()) - threads if t.name.startswith("inferno")])
+    assert session.state == "ready"
+
+
+def test_what_is_watched_comes_beside_the_rows(page: Page) -> None:
+    session = page.widget.session
+    session.generate(20)
+    page.assert_shows(session.trace)
+    assert not page.watched
+    token = int(session.trace.record(15).token_id)
+    page.order("watch", name="mine", tokens=[token], variants=False)
+
+    def known(name: str) -> bool:
+        values = page.values(name)
+        return np.array_equal(values, session.trace.watched(name, tree=True), equal_nan=True)
+
+    until(lambda: known("mine"))
+    session.generate(5)
+    until(lambda: known("mine"))
+    session.watch({"python": [300, 301]})
+    until(lambda: known("python"))
+    assert [watch["name"] for watch in page.widget.marks["watches"]] == ["mine", "python"]
+    page.watched.clear()
+    page.post({"kind": "replay", "epoch": 0, "have": 0, "seq": 0})  # a second view, or a late one
+    until(lambda: known("mine") and known("python"))
+    page.order("unwatch", name="mine")
+    page.order("unwatch", name="python")
+    shown = len(page.watched)
+    session.generate(3)
+    page.assert_shows(session.trace)
+    assert len(page.watched) == shown
+
+
+def test_who_watches_nothing_pays_nothing(page: Page) -> None:
+    """A message of rows is what it was: a kind, and one buffer."""
+    said: list[Any] = []
+    hear = page.widget.send
+    page.widget.send = lambda content, buffers=(): (said.append((content, len(buffers or ()))), hear(content, buffers))
+    page.widget.session.generate(20)
+    page.assert_shows(page.widget.trace)
+    assert {json.dumps(content) for content, _ in said if content["kind"] == "rows"} == {'{"kind": "rows"}'}
+
+
+def test_marks_hold_text_and_are_kept_out_of_the_notebook_with_it(opened: Callable[..., Page], model: Model) -> None:
+    session = model.session(PROMPT, dice())
+    session.generate(5)
+    page = opened(session, fallback=False)
+    page.order("name_branch", node=9, name="a secret")
+    until(lambda: page.told.get("marks", {}).get("names") == {"a secret": 9})
+    assert "a secret" not in json.dumps(
+        {k: v for k, v in page.widget.get_state().items() if k != "layout"}, default=str
+    )
+    page.told.clear()
+    page.post({"kind": "replay", "epoch": 0, "have": 0, "seq": 0})
+    until(lambda: page.told.get("marks", {}).get("names") == {"a secret": 9})
+    kept = opened(session)
+    assert kept.widget.get_state()["marks"]["names"] == {"a secret": 9}
+
+
+def test_marks_follow_what_python_does(page: Page) -> None:
+    session = page.widget.session
+    session.generate(10)
+    session.name_branch("mine")
+    until(lambda: page.widget.marks["names"] == {"mine": session.trace.head})
+    session.watch(300)
+    until(lambda: [len(watch["tokens"]) for watch in page.widget.marks["watches"]] == [1])
+
+
+def test_gestures_are_answered_within_a_frame(page: Page) -> None:
+    """Frames are bounded, answers are not: what is asked between two of them is answered at once."""
+    page.widget.session.logits_processor = slowly
+    page.widget.session.start(LONG)
+    page.until("generating")
+    taken = []
+    for i in range(20):
+        begun = time.monotonic()
+        page.order("set", name="top_k", value=20 + i)
+        taken.append(time.monotonic() - begun)
+    assert float(np.median(taken)) < 0.05
+    page.order("stop")
 
 
 # --- status -----------------------------------------------------------------------------------------------

@@ -13,21 +13,13 @@ import numpy as np
 import pytest
 
 from inferno_widget import ContextFullError, InfernoError, Kind, Model, Sampler, Session, Trace
-from inferno_widget.engine import Options
 from inferno_widget.engine.llama import LlamaEngine
 from inferno_widget.sampling import draw
 from inferno_widget.window import Window
-from tests.engine.tools import DEMO, GELU_NATS, NATS, Driver, Switch, assert_same, ignore
+from tests.engine.tools import DEMO, GELU_NATS, NATS, PROMPT, assert_same, assert_seen, dice, loaded, opened, until
 from tests.make_models import Shape, tiny_gemma2, tiny_gemma3, tiny_gpt2, tiny_llama, tiny_qwen2
 
-PROMPT = "once upon a time there was a king"
 N_CTX = 256
-EOS = 2
-
-
-def dice(seed: int = 7, **settings: object) -> Sampler:
-    """A sampler that never ends a text by itself."""
-    return Sampler(**{"temperature": 1.0, "seed": seed, "logit_bias": {EOS: -math.inf}, **settings})
 
 
 def endless(model: Model) -> Sampler:
@@ -36,13 +28,8 @@ def endless(model: Model) -> Sampler:
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_llama(tmp_path_factory.mktemp("window") / "tiny.gguf")
-
-
-@pytest.fixture(scope="module")
 def model(tiny: Path) -> Iterator[Model]:
-    with loaded(tiny) as model:
+    with loaded(tiny, N_CTX) as model:
         yield model
 
 
@@ -54,53 +41,11 @@ def judge(tiny: Path) -> Iterator[LlamaEngine]:
     engine.close()
 
 
-def loaded(path: Path, n_ctx: int = N_CTX, kv: str = "f32") -> Model:
-    return Model(path, n_ctx=n_ctx, n_threads=1, n_batch=64, type_k=kv, type_v=kv)
-
-
-def opened(path: Path, kv: str = "f32") -> LlamaEngine:
-    options = Options(n_ctx=4 * N_CTX, n_threads=1, n_batch=512, type_k=kv, type_v=kv)
-    return LlamaEngine(str(path), options, cancel=Switch(), progress=ignore)
-
-
 def sliding(model: Model, n: int = 0, *, keep: int = 4, sampler: Sampler | None = None) -> Session:
     session = model.session(PROMPT, sampler or dice(), on_full="slide", keep=keep)
     if n:
         session.generate(n)
     return session
-
-
-def until(done: object, seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.001)
-
-
-def assert_seen(trace: Trace, judge: LlamaEngine, *, nats: float = NATS, node: int | None = None) -> list[Window]:
-    """Every record of a path is what a fresh prefill of its window predicts. Returns the windows, in order."""
-    path, driver = trace.path(node), Driver(judge, Switch)
-    ids = trace.column("token_id", tree=True)[path]
-    windows = [trace.window(int(node)) for node in path]
-    at = 0
-    for window, group in itertools.groupby(windows):
-        n = len(list(group))
-        seen = window.of(ids[: at + n]).tolist()
-        assert len(seen) <= N_CTX, "more than the context holds"
-        judge.drop(driver.prefill(seen, k=trace.k))
-        for node, fresh in zip(path[at : at + n], driver.records[-n:], strict=True):
-            said = trace.record(int(node))
-            assert (said.rank == 0) == (fresh.rank == 0)
-            if not said.rank:
-                continue
-            assert abs(said.logprob - fresh.logprob) < nats
-            theirs = dict(zip(fresh.top_ids.tolist(), fresh.top_logprobs.tolist(), strict=True))
-            mine = dict(zip(said.top_ids.tolist(), said.top_logprobs.tolist(), strict=True))
-            others = [abs(mine[token] - theirs[token]) for token in mine.keys() & theirs.keys()]
-            worst = max(abs(said.entropy - fresh.entropy), abs(said.tail - fresh.tail), *others)
-            assert worst < 3 * nats, "the largest of thousands; as large where nothing was left out"
-        at += n
-    return [window for window, _ in itertools.groupby(windows)]
 
 
 # --- the window -------------------------------------------------------------------------------------------
@@ -152,7 +97,7 @@ MODELS = {
 def test_after_a_slide_the_model_predicts_as_after_a_fresh_prefill(name: str, tmp_path: Path) -> None:
     make, kv, nats = MODELS[name]
     path = make(tmp_path / "x.gguf")
-    with loaded(path, kv=kv) as model:
+    with loaded(path, N_CTX, kv) as model:
         session = sliding(model, 520, sampler=dice(logit_bias={model.info.eos_id: -math.inf}))
         assert session.finish == "length"
         engine = opened(path, kv)
@@ -170,7 +115,7 @@ def test_forks_and_siblings_of_every_architecture(make: Callable[[Path], Path], 
     """Forks lie before and behind a slide, and further back than what some layers of a Gemma look at."""
     path = make(tmp_path / "x.gguf")
     engine = opened(path)
-    with loaded(path) as model, sliding(model, 400, sampler=endless(model)) as session:
+    with loaded(path, N_CTX) as model, sliding(model, 400, sampler=endless(model)) as session:
         sibling = sliding(model, 40, sampler=endless(model))
         for at, stored in itertools.product((20, 120, 250, 256, 300, 390), (True, False)):
             session.goto(399)
@@ -536,7 +481,7 @@ def test_a_session_goes_on_from_a_trace(model: Model, judge: LlamaEngine, tmp_pa
 
 
 def test_a_trace_of_another_model_is_refused(model: Model, tmp_path: Path) -> None:
-    with loaded(tiny_llama(tmp_path / "other.gguf", seed=1)) as other, other.session(PROMPT, dice()) as session:
+    with loaded(tiny_llama(tmp_path / "other.gguf", seed=1), N_CTX) as other, other.session(PROMPT, dice()) as session:
         session.generate(3)
         with pytest.raises(InfernoError, match=r"made by tiny llama \(other.gguf\), and tiny.gguf holds another model"):
             model.session(session.trace)
@@ -548,7 +493,7 @@ def test_a_model_with_less_room_goes_on_from_a_trace(tiny: Path, tmp_path: Path)
     with loaded(tiny, n_ctx=512) as roomy, roomy.session(PROMPT, dice()) as long:
         long.generate(400)
         trace = long.trace
-    with loaded(tiny) as model, model.session(trace, on_full="slide", keep=4) as session:
+    with loaded(tiny, N_CTX) as model, model.session(trace, on_full="slide", keep=4) as session:
         session.generate(5)
         assert session.trace.window().size(session.trace.length - 1) <= 256
         session.on_full = "stop"

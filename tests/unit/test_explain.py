@@ -146,6 +146,33 @@ def test_why_a_logit_moved() -> None:
     assert (change.token, change.reason) == (3, "forbidden")
 
 
+def fence(*allowed: int) -> object:
+    return lambda said, ids=None, *, first=0: np.isin(np.arange(6), allowed)
+
+
+def test_what_a_grammar_forbids_and_its_mass() -> None:
+    sampler = Sampler(**OFF, grammar="g", seed=1).bound(None, fence(1, 3))
+    found = sampler.explain(LOGS, [], 3)[0]
+    assert (found.name, found.before.size, found.after.size) == ("grammar", 6, 2)
+    assert found.removed.ids.tolist() == [0, 2, 4, 5]
+    assert found.removed.probabilities.sum() == pytest.approx(0.6)
+    assert found.reasons == dict.fromkeys([0, 2, 4, 5], "the grammar does not allow it here")
+    assert found.rule == "allows 2 of 6 tokens here, which have 0.4 together: 0.6 is forbidden"
+    assert found.numbers == pytest.approx({"allowed": 0.4, "forbidden": 0.6})
+    assert sampler.explain(LOGS, [], 3, top=1)[0].removed.rest == pytest.approx(0.2)
+
+
+def test_a_grammar_is_asked_about_all_when_it_is_explained() -> None:
+    asked = []
+
+    def allowed(said: object, ids: object = None, *, first: int = 0) -> np.ndarray:
+        asked.append((said, ids, first))
+        return np.ones(500, bool)
+
+    Sampler(grammar="g", seed=1).bound(None, allowed).explain(ROW, [5, 6, 7, 8], said=[7, 8])
+    assert asked == [([7, 8], None, 2)]
+
+
 def test_xtc_says_when_it_did_nothing() -> None:
     found = stage("xtc", xtc_probability=1e-6)
     assert found.rule == f"does nothing this time: its number {draw(1, 3, 1):.4f} is not below 1e-06"
@@ -248,6 +275,26 @@ def test_a_stage_in_between_says_how_far_it_may_be_off() -> None:
     assert stages[0].after.size is None
     assert 0 < stages[0].after.error < 0.1
     assert stages[1].after.error == 0
+
+
+def test_what_a_record_says_of_a_grammar() -> None:
+    """Which of the stored tokens are allowed; of the others only whether any is."""
+    sampler = Sampler(**{**OFF, "temperature": 0, "grammar": "g", "seed": 1})
+    record, now = of(LOGS, k=3), Moment([], 0, 6, 0.0)
+    for allowed, token in (((1, 3), 1), ((2, 4), 2)):
+        assert decide(sampler.bound(None, fence(*allowed)), record, now) == (token, 1.0)
+    with pytest.raises(NeedsRow):
+        decide(sampler.bound(None, fence(3, 5)), record, now)
+    with pytest.raises(NeedsRow):
+        decide(sampler, record, now)
+    drawn = Sampler(**OFF, grammar="g", seed=1)
+    assert drawn.explain_stored(record, [], n_vocab=6) is None
+    assert drawn.bound(None, fence(0, 1, 4)).explain_stored(record, [], n_vocab=6) is None
+    stages = drawn.bound(None, fence(0, 1)).explain_stored(record, [], n_vocab=6)
+    whole = drawn.bound(None, fence(0, 1)).explain(LOGS, [], 0)
+    assert stages[0].numbers == pytest.approx(whole[0].numbers, abs=1e-6)
+    assert stages[0].removed.rest == pytest.approx(0.15, abs=1e-6)
+    assert stages[-1].draw.token == whole[-1].draw.token
 
 
 def test_what_was_not_predicted_explains_nothing() -> None:

@@ -6,13 +6,16 @@ import inspect
 import json
 import math
 import pickle
+from types import MappingProxyType
 
 import llama_cpp
 import numpy as np
 import pytest
 
-from inferno_widget.errors import EngineDiedError, InfernoError, ModelFileError
+from inferno_widget.errors import EngineDiedError, GrammarError, InfernoError, ModelFileError
 from inferno_widget.sampling import Sampler, draw, softmax
+from inferno_widget.sampling.candidates import fewest
+from inferno_widget.stats import leading
 
 OFF = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
 ROW = np.random.default_rng(4).standard_normal(50).astype(np.float32) * 2
@@ -152,6 +155,47 @@ def test_changed_is_what_differs_from_the_defaults() -> None:
     assert Sampler(top_k=40, min_p=0.1).changed() == {"min_p": 0.1}
 
 
+@pytest.mark.parametrize(
+    ("value", "error", "said"),
+    [
+        (7, TypeError, "GBNF as text, a JSON schema as a mapping, or None, not 7"),
+        (["a"], TypeError, "not \\['a'\\]"),
+        ("", ValueError, "grammar is empty"),
+        (" \n", ValueError, "grammar is empty"),
+        ('root ::= "a"\nb ::= "\0"', ValueError, "a null character in line 2"),
+        ('root ::= "\ud800"', ValueError, "half a character at position 10"),
+        ("x" * 1_000_001, ValueError, "1,000,001 characters, and 1,000,000 are the most"),
+        ({"const": object()}, ValueError, "no JSON schema"),
+        ({"const": math.nan}, ValueError, "no JSON schema"),
+        ({"const": "\ud800"}, ValueError, "half a character"),
+    ],
+    ids=str,
+)
+def test_what_can_be_no_grammar_is_refused(value: object, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        Sampler(grammar=value)
+
+
+@pytest.mark.parametrize(
+    "grammar", ['root ::= "it\'s" | "\\n"\n', {"type": "object", "properties": {"é": {"const": None}}}]
+)
+def test_a_grammar_is_kept_as_it_was_given(grammar: object) -> None:
+    sampler = Sampler(grammar=grammar, seed=1)
+    assert next(iter(sampler.stages)) == "grammar"
+    assert sampler.changed() == {"grammar": grammar, "seed": 1}
+    assert eval(repr(sampler)) == sampler
+    assert Sampler.from_dict(json.loads(json.dumps(sampler.to_dict()))) == sampler
+    copy = pickle.loads(pickle.dumps(sampler.bound(None, lambda *_, **__: pytest.fail("travelled"))))
+    assert (copy, copy.allowed) == (sampler, None)
+
+
+def test_a_schema_of_other_mappings_becomes_json() -> None:
+    schema = MappingProxyType({"properties": MappingProxyType({"b": {}, "a": {}})})
+    settings = Sampler(grammar=schema).to_dict()
+    assert json.dumps(settings["grammar"]) == '{"properties": {"b": {}, "a": {}}}'
+    assert eval(repr(Sampler(grammar=schema))).grammar == settings["grammar"]
+
+
 def test_a_seed_is_taken_once_and_kept() -> None:
     with pytest.raises(ValueError, match="seed is None"):
         Sampler().choose(ROW, [], 0)
@@ -255,6 +299,22 @@ def test_a_large_flat_vocabulary_is_sorted_as_far_as_needed() -> None:
         assert choice.token == order[np.searchsorted(cumulative, choice.draw, side="right")]
 
 
+def test_as_few_as_it_takes_whatever_the_distribution() -> None:
+    dice = np.random.default_rng(6)
+    for i in range(200):
+        keys = (
+            (dice.standard_normal(int(dice.integers(1, 20_000))) * dice.uniform(0, 3)).round(i % 3).astype(np.float32)
+        )
+        keys[dice.random(len(keys)) < 0.1] = -np.inf
+        keys[0] = 0.0
+        p, mass, beyond = softmax(keys), float(dice.uniform(0, 1)), bool(i % 2)
+        order = np.argsort(-keys, kind="stable")
+        count = int(p[order].cumsum().searchsorted(mass, "right" if beyond else "left")) + 1
+        found = fewest(keys, p, mass, beyond=beyond)
+        assert found[-1] == order[count - 1]
+        assert sorted(found.tolist()) == sorted(order[:count].tolist())
+
+
 # --- stages -----------------------------------------------------------------------------------------------
 
 
@@ -304,6 +364,100 @@ def test_a_forbidden_token_never_comes() -> None:
     for settings in (OFF, {**OFF, "typical_p": 0.9}, {**OFF, "top_n_sigma": 1.5}, {**OFF, "top_p": 0.9}):
         sampler = Sampler(**settings, logit_bias=bias, seed=1)
         assert not {sampler.choose(ROW, [], position).token for position in range(300)} & bias.keys()
+
+
+class Fence:
+    """A grammar made by hand: the same tokens whatever was said. It notes how many were asked about each time."""
+
+    def __init__(self, allowed: np.ndarray) -> None:
+        self.allowed, self.asked = allowed, list[int]()
+
+    def __call__(self, said: object, ids: np.ndarray | None = None, *, first: int = 0) -> np.ndarray:
+        mine = self.allowed if ids is None else self.allowed[ids]
+        self.asked.append(len(mine))
+        return mine
+
+
+def random_settings(dice: np.random.Generator) -> dict[str, object]:
+    def maybe(value: float, off: float) -> float:
+        return float(value) if dice.random() < 0.5 else off
+
+    return {
+        "temperature": maybe(dice.uniform(0.1, 2), 0.0),
+        "top_k": int(maybe(dice.integers(1, 400), 0)),
+        "top_p": maybe(0.9, 1.0),
+        "min_p": maybe(10 ** dice.uniform(-4, -0.3), 0.0),
+        "typical_p": maybe(0.9, 1.0) if dice.random() < 0.3 else 1.0,
+        "top_n_sigma": maybe(1.5, -1.0) if dice.random() < 0.3 else -1.0,
+        "xtc_probability": maybe(0.5, 0.0) if dice.random() < 0.3 else 0.0,
+        "mirostat_mode": int(dice.choice([0, 0, 0, 0, 1, 2])),
+        "frequency_penalty": maybe(0.5, 0.0),
+        "logit_bias": {int(token): -math.inf for token in dice.integers(0, 10_000, 3)},
+    }
+
+
+def test_a_grammar_looks_no_further_than_it_must_and_chooses_the_same() -> None:
+    """Against the whole row with the forbidden tokens taken out first, which is llama.cpp's way; ties included."""
+    dice, short = np.random.default_rng(8), 0
+    for position in range(300):
+        row = (dice.standard_normal(10_000) * 3).round(int(dice.integers(0, 3))).astype(np.float32)
+        fence = Fence(dice.random(10_000) < 10 ** dice.uniform(-3, 0))
+        settings = random_settings(dice)
+        history = dice.integers(0, 10_000, 20).tolist()
+        sampler = Sampler(grammar="g", seed=3, **settings).bound(None, fence)
+        plain = Sampler(seed=3, **settings)
+        ours = sampler.choose(row, history, position)
+        masked = np.where(fence.allowed, row, -np.inf).astype(np.float32)
+        left = plain.candidates(masked, history, position)
+        left = left.take(left.logits > -np.inf)
+        assert set(ours.kept.tolist()) == set(left.ids.tolist()), settings
+        theirs = plain.choose(masked, history, position)
+        assert ours.token == theirs.token
+        assert ours.probability == pytest.approx(theirs.probability, abs=1e-9)
+        assert fence.allowed[ours.token]
+        short += sum(fence.asked) < 10_000
+    assert short > 100
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked"),
+    [
+        ({}, [1024]),
+        ({"temperature": 0, "top_k": 0}, [1024]),
+        ({"top_k": 0, "min_p": 0.1, "top_p": 1.0}, [1024]),
+        ({"top_k": 600}, [1024, 1024]),
+        ({"top_k": 0}, [40_000]),
+        ({"mirostat_mode": 2}, [40_000]),
+        ({"temperature": 0, "typical_p": 0.5, "top_k": 0}, [40_000]),
+    ],
+    ids=str,
+)
+def test_how_far_a_grammar_looks(settings: dict[str, object], asked: list[int]) -> None:
+    row = np.random.default_rng(2).standard_normal(40_000).astype(np.float32) * 3
+    fence = Fence(np.arange(40_000) % 2 == 0)
+    Sampler(grammar="g", seed=3, **settings).bound(None, fence).choose(row, [], 0)
+    assert fence.asked == asked
+
+
+def test_a_single_token_is_found_wherever_it_is() -> None:
+    row = np.random.default_rng(2).standard_normal(40_000).astype(np.float32)
+    for rank in (0, 1023, 1024, 5_000, 39_999):
+        only = int(leading(row, 40_000)[rank])
+        fence = Fence(np.arange(40_000) == only)
+        choice = Sampler(grammar="g", seed=1).bound(None, fence).choose(row, [], 0)
+        assert (choice.token, choice.probability, choice.kept.tolist()) == (only, 1.0, [only])
+
+
+def test_where_a_grammar_leaves_nothing_it_says_where() -> None:
+    for mask, bias in ((np.zeros(50, bool), {}), (np.arange(50) == 3, {3: -math.inf})):
+        with pytest.raises(GrammarError, match="at position 9 the grammar allows no token") as caught:
+            Sampler(grammar="g", logit_bias=bias, seed=1).bound(None, Fence(mask)).choose(ROW, [], 9)
+        assert caught.value.position == 9
+
+
+def test_a_grammar_needs_a_model() -> None:
+    with pytest.raises(ValueError, match=r"use sampler.bound\(model.engine\)"):
+        Sampler(grammar="g", seed=1).choose(ROW, [], 0)
 
 
 @pytest.mark.parametrize(("last_n", "touched"), [(0, set()), (2, {3}), (3, {3, 7}), (64, {3, 7, 9}), (-1, {3, 7, 9})])

@@ -50,8 +50,8 @@ export interface PlotOptions {
 }
 
 const MARGIN = { top: 24, bottom: 40, left: 52, right: 14 };
-/** Share of the width that names may take, and pixels that they take at most. */
-const NAMES = { share: 0.26, most: 150, line: 16 };
+/** Share of the width that names may take, and pixels that they take at most; those of a sign, and of all around it. */
+const NAMES = { share: 0.26, most: 150, sign: 7.5, around: 34, line: 16 };
 const TICK_HEIGHT = 34;
 /** Width where a page cannot be measured. */
 const USUAL = 640;
@@ -96,7 +96,10 @@ export function plot({ name, label, height, read, choose }: PlotOptions) {
   observer?.observe(element);
 
   /** Pixels that the names take. */
-  const gutter = (): number => (picture?.names.length ? Math.min(NAMES.most, NAMES.share * width) : 0);
+  const gutter = (): number => {
+    const longest = Math.max(0, ...(picture?.names ?? []).map(({ text }) => [...text].length));
+    return longest ? Math.min(NAMES.most, NAMES.share * width, NAMES.sign * longest + NAMES.around) : 0;
+  };
 
   function frame({ x, y }: Picture): Frame {
     const inner = {

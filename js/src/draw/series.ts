@@ -95,6 +95,6 @@ export class Slots {
   }
 
   of(name: string): number {
-    return this.#held.get(name) ?? 0;
+    return this.#held.get(name) ?? OTHERS;
   }
 }

@@ -9,7 +9,7 @@ import { earliest, picture, readingOf } from "./dice/points.js";
 import { PARAMETERS, type Parameter, usual, valuesOf, wrong } from "./dice/range.js";
 import { replay } from "./dice/replay.js";
 import { question } from "./question.js";
-import { obstacle, selected } from "./words.js";
+import { selected, unasked } from "./words.js";
 
 const HEIGHT = 270;
 const ABOUT =
@@ -65,6 +65,7 @@ export function dice(link: Link): View {
       title: "Ask for each value of the range at which token the run would first have been another",
       name: "what-if",
       primary: true,
+      hindrance: unasked, // the trace alone answers
     },
     ask(false),
   );
@@ -129,7 +130,7 @@ export function dice(link: Link): View {
     asking.draw();
     fetching.draw();
     again.draw();
-    setText(note, obstacle(link));
+    setText(note, unasked(link));
     note.hidden = !note.textContent;
     if (told && told.epoch !== store.epoch) told = null;
     points.element.hidden = !told?.answer.changes.length;

@@ -20,6 +20,8 @@ export interface QuestionOptions {
   primary?: boolean;
   /** Whether there is something to ask. */
   able?: () => boolean;
+  /** What keeps it from being asked; that of the model where nothing is said. */
+  hindrance?: (link: Link) => string;
 }
 
 type Asking<T, P> = Asked<T, P> | null;
@@ -27,7 +29,7 @@ type Asking<T, P> = Asked<T, P> | null;
 /** `ask` says what is asked when the button is pressed; null where what was written makes no question. */
 export function question<T, P = never>(
   link: Link,
-  { text, title, name, primary, able }: QuestionOptions,
+  { text, title, name, primary, able, hindrance = obstacle }: QuestionOptions,
   ask: () => Asking<T, P> | Promise<Asking<T, P>>,
 ) {
   const start = button(text, () => void act(), {
@@ -64,7 +66,7 @@ export function question<T, P = never>(
   }
 
   function draw(): void {
-    start.disabled = running !== null || obstacle(link) !== "" || !(able?.() ?? true);
+    start.disabled = running !== null || hindrance(link) !== "" || !(able?.() ?? true);
     stop.hidden = bar.element.hidden = running === null;
   }
 

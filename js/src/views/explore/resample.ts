@@ -1,7 +1,7 @@
 /** What else comes out, how often, and from where on it was decided. */
 
 import { h, setText, type View } from "../../dom.js";
-import { Slots } from "../../draw/series.js";
+import { COLOURS, Slots } from "../../draw/series.js";
 import type { Link } from "../../link.js";
 import { answerBy } from "./resample/by.js";
 import { decided } from "./resample/decided.js";
@@ -11,7 +11,7 @@ import { obstacle } from "./words.js";
 export function resample(link: Link): View {
   const slots = new Slots(); // an answer has one colour in both pictures
   const by = answerBy();
-  const claim = (): void => slots.keep([...out.named(), ...when.named()]);
+  const claim = (): void => slots.keep([...new Set([...when.named(), ...out.named()])].slice(0, COLOURS));
   const out = outcomes(link, by, slots, claim);
   const when = decided(link, by, slots, claim);
   const note = h("p", { class: "note" });

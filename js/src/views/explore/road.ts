@@ -11,14 +11,12 @@ import { treeOf } from "../../tree.js";
  */
 export async function goTo(link: Link, node: number, exactly = false): Promise<Failure | null> {
   const { store } = link;
-  const tree = treeOf(store);
   const onPath = node >= 0 && store.path[store.depth[node]] === node && store.depth[node] < store.total;
   if (exactly || !onPath) {
     const failure = await link.goto(exactly ? node : endBehind(link, node));
     if (failure) return failure;
   }
   link.select(exactly ? -1 : node);
-  tree.update();
   return null;
 }
 

@@ -23,11 +23,17 @@ export function selected(link: Link): number {
   return node >= 0 && link.store.onPath(node) ? link.store.depth[node] : -1;
 }
 
-/** What keeps the model from being asked, in words; "" where nothing does. */
-export function obstacle(link: Link): string {
+/** What keeps the kernel from being asked about the run, in words; "" where nothing does. */
+export function unasked(link: Link): string {
   if (!link.reachable) return link.silence;
   if (link.able === "loading") return "The model is being loaded.";
-  if (!link.store.length) return "There is no run yet: press Run, and ask then.";
+  return link.store.length ? "" : "There is no run yet: press Run, and ask then.";
+}
+
+/** What keeps the model from being asked; "" where nothing does. */
+export function obstacle(link: Link): string {
+  const hindered = unasked(link);
+  if (hindered) return hindered;
   if (link.able === "prefill" || link.able === "generating")
     return "The run goes on. Pause it, or wait for its end, to ask the model something else.";
   if (link.able === "closed" || link.able === "empty")

@@ -56,9 +56,9 @@ export function xray(link: Link): View {
 
   function drawStages(shown: Xray): void {
     const came = store.columns.token_id[shown.node];
-    const drawn = shown.stages.at(-1)?.draw?.token;
-    const columns = columnsOf(shown, [{ id: came, text: textOf(link, shown.node) }, ...(drawn ? [drawn] : [])]);
-    const table: Table = { columns, scale: scaleOf(shown.stages, columns), came, would: drawn?.id ?? -1 };
+    const last = shown.stages.at(-1);
+    const columns = columnsOf(shown, { id: came, text: textOf(link, shown.node) });
+    const table: Table = { columns, scale: scaleOf(shown.stages, columns), came, would: last?.draw?.token.id ?? -1 };
     heads.draw(columns, came, table.would);
     const chain = [rawStage(shown), ...shown.stages];
     const elements = chain.map((stage, i) => {

@@ -84,6 +84,7 @@ export function ghost(take: (n: number) => void): Ghost {
         road += read;
         word.hidden = !read;
         setText(word, read);
+        if (!read) continue;
         setAttribute(word, "aria-label", `Go as far as “${road.trim()}”; the last token had ${percent(probability)}`);
         word.style.setProperty("--heat", heat(probability));
       }

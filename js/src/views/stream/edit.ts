@@ -40,7 +40,10 @@ export function editor(link: Link, opened: () => void): Editor {
 
   function busy(words: string): void {
     area.readOnly = apply.disabled = words !== "";
-    setText(note, words || "The first token that differs begins a new branch; yours are kept as forced.");
+    setText(
+      note,
+      words || "A new branch begins at the first token that differs; what is new is marked as your choice.",
+    );
   }
 
   function show(on: boolean): void {

@@ -53,7 +53,7 @@ export function summary() {
     const row = h("tr", { title: measure.title }, h("th", { scope: "row" }, measure.name), ...cells);
     return { measure, cells, row };
   });
-  const heads = ["", "A", "B", "A − B"].map((name) => h("th", { scope: "col" }, name));
+  const heads = [h("td"), ...["A", "B", "A − B"].map((name) => h("th", { scope: "col" }, name))];
   const element = h(
     "table",
     { class: "compare-facts", "aria-label": "How likely the branches were" },

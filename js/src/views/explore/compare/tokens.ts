@@ -7,6 +7,8 @@ import type { Link } from "../../../link.js";
 import { KINDS } from "../../../protocol.js";
 import { label } from "../../../text.js";
 
+const SAME = { class: "same", title: "The same token in both", role: "img", "aria-label": "the same" };
+
 export function body(link: Link, visit: (node: number) => void) {
   const { store } = link;
   const heads = ["position", "A", "nats", "B", "nats"].map((name) => h("th", { scope: "col" }, name));
@@ -61,9 +63,8 @@ export function body(link: Link, visit: (node: number) => void) {
           const nodes = sides.map(({ path }) => path[at] as number | undefined);
           const [a, b] = nodes;
           const same = a !== undefined && b !== undefined && token_id[a] === token_id[b];
-          const place = h("th", { scope: "row" }, whole(at));
-          const attributes = same ? { class: "same", title: "The same token in both" } : {};
-          return h("tr", attributes, place, ...nodes.flatMap((node) => token(node, end)));
+          const place = h("th", { scope: "row" }, whole(at), ...(same ? [h("span", SAME, " =")] : []));
+          return h("tr", {}, place, ...nodes.flatMap((node) => token(node, end)));
         }),
       );
     },

@@ -4,7 +4,7 @@ import { whole } from "../../../draw/format.js";
 import type { Link } from "../../../link.js";
 import { samplerCode } from "../../parts/sampling.js";
 import { question } from "../question.js";
-import { pieceOf, selected, tokenWords } from "../words.js";
+import { obstacle, pieceOf, selected, tokenWords, unasked } from "../words.js";
 
 interface Replayed {
   /** The path that it was made of. */
@@ -18,6 +18,7 @@ export function replay(link: Link) {
   const { store } = link;
   const said = h("p", { class: "said", role: "status", "data-testid": "replayed" });
   const settings = h("code", { class: "dice-settings" });
+  const note = h("p", { class: "note" });
   let replayed: Replayed | null = null;
 
   const asking = question<unknown>(
@@ -47,6 +48,7 @@ export function replay(link: Link) {
     "section",
     { class: "dice-replay", "aria-label": "Replay" },
     h("div", { class: "asked" }, asking.buttons, settings),
+    note,
     said,
     asking.below,
   );
@@ -81,6 +83,7 @@ export function replay(link: Link) {
         ? "Replay with the present settings"
         : `Replay from ${tokenWords(store, store.path[at])} with the present settings`,
     );
+    setText(note, unasked(link) ? "" : obstacle(link));
     setText(settings, samplerCode(link.settings));
     if (replayed && replayed.epoch !== store.epoch) replayed = null;
     setText(said, replayed ? outcome(replayed) : "");

@@ -13,7 +13,7 @@ const MOST = 12;
 
 /** The name of an answer; null is that of texts without one. */
 export const nameOf = (answer: string | null): string => (answer === null ? "no answer" : label([answer]) || "∅");
-/** Answers that have a colour; texts without one are grey. */
+/** Answers that may have a colour; texts without one are grey, and so are those that there are no colours for. */
 export const coloured = (answers: readonly (string | null)[]): string[] =>
   answers.filter((answer): answer is string => answer !== null);
 

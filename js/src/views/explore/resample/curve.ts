@@ -23,9 +23,20 @@ interface Stretch {
 }
 
 /** The text's own answer first, so that it stands on the floor of the plot; then the most frequent. */
-export function stretches({ answers, counts, n, answer }: Committed, slots: Slots): Stretch[] {
-  const order = answers.map((_, i) => i).sort((a, b) => Number(answers[b] === answer) - Number(answers[a] === answer));
-  const own = order.slice(0, order.length > MOST + 1 ? MOST : MOST + 1);
+function inOrder({ answers, answer }: Committed): number[] {
+  return answers.map((_, i) => i).sort((a, b) => Number(answers[b] === answer) - Number(answers[a] === answer));
+}
+
+/** As many of them as have a stretch of their own. */
+const shown = (order: number[]): number[] => order.slice(0, order.length > MOST + 1 ? MOST : MOST + 1);
+
+/** The answers that have a stretch of their own. */
+export const ownAnswers = (curve: Committed): (string | null)[] => shown(inOrder(curve)).map((i) => curve.answers[i]);
+
+export function stretches(curve: Committed, slots: Slots): Stretch[] {
+  const { answers, counts, n } = curve;
+  const order = inOrder(curve);
+  const own = shown(order);
   const groups = own.map((i) => ({ name: nameOf(answers[i]), slot: slotOf(slots, answers[i]), members: [i] }));
   const rest = order.slice(own.length);
   if (rest.length) groups.push({ name: `${rest.length} others`, slot: OTHERS, members: rest });

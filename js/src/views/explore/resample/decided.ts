@@ -9,7 +9,7 @@ import { question } from "../question.js";
 import { selected, tokenWords } from "../words.js";
 import { coloured } from "./answers.js";
 import type { By } from "./by.js";
-import { picture, readingOf, verdict } from "./curve.js";
+import { ownAnswers, picture, readingOf, verdict } from "./curve.js";
 import { wholeField } from "./field.js";
 
 const HEIGHT = 260;
@@ -78,7 +78,7 @@ export function decided(link: Link, by: By, slots: Slots, claim: () => void) {
     curves.element,
   );
 
-  const named = (): string[] => coloured(told?.curve.answers ?? []);
+  const named = (): string[] => coloured(told ? ownAnswers(told.curve) : []);
 
   /** Where the answer's text begins: with the token that is selected, else behind the prompt. */
   function start(): number {

@@ -13,8 +13,8 @@ import { wholeField } from "./field.js";
 /** `claim` is called when there are new answers: then each gets its colour. */
 export function outcomes(link: Link, by: By, slots: Slots, claim: () => void) {
   const { store } = link;
-  const n = wholeField("n", "continuations", 32);
-  const tokens = wholeField("max_tokens", "tokens each, at most", 16);
+  const n = wholeField("resample-n", "continuations", 32);
+  const tokens = wholeField("resample-tokens", "tokens each, at most", 16);
   const where = h("p", { class: "note" });
   const said = h("p", { class: "said", role: "status", "data-testid": "resampled" });
   const bars = answerBars(slots);

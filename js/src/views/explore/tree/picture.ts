@@ -33,8 +33,6 @@ const LEAP = 10;
 
 export interface Picture {
   readonly element: HTMLElement;
-  /** The node that keys stand at. */
-  readonly cursor: number;
   draw(hidden: boolean): void;
   zoom(by: number): void;
   /** Sets a lane off from the others; -1: none. */
@@ -150,7 +148,7 @@ export function picture(link: Link, gestures: Gestures): Picture {
     const now = JSON.stringify([store.epoch, store.size, width, zoomed, showHidden, marks.names, marks.pruned]);
     if (placed && now === placedFor) return placed;
     placedFor = now;
-    const longest = Math.max(1, ...tree.lanes.map((lane) => lane.start + drawn(lane)));
+    const longest = tree.lanes.reduce((most, lane) => Math.max(most, lane.start + drawn(lane)), 1);
     const pitch = pitchOf(longest);
     const behind = (lane: Lane): number => Math.ceil(((names.get(lane.id)?.length ?? 0) * LETTER) / pitch);
     placed = layout(tree, { drawn, behind });
@@ -359,9 +357,6 @@ export function picture(link: Link, gestures: Gestures): Picture {
 
   return {
     element,
-    get cursor() {
-      return here();
-    },
     draw(hidden) {
       const branches = treeOf(store).lanes.length;
       setAttribute(scroller, "aria-label", `Tree of ${whole(branches)} ${branches === 1 ? "branch" : "branches"}`);

@@ -1,8 +1,9 @@
 /** An X-ray as a table: a candidate a column, a stage a row. Pure. */
 import type { Xray, XrayPart, XrayStage } from "../../../state.js";
 
-/** Candidates that have a column. */
-export const COLUMNS = 12;
+/** Candidates that have a column, and of those that were left for the draw. */
+const COLUMNS = 12;
+const LEFT = 4;
 
 export interface Column {
   id: number;
@@ -19,13 +20,18 @@ export interface Cell {
   reason: string;
 }
 
-/** The most likely tokens of the raw model; the last of them make room for those that must be there. */
-export function columnsOf({ stages }: Xray, needed: readonly Column[]): Column[] {
+/**
+ * The most likely tokens of the raw model. The last of them make room for those that must be there: the token that
+ * came, the one that is drawn, and the most likely that were left for the draw.
+ */
+export function columnsOf({ stages }: Xray, came: Column): Column[] {
+  const last = stages.at(-1) as XrayStage;
+  const needed = [came, ...(last.draw ? [last.draw.token] : []), ...last.before.tokens.slice(0, LEFT)];
   const likely = stages[0].before.tokens.slice(0, COLUMNS).map(({ id, text }) => ({ id, text }));
   const missing = needed.filter(
     ({ id }, i) => !likely.some((one) => one.id === id) && needed.findIndex((one) => one.id === id) === i,
   );
-  return [...likely.slice(0, COLUMNS - missing.length), ...missing];
+  return [...likely.slice(0, COLUMNS - missing.length), ...missing.map(({ id, text }) => ({ id, text }))];
 }
 
 const among = (part: XrayPart, id: number) => part.tokens.find((token) => token.id === id);

@@ -25,9 +25,7 @@ export function drawBar() {
 
   return {
     element,
-    draw(draw: XrayDraw | null): void {
-      element.hidden = !draw;
-      if (!draw) return;
+    draw(draw: XrayDraw): void {
       const { bar, token, uniform } = draw;
       track.replaceChildren(...bar.map((one) => segment(one, one.id === token.id)));
       needle.hidden = number.hidden = uniform === null;

@@ -1,7 +1,7 @@
 /** One stage of the sampler: its rule, the bars before and after, what it removed and what it moved, and why. */
 import { h, setAttribute, setText } from "../../../dom.js";
 import { percent } from "../../../draw/format.js";
-import type { XrayStage } from "../../../state.js";
+import type { XrayDraw, XrayStage } from "../../../state.js";
 import { label } from "../../../text.js";
 import { barRow, type Line } from "./bars.js";
 import { type Column, isQuiet } from "./columns.js";
@@ -25,9 +25,15 @@ export function stageRow() {
   const facts = h("span", { class: "xray-facts" });
   const removed = disclosure();
   const moved = disclosure();
-  const below = h("div", { class: "xray-below", role: "presentation" }, facts, removed.element, moved.element);
-  const dice = drawBar();
-  const element = h("div", { class: "xray-stage", role: "row" }, head, bars.element, dice.element, below);
+  const below = h("div", { class: "xray-below", role: "cell" }, facts, removed.element, moved.element);
+  const element = h("div", { class: "xray-stage", role: "row" }, head, bars.element, below);
+  let dice: ReturnType<typeof drawBar> | null = null;
+
+  function throwDice(draw: XrayDraw): void {
+    dice ??= drawBar();
+    if (!dice.element.isConnected) below.before(dice.element);
+    dice.draw(draw);
+  }
 
   return {
     element,
@@ -43,7 +49,7 @@ export function stageRow() {
       setText(count, stage.draw ? "" : quiet ? removedWords(stage) : sizes(stage));
       bars.element.hidden = quiet || stage.draw !== null;
       if (!bars.element.hidden) bars.draw(line, table.columns, table.scale, table.came, table.would);
-      dice.draw(stage.draw);
+      if (stage.draw) throwDice(stage.draw);
       const plain = stage.removed.tokens.length || stage.removed.size === 0 ? [] : [removedWords(stage)];
       setText(facts, quiet ? "" : [...parameterWords(stage), ...plain].join(" · "));
       setAttribute(facts, "title", facts.textContent || null);
@@ -56,7 +62,7 @@ export function stageRow() {
 /** A line that opens to a list. It stays as a person left it. */
 function disclosure() {
   const summary = h("summary");
-  const list = h("ul", { class: "xray-list" });
+  const list = h("ul", { class: "xray-list", tabindex: 0 });
   const element = h("details", { class: "xray-more" }, summary, list);
   let touched = false;
   let drawn = "";

@@ -18,7 +18,8 @@ export const titleOf = ({ name }: XrayStage): string => TITLES[name] ?? (isNumbe
 /** "40 → 8 candidates" */
 export function sizes({ before, after }: XrayStage): string {
   const [from, to] = [before.size, after.size].map((size) => (size === null ? "?" : whole(size)));
-  return from === to ? `${from} candidates` : `${from} → ${to} candidates`;
+  const noun = after.size === 1 ? "candidate" : "candidates";
+  return from === to ? `${from} ${noun}` : `${from} → ${to} ${noun}`;
 }
 
 /** What it removed, in short: how many, and their probability. A grammar's are what the model would have liked to say. */
