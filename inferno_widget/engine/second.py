@@ -119,7 +119,10 @@ class SecondClient(EngineClient):
         return self._fetch("causal_map", list(ids), layers, token, last, cancel=cancel, progress=progress)
 
     def capture(self, wanted: Wanted | None) -> None:
-        """Keep this of all that is decoded from now on, or nothing more, and forget what was kept; also in a child that replaces this one."""
+        """Keep this of all that is decoded from now on, or nothing more, and forget what was kept.
+
+        A child that replaces this one is told too.
+        """
         self._wanted = wanted
         if self.pid is None:
             self.start()  # which tells

@@ -19,7 +19,9 @@ from inferno_widget import (
     Sampler,
     Scale,
     Steer,
+    Trace,
     steering_vector,
+    verify,
 )
 from inferno_widget.engine.llama import LlamaEngine
 from inferno_widget.engine.taps import Tapped
@@ -237,11 +239,14 @@ def test_what_cannot_be_had_is_said(tiny: Case) -> None:
 
 
 def test_whoever_is_told_the_progress_can_end_it(tiny: Case) -> None:
-    with tiny.model.session(tiny.ids) as session:
-        session.inspect(3)  # so that nothing of the text is there but its beginning
+    with tiny.model.session(10 * tiny.ids) as session:
+        told: list[float] = []
         with pytest.raises(Cancelled):
-            session.inspect(progress=lambda _: False)
-        assert session.inspect().attention.shape[2] == TEXT
+            session.inspect(what=("attention", "lens"), progress=told.append)
+            session.inspect(what="lens", progress=lambda _: False)  # 1,000 positions take a while
+        assert told == sorted(told)
+        assert told[-1] == 1
+        assert session.inspect(-1).attention.shape[2] == 1
 
 
 def test_a_slid_text_is_seen_as_the_model_sees_it(tiny: Case) -> None:
@@ -367,3 +372,18 @@ def test_a_child_that_dies_under_an_intervention_is_replaced(tiny: Case) -> None
         ids = session.trace.column("token_id")
         logprobs = ref.log_softmax(tiny.reference.logits(ids.tolist(), ref.Ablate(0, 0)))
         assert session.trace.record(session.trace.head).logprob == pytest.approx(logprobs[-2, ids[-1]], abs=2e-3)
+
+
+def test_a_trace_with_interventions_is_kept_and_verified_where_it_can_be(tiny: Case, tmp_path: Path) -> None:
+    with tiny.model.session(tiny.ids[:20], GREEDY) as session:
+        session.generate(4)
+        with session.intervene(Ablate(0, 0), Steer(1, np.ones(64), 2.5)):
+            session.generate(5)
+            session.trace.save(tmp_path / "changed.inferno")
+    trace = Trace.load(tmp_path / "changed.inferno")
+    steer = trace.runs[-1]["interventions"][1]
+    assert (steer["kind"], steer["strength"], steer["vector"]["norm"]) == ("steer", 2.5, 8)
+    found = verify(trace, tiny.model)
+    assert found.same
+    assert found.compared == 19 + 4
+    assert "5 predictions were made under interventions" in found.message
