@@ -16,7 +16,19 @@ from pathlib import Path
 from benchmarks.measure import Figure, Setting, run, table
 
 HERE = Path(__file__).parent
-NAMES = ("decode", "page", "completion", "guidance_gen", "demo", "fork", "lookahead", "explain", "imports", "wire")
+NAMES = (
+    "decode",
+    "page",
+    "completion",
+    "guidance_gen",
+    "demo",
+    "fork",
+    "lookahead",
+    "explain",
+    "inside",
+    "imports",
+    "wire",
+)
 PACKAGES = ("llama-cpp-python", "numpy", "anywidget", "ipykernel", "jupyterlab", "guidance")
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
