@@ -29,7 +29,7 @@ from .wire import PROTOCOL, read_command
 from .workbench import Workbench
 
 STATIC = Path(__file__).parent / "static"
-PANELS = ("status", "tools", "controls", "stream", "logits", "strip", "explore")
+PANELS = ("status", "tools", "controls", "stream", "logits", "strip", "explore", "inside")
 FRAME_SECONDS = 1 / PROTOCOL["limits"]["frames_per_second"]
 STATUS_SECONDS = 1.2
 """How often figures that change all the time (speed, memory) are shown anew."""
@@ -55,7 +55,7 @@ class Inferno(anywidget.AnyWidget):
     target : what to show: a `Session`, a `Model`, a path to a GGUF file, or a `Trace` (which can be looked
         at, and continued where its model is loaded); the bundled demo model when left out
     panels : which parts to show, in order: "status", "tools", "controls", "stream", "logits", "strip",
-        "explore"
+        "explore", "inside"
     prompt : the prompt to begin with
     max_tokens : tokens to generate when Run is pressed
     root : the folder that the file browser begins in and never leaves; when left out the home folder, or the

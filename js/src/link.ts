@@ -59,6 +59,15 @@ const LONG: readonly ToKernel["kind"][] = [
   "resample",
   "commitment",
   "watch",
+  "heads",
+  "attention",
+  "head_map",
+  "follow",
+  "lens",
+  "attribution",
+  "causal_map",
+  "try_edits",
+  "intervene",
 ];
 /** How long the page's own selection holds against a kernel that has not heard of it yet. */
 const SELECTION_MS = 1_500;
@@ -158,6 +167,7 @@ export class Link {
         "logits",
         "strip",
         "explore",
+        "inside",
       ]
     );
   }
