@@ -6,7 +6,7 @@ import { areaOf, inkOf, OTHERS, type Point, type Slots } from "../../../draw/ser
 import { svg } from "../../../draw/svg.js";
 import type { Committed } from "../../../state.js";
 import type { Store } from "../../../store.js";
-import { pieceOf, tokenWords } from "../words.js";
+import { pieceOf, tokenWords } from "../../parts/words.js";
 import { nameOf, slotOf } from "./answers.js";
 
 /** Answers that have a stretch of their own; the others share one. */
