@@ -1,4 +1,5 @@
 /** The page's end of the line to the kernel, one per model: frames in, commands out, what is known about both. */
+import type { Overlay } from "./overlay.js";
 import { type Failure, LIMITS, type State, type ToKernel, type ToPage } from "./protocol.js";
 import { unpack } from "./snapshot.js";
 import {
@@ -120,6 +121,7 @@ export class Link {
   #state: State = "empty";
   /** What the reader has chosen of the look and the kernel has not said yet. */
   #liked: Partial<Look> = {};
+  #overlay: Overlay | null = null;
 
   constructor(model: Model) {
     this.#model = model;
@@ -199,6 +201,17 @@ export class Link {
     if (this.#liked[name] === value) delete this.#liked[name];
     this.#changed();
     return failure;
+  }
+
+  /** What the text is coloured by instead of the metric, while a panel shows that. */
+  get overlay(): Overlay | null {
+    return this.#overlay;
+  }
+
+  set overlay(overlay: Overlay | null) {
+    if (overlay === this.#overlay) return;
+    this.#overlay = overlay;
+    this.#changed(STREAMING.includes(this.#state));
   }
 
   get marks(): Marks {
@@ -364,7 +377,8 @@ export class Link {
     if (content.kind === "reply") this.#settle(content, buffers);
     else if (content.kind === "partial") this.#tell(content.id, content.value);
     else if (buffers.length) this.#rows(content, buffers);
-    this.#changed(content.kind === "rows" && STREAMING.includes(this.#state));
+    const more = content.kind === "rows" || content.kind === "partial";
+    this.#changed(more && STREAMING.includes(this.#state));
   };
 
   #settle({ id, ok, value, error }: ToPage & { kind: "reply" }, buffers: readonly DataView[]): void {

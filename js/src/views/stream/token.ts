@@ -4,6 +4,7 @@ import { namesOf } from "../../branches.js";
 import { h, setAttribute } from "../../dom.js";
 import { endOf, stepOf, unitValue } from "../../draw/colour.js";
 import type { Link } from "../../link.js";
+import { type Overlay, overlaid } from "../../overlay.js";
 import { KINDS } from "../../protocol.js";
 import type { Metric } from "../../state.js";
 import { type Run, runs } from "../../text.js";
@@ -23,6 +24,7 @@ export class Painter {
   #metric: Metric = "surprisal";
   #end = 0;
   #unseen: readonly [from: number, to: number] = [0, 0];
+  #overlay: Overlay | null = null;
   /** What is noted at tokens: where dice fell elsewhere, and where the branch that is shown begins, by its name. */
   #diverged: ReadonlySet<number> = new Set();
   #named = { node: -1, name: "" };
@@ -36,7 +38,7 @@ export class Painter {
 
   /** Takes over what the classes depend on. Whether any of it has changed. */
   refresh(): boolean {
-    const { store, status } = this.#link;
+    const { store, status, overlay } = this.#link;
     const { metric } = this.#link.look;
     const end = endOf(store, metric);
     const tip = store.at(store.length - 1);
@@ -44,8 +46,9 @@ export class Painter {
     const unseen = [status.keep, status.keep + left] as const;
     const gone = left > 0 || this.#unseen[1] > this.#unseen[0];
     const same = metric === this.#metric && end === this.#end && !(gone && unseen.join() !== this.#unseen.join());
-    [this.#metric, this.#end, this.#unseen] = [metric, end, unseen];
-    return this.#takeNotes() || !same;
+    const covered = overlay !== this.#overlay;
+    [this.#metric, this.#end, this.#unseen, this.#overlay] = [metric, end, unseen, overlay];
+    return this.#takeNotes() || covered || !same;
   }
 
   #takeNotes(): boolean {
@@ -86,10 +89,15 @@ export class Painter {
     const { store } = this.#link;
     const [from, to] = store.unitSpan(unit);
     const name = KINDS[store.columns.kind[store.path[from]]];
-    const step = name === "prompt" ? "" : ` s${stepOf(this.#metric, unitValue(store, unit, this.#metric), this.#end)}`;
+    const looks = this.#overlay ? overlaid(this.#overlay, from, to, name) : name + this.#stepOf(unit, name);
     const joint = to - from > 1 ? " joint" : "";
     const [gone, back] = this.#unseen;
-    return `t ${name}${step}${joint}${from >= gone && from < back ? " unseen" : ""}`;
+    return `t ${looks}${joint}${from >= gone && from < back ? " unseen" : ""}`;
+  }
+
+  #stepOf(unit: number, kind: string): string {
+    const value = kind === "prompt" ? null : unitValue(this.#link.store, unit, this.#metric);
+    return value === null ? "" : ` s${stepOf(this.#metric, value, this.#end)}`;
   }
 
   /** Gives a drawn unit the classes of the day. */
