@@ -466,8 +466,9 @@ export interface HeadMap {
 
 /**
  * lens: what the model would say behind each layer, for the last n tokens read up to `node`. Buffers: int32 [layer,
- * position, k] ids; float32 [layer, position, k] logprobs; float32 [5, layer, position]: entropy, KL to the end in
- * nats, rank of the final answer, logprob of the token that came (NaN where none has), rank of that (0 where none).
+ * position, k] ids; float32 [layer, position, k] logprobs; float32 [6, layer, position]: entropy, KL to the end in
+ * nats, rank of the final answer, logprob of the token that came (NaN where none has), rank of that (0 where none),
+ * logprob of the final answer.
  */
 export interface LensTable {
   layers: number[];
