@@ -7,6 +7,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
 
+import numpy as np
+
 from .arguments import count
 from .engine.client import Stop, interruptible
 from .engine.inside import Asked, Look, Wanted
@@ -76,8 +78,12 @@ class Capture:
         positions = range(max(0, seen - 1), FOR_EVER) if self._positions is None else self._positions
         return Wanted(self._asked, positions, "lens" in self.what)
 
-    def take(self) -> Inspection:
+    def take(self, since: int = 0) -> Inspection:
         """What was captured of the tokens on the current path; of those where it stood then, once it is off.
+
+        Parameters
+        ----------
+        since : position of the first token that is meant; once it is off, all are
 
         Raises
         ------
@@ -91,13 +97,16 @@ class Capture:
         session, cancel = self._session, Stop()
         seen = positions_seen(session)
         ids = session.trace.column("token_id")[seen].tolist()
-        look = Look(ids, (), self._asked, self._k if "lens" in self.what else 0)
+        rows = tuple(np.flatnonzero(seen >= since).tolist()) if since else ()  # none named: all
+        if since and not rows:
+            raise InfernoError(f"there is no token at position {since:,} or behind it")
+        look = Look(ids, rows, self._asked, self._k if "lens" in self.what else 0)
         with interruptible(cancel):
             arrays = self._engine.captured(look, cancel=cancel)
-        rows = arrays.pop("positions")
-        if not len(rows):
+        kept = arrays.pop("positions")
+        if not len(kept):
             raise InfernoError("nothing was captured of the path: generate something first")
-        return inspection_of(session, self.what, self._asked.layers, rows, arrays)
+        return inspection_of(session, self.what, self._asked.layers, kept, arrays)
 
     def clear(self) -> None:
         """Forget what was captured so far, and go on."""

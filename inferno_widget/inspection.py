@@ -27,6 +27,18 @@ Positions = int | slice | range | None
 Telling = Callable[[float], object]
 """Told the finished fraction, 0 to 1; answers False to end the work, which raises `Cancelled`."""
 
+
+
+class Ended:
+    """Progress that is told to somebody who may also end the work in between, by setting `cancel`."""
+
+    def __init__(self, tell: Telling = lambda _: None) -> None:
+        self._tell, self.cancel = tell, Stop()
+
+    def __call__(self, fraction: float) -> object:
+        return self._tell(fraction)
+
+
 WHATS: tuple[What, ...] = get_args(What)
 LIMIT = 1 << 30
 """Bytes that an inspection may take unless it is told otherwise."""
@@ -366,7 +378,7 @@ def _token(session: Inside, token: str | int) -> int:
 @contextmanager
 def working(progress: Telling | None) -> Iterator[tuple[Stop, Callable[[float], None]]]:
     """A flag that Ctrl-C sets, or whoever is told the progress, and what tells him."""
-    cancel = Stop()
+    cancel = progress.cancel if isinstance(progress, Ended) else Stop()
 
     def tell(fraction: float) -> None:
         if progress and progress(fraction) is False:

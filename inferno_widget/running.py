@@ -8,7 +8,7 @@ import platform
 import textwrap
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
@@ -237,6 +237,23 @@ class Running(Shown):
             if self.state != "paused" or not self._paused:
                 raise InfernoError(f"the session is {self.state}, not paused")
             self._begin(replace(self._paused, cancel=Stop(), pausing=False))
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Hold a run for as long as the block lasts, which may end it; then it goes on, or stays paused if it was."""
+        with self._changed:
+            run = self._run
+            goes_on = run is not None and not run.cancel.is_set()
+        self.pause()
+        self._join(run)
+        paused = self._paused if self.state == "paused" else None
+        yield
+        with self._changed:
+            if paused and self.state == "ready":
+                self._paused = paused
+                self._set("paused", None)
+        if paused and goes_on and self.state == "paused":
+            self.resume()
 
     def stop(self) -> None:
         """End the run after the current token and keep what was made."""

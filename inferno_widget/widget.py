@@ -20,6 +20,7 @@ from IPython import get_ipython
 from .errors import hint_unknown_keywords, told
 from .export.fallback import Keeper
 from .feed import Feed
+from .gestures.base import Answer
 from .gestures.sessions import Export
 from .jobs import Job
 from .model import Model
@@ -220,6 +221,8 @@ class Inferno(anywidget.AnyWidget):
         if isinstance(value, Export):
             buffers = None if value.path else [value.data]
             value = {"name": value.name, "mime": value.mime, "path": value.path}
+        elif isinstance(value, Answer):
+            value, buffers = value
         given = {} if value is None else {"value": value}
         self.send({"kind": "reply", "id": request, "ok": True, **given}, buffers=buffers)
 

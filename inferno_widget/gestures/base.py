@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from ..browse import Files
@@ -41,12 +41,28 @@ def alone(method: Callable[Concatenate[B, P], R]) -> Callable[Concatenate[B, P],
     return cast("Callable[Concatenate[B, P], R]", locked)
 
 
-PREVIEWS = ("lookahead", "resample", "commitment", "what_if", "explain", "edit")
+PREVIEWS = (
+    *("lookahead", "resample", "commitment", "what_if", "explain", "edit"),
+    *("heads", "attention", "head_map", "lens", "attribution", "causal_map", "try_edits", "intervene"),
+)
 """Jobs that look at a path, and so end before it changes. A watch does not: it looks at nodes, which never change."""
 JOBS = (*PREVIEWS, "watch")
 """All of them: they end with their session."""
 END_SECONDS = 5
 """How long a gesture waits for the end of what it ends: a token or two, as a rule."""
+
+
+class Answer(NamedTuple):
+    """What a gesture came to, with bytes beside it.
+
+    Attributes
+    ----------
+    value : as JSON has it
+    buffers : in the order in which ``js/src/state.ts`` names them
+    """
+
+    value: dict[str, Any]
+    buffers: list[bytes]
 
 
 class Base:

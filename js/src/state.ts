@@ -438,6 +438,8 @@ export interface Heads {
   size: number;
   /** A number a head each: what it looks at. NaN crosses as null. */
   statistics: Record<"entropy" | "distance" | "first_token" | "previous_token" | "induction", (number | null)[]>;
+  /** The line of Python that does the same, here and below. */
+  code: string;
 }
 
 /**
@@ -451,6 +453,7 @@ export interface AttentionRow {
   over: Over;
   length: number;
   weights?: number[];
+  code?: string;
 }
 
 /** One head of one layer; the mean or the largest over heads (of the layer) or over all; or rollout over all layers. */
@@ -462,6 +465,7 @@ export interface HeadMap {
   layer: number;
   head: number;
   length: number;
+  code: string;
 }
 
 /**
@@ -481,9 +485,13 @@ export interface LensTable {
   answer: number[];
   /** The first layer from which on it stays the most likely. */
   decided: number[];
+  code: string;
 }
 
-/** attribution: logits that each part added to the token `token`'s, the last norm linearised. */
+/**
+ * attribution: logits that each part added to the token `token`'s, the last norm linearised. Here and below `node` is the
+ * token that is predicted, as in explain; -1 is the newest, and the first of a text has no prediction.
+ */
 export interface Attributed {
   node: number;
   token: { id: number; text: string };
@@ -493,6 +501,7 @@ export interface Attributed {
   added: number;
   bias: number;
   logit: number;
+  code: string;
 }
 
 /** causal_map, and its partial answers: what the prediction of a token loses without each head. null: not tried yet. */
@@ -507,11 +516,12 @@ export interface Causal {
   last: boolean;
 }
 
-/** try_edits: the distribution at a token as it is and under edits; nothing is recorded. */
+/** try_edits: the distribution at a token by the untouched model and under these edits alone; nothing is recorded. */
 export interface Tried {
   node: number;
   /** The most likely of both. */
   tokens: { id: number; text: string; before: number; after: number }[];
   /** KL(before || after), nats. */
   kl: number;
+  code: string;
 }
