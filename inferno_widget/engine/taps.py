@@ -1,7 +1,8 @@
 """A second context of a model, in which the graph is looked at, and changed, while it is evaluated.
 
 It has a cache of its own and runs without flash attention, which would keep its weights to itself. Whoever asks for
-nothing has none: even a callback that wants nothing would cost the live context a twentieth of its speed.
+nothing has none: even a callback that wants nothing would cost the live context a twentieth of its speed. Its cache is
+filled by reading the text again: llama.cpp refuses a state whose values were laid out for flash attention.
 """
 
 from __future__ import annotations
