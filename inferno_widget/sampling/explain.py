@@ -14,7 +14,7 @@ from ..record import Floats, Ids
 from ..stats import leading
 from . import grammar, mirostat
 from .candidates import Candidates, Moment, fewest, softmax
-from .reasons import Change, Finding, account
+from .reasons import MOVES, Change, Finding, account
 from .stored import NeedsRow, Partial
 
 if TYPE_CHECKING:
@@ -169,9 +169,8 @@ def explain_stored(
         stages = []
         for name in s.stages:
             kept = _kept(left, name, s, now)
-            finding = Finding(
-                left.candidates, kept.candidates, _partial(left), _partial(kept), _partly(left, kept), now
-            )
+            gone = _partly(left, kept, moves=name in MOVES or (name == "temperature" and s.temperature > 0))
+            finding = Finding(left.candidates, kept.candidates, _partial(left), _partial(kept), gone, now)
             stages.append(_stage(s, name, finding))
             left = kept
         chosen = left.draw(s, now.position)
@@ -281,15 +280,23 @@ def _partial(p: Partial) -> Part:
     middle = (low + high) / 2
     probabilities = p.weights / middle
     error = float(probabilities[0]) * (middle / low - 1)
-    count = len(p.ids) if p.certain else None
     rest = 0.0 if p.certain else max(0.0, 1.0 - float(probabilities.sum()))
-    return Part(p.ids, p.logits.astype(np.float32), probabilities, count, rest, error)
+    return Part(p.ids, p.logits.astype(np.float32), probabilities, p.count, rest, error)
 
 
-def _partly(before: Partial, after: Partial) -> Part:
+def _partly(before: Partial, after: Partial, *, moves: bool) -> Part:
+    """What a stage removed; one that only `moves` logits removes nothing, though it may leave fewer that are known."""
     listed = _partial(before)
+    if moves:
+        return Part(before.ids[:0], listed.logits[:0], np.empty(0), 0, 0.0)
     gone = ~np.isin(before.ids, after.ids)
-    probabilities = listed.probabilities[gone]
-    outside = listed.rest if after.certain else 0.0
     count = int(gone.sum()) if before.certain else None
-    return Part(before.ids[gone], listed.logits[gone], probabilities, count, outside, listed.error)
+    if before.count is not None and after.count is not None:
+        count = before.count - after.count
+    (low, high), (least, most) = before.total, after.total  # a cut moves no logit: these compare
+    fewest, largest = max(0.0, 1 - most / low), 1 - least / high
+    probabilities = listed.probabilities[gone]
+    told = float(probabilities.sum())
+    mass = max(told, (fewest + largest) / 2)
+    error = max(listed.error, mass - fewest, largest - mass)
+    return Part(before.ids[gone], listed.logits[gone], probabilities, count, mass - told, error)

@@ -55,6 +55,10 @@ class Account:
     changed: Sequence[Change] = ()
 
 
+MOVES = ("logit_bias", "penalties", "dry")
+"""Stages that move single logits and remove nothing."""
+
+
 def account(name: str, s: Sampler, found: Finding) -> Account:
     """What stage `name` did and why."""
     return _ACCOUNTS[name](s, found)
@@ -84,8 +88,7 @@ def _changes(found: Finding, why: Mapping[int, str]) -> list[Change]:
 
 
 def _moved(s: Sampler, found: Finding, names: Sequence[str], rule: str, why: Mapping[int, str]) -> Account:
-    reasons = ["forbidden"] * len(found.removed.ids)
-    return Account(_settings(s, *names), rule, reasons, changed=_changes(found, why))
+    return Account(_settings(s, *names), rule, changed=_changes(found, why))
 
 
 def _bias(s: Sampler, found: Finding) -> Account:

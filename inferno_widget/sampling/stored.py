@@ -45,6 +45,7 @@ class Partial:
     low, high : bounds for the weight of those outside
     ceiling : bound for the logit of those outside; -inf where none is
     most : bound for how many are outside
+    count : how many are left in all; None where nobody can tell
     """
 
     ids: Ids
@@ -54,6 +55,7 @@ class Partial:
     high: float
     ceiling: float
     most: float
+    count: int | None
 
     @classmethod
     def of(cls, record: StepRecord, n_vocab: int | None = None) -> Partial:
@@ -64,8 +66,8 @@ class Partial:
         logits = record.top_logprobs.astype(np.float64)
         most = math.inf if n_vocab is None else float(n_vocab - n)
         if not most or not record.tail:
-            return cls(record.top_ids, logits, n, 0.0, 0.0, -math.inf if not most else float(logits[-1]), most)
-        return cls(record.top_ids, logits, n, record.tail, record.tail, float(logits[-1]), most)
+            return cls(record.top_ids, logits, n, 0.0, 0.0, -math.inf if not most else float(logits[-1]), most, n_vocab)
+        return cls(record.top_ids, logits, n, record.tail, record.tail, float(logits[-1]), most, n_vocab)
 
     @property
     def weights(self) -> NDArray[np.float64]:
@@ -120,8 +122,8 @@ class Partial:
         n, sure = min(len(self.ids), most), max(1, min(self.sure, least))
         kept = replace(self, ids=self.ids[:n], logits=self.logits[:n], sure=min(sure, n))
         if outside and n == len(self.ids) and self.ceiling > -math.inf:
-            return replace(kept, low=0.0)
-        return replace(kept, low=0.0, high=0.0, ceiling=-math.inf, most=0.0)
+            return replace(kept, low=0.0, count=None)
+        return replace(kept, low=0.0, high=0.0, ceiling=-math.inf, most=0.0, count=n if kept.sure == n else None)
 
     def shifted(self, deltas: Mapping[int, float]) -> Partial:
         """With `deltas` added to the logits of tokens, wherever they are."""
@@ -208,11 +210,12 @@ def _grammar(p: Partial, s: Sampler, now: Moment) -> Partial:
     mine = allowed[p.ids] & (p.logits > -math.inf)
     if not mine.any():
         raise NeedsRow
-    kept = replace(p, ids=p.ids[mine], logits=p.logits[mine], sure=int(mine.sum()))
+    kept = replace(p, ids=p.ids[mine], logits=p.logits[mine], sure=int(mine.sum()), count=int(mine.sum()))
     others = float(np.count_nonzero(allowed) - np.count_nonzero(allowed[p.ids]))
     if p.ceiling == -math.inf or not others:
         return replace(kept, low=0.0, high=0.0, ceiling=-math.inf, most=0.0)
-    return replace(kept, low=0.0, high=min(p.high, others * math.exp(p.ceiling)), most=others)
+    left = kept.sure + int(others)
+    return replace(kept, low=0.0, high=min(p.high, others * math.exp(p.ceiling)), most=others, count=left)
 
 
 def _top_n_sigma(_p: Partial, _s: Sampler, _now: Moment) -> Partial:
@@ -226,7 +229,8 @@ def _top_k(p: Partial, s: Sampler, _: Moment) -> Partial:
     if p.ceiling == -math.inf or p.most <= s.top_k - n:
         return p
     most = float(s.top_k - n)
-    return replace(p, low=0.0, high=min(p.high, most * math.exp(p.ceiling)), most=most)
+    left = None if p.count is None else min(p.count, s.top_k)
+    return replace(p, low=0.0, high=min(p.high, most * math.exp(p.ceiling)), most=most, count=left)
 
 
 def _typical(p: Partial, s: Sampler, _: Moment) -> Partial:
@@ -236,7 +240,7 @@ def _typical(p: Partial, s: Sampler, _: Moment) -> Partial:
     if not np.array_equal(kept[0], kept[1]) or not np.array_equal(kept[1], kept[2]):
         raise NeedsRow
     left = np.isin(p.ids, kept[1])
-    return replace(p, ids=p.ids[left], logits=p.logits[left], sure=int(left.sum()))
+    return replace(p, ids=p.ids[left], logits=p.logits[left], sure=int(left.sum()), count=int(left.sum()))
 
 
 def _top_p(p: Partial, s: Sampler, _: Moment) -> Partial:
@@ -261,7 +265,8 @@ def _xtc(p: Partial, s: Sampler, now: Moment) -> Partial:
     if least != most or most > p.sure or hidden:
         raise NeedsRow
     n = max(0, most - 1)
-    return replace(p, ids=p.ids[n:], logits=p.logits[n:], sure=p.sure - n)
+    left = None if p.count is None else p.count - n
+    return replace(p, ids=p.ids[n:], logits=p.logits[n:], sure=p.sure - n, count=left)
 
 
 def _temperature(p: Partial, s: Sampler, _: Moment) -> Partial:

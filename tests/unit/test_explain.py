@@ -212,6 +212,11 @@ def test_a_record_says_what_the_row_says_or_nothing() -> None:
                 known = listed(true)
                 for token, p in listed(mine).items():
                     assert abs(p - known.get(token, p)) <= mine.error + 2e-5, sampler
+            assert ours.removed.size in (None, whole.removed.size)
+            assert set(listed(ours.removed)) <= set(range(len(row))) - set(listed(whole.after)), sampler
+            gone = sum(listed(ours.removed).values()) + ours.removed.rest
+            missing = sum(listed(whole.removed).values()) + whole.removed.rest
+            assert abs(gone - missing) <= ours.removed.error + 2e-5, sampler
         assert ours.draw.token == whole.draw.token
         assert ours.draw.probability == pytest.approx(whole.draw.probability, abs=1e-5)
     assert 700 < told < 1_300
@@ -269,12 +274,21 @@ def test_at_temperature_1_a_record_suffices_where_the_draw_falls_on_it() -> None
 
 
 def test_a_stage_in_between_says_how_far_it_may_be_off() -> None:
-    stages = Sampler(**{**OFF, "top_k": 40, "min_p": 0.1, "seed": 1}).explain_stored(of(ROW), [])
+    stages = Sampler(**{**OFF, "top_k": 40, "min_p": 0.1, "seed": 1}).explain_stored(of(ROW), [], n_vocab=500)
     assert [s.name for s in stages] == ["top_k", "min_p", "draw"]
     assert stages[0].before.error == 0
-    assert stages[0].after.size is None
+    assert (stages[0].after.size, stages[0].removed.size) == (40, 460)
     assert 0 < stages[0].after.error < 0.1
     assert stages[1].after.error == 0
+
+
+@pytest.mark.parametrize("n_vocab", [500, None])
+def test_a_bias_of_what_is_not_stored_removes_nothing(n_vocab: int | None) -> None:
+    """The last of the stored may then be no more likely than what is not: it is among the others, and still there."""
+    unlikely = int(ROW.argmin())
+    sampler = Sampler(**{**OFF, "logit_bias": {unlikely: -math.inf}, "top_k": 5, "seed": 1})
+    bias = sampler.explain_stored(of(ROW), [], n_vocab=n_vocab)[0]
+    assert (bias.name, len(bias.removed.ids), bias.after.size) == ("logit_bias", 0, n_vocab)
 
 
 def test_what_a_record_says_of_a_grammar() -> None:
