@@ -44,6 +44,7 @@ const chain = (token = 2, uniform: number | null = 0.4, more: Partial<Xray> = {}
   source: "record",
   settings: { ...USUAL, seed: 7 },
   recorded: true,
+  code: "session.explain(at=2)",
   stages: [
     stage("top_k", RAW, CUT, { removed: gone(part({ 4: 0.1 }, { size: 4094, rest: 0.1 }), "beyond the 2nd") }),
     stage("min_p", CUT, CUT),
@@ -186,6 +187,7 @@ describe("the panel", () => {
     await page.answer("explain", chain());
     expect(asked()).toHaveLength(1);
     expect(page.get(".xray-title").textContent).toContain("token 2 ‘·king’");
+    expect(page.texts("[data-testid=xray-code]")).toEqual(["session.explain(at=2)"]);
     page.model.put("selection", 3);
     await frame();
     expect(asked().at(-1)).toMatchObject({ node: 3, settings: null });
