@@ -16,7 +16,7 @@ from .inside import Inside
 from .lookahead import Continuation, as_forced, forced
 from .record import Kind, StepRecord, WatchedRecord
 from .stats import describe, mass
-from .tree import BranchInfo, branches_of, end_of, found, hidden_nodes, start_of, stays, walked
+from .tree import BranchInfo, branches_of, end_of, found, hidden_nodes, named_at, start_of, stays, walked
 from .window import Window
 
 
@@ -154,15 +154,18 @@ class Session(Inside):
     def name_branch(self, name: str, node: int | None = None) -> None:
         """Call the branch through `node` (the head when None) by a name; the name goes on with it when it grows.
 
-        A later fork from it has no name. A name that another branch has is taken from it.
+        A later fork from it has no name. A name that another branch has is taken from it. An empty name takes away the
+        one that the branch has.
         """
-        node = self.trace.head if node is None else end_of(self.trace, node)
         check_text("name", name)
-        if not name or node < 0:
-            raise ValueError("there is no token to name" if name else "name is empty")
+        path = self.path(node)
+        if not len(path):
+            raise ValueError("there is no token to name")
+        node = int(path[-1])
         with self._changed:
-            kept = {other: at for other, at in self.trace.names.items() if at != node}
-            self.trace.names = {**kept, name: node}
+            gone = node if name else named_at(self.trace, node)
+            kept = {other: at for other, at in self.trace.names.items() if at != gone}
+            self.trace.names = {**kept, name: node} if name else kept
             self._notify()
 
     def prune(self, node: int | str) -> None:

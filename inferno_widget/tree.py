@@ -91,6 +91,15 @@ def end_of(trace: Trace, branch: int | str) -> int:
     return ends[0] if ends else trace.names[branch]
 
 
+def named_at(trace: Trace, node: int) -> int | None:
+    """Where the branch through `node` got the name that it has there; None if it has none."""
+    named = set(trace.names.values())
+    while node >= 0 and node not in named:
+        parent = int(trace.nodes["parent"][node])
+        node = parent if trace.children(parent)[0] == node else -1  # a later fork does not take the name along
+    return node if node >= 0 else None
+
+
 def hidden_nodes(trace: Trace) -> NDArray[np.bool_]:
     """Of each node whether it is pruned, or one before it is."""
     hidden = np.zeros(len(trace), np.bool_)

@@ -46,7 +46,8 @@ class Workbench(Runs, Branches, Roads, Chances, Xrays, Watches, Choices, Models,
     controls : settings of the next run
     prompt : what the next run begins with
     selection : node that is looked at; -1: the newest
-    code : the line of Python that does what was done last
+    code : the line of Python that does what was done last. What the page asks by itself, such as a look-ahead or an
+        X-ray, has its line in the answer
     """
 
     @alone

@@ -10,6 +10,7 @@ from inferno_widget.errors import InfernoError
 from inferno_widget.record import Floats
 
 from .inside import Wanted, What
+from .onerow import OneRow
 from .taps import Collector, Rows, Tapped
 
 ROOT = 0
@@ -37,6 +38,7 @@ class Capture:
         self._nodes: dict[tuple[int, int], int] = {}  # (node of the text before, token) -> node
         self._rows: dict[int, Kept] = {}
         self._now: dict[int, Kept] = {}  # of the decode that is under way
+        self._one = OneRow(engine, self._tensors)
         self.nbytes = 0
 
     def collector(self, stretches: Sequence[Rows]) -> Collector | None:
@@ -54,7 +56,7 @@ class Capture:
                 f"the capture holds {self.nbytes / 2**20:,.1f} MiB, and its limit is {limit / 2**20:,.1f} MiB: take "
                 "what it has and clear() it, capture fewer layers or less of each, or give it a larger limit"
             )
-        return Collector(self._tensors, self._sink)
+        return Collector(self._tensors, self._sink, one=self._one if len(rows.positions) == 1 else None)
 
     def _sink(self, what: What, layer: int, rows: Rows, values: Floats) -> None:
         """Keep the rows of one tensor; the last block has none of tokens whose prediction nobody wanted."""
@@ -71,10 +73,20 @@ class Capture:
                 mine[what] = np.full((len(self.layers), *row.shape), np.nan, np.float32)
             mine[what][self._place[layer]] = row
 
-    def keep(self, ids: Sequence[int]) -> None:
+    def _of_one(self, rows: Rows) -> Kept:
+        """What was read of a decode of one token."""
+        kept: Kept = {}
+        for what, whole in self._one.taken(rows).items():
+            layers = self._one.layers[what]
+            if what == "residual" and self._wanted.lens:
+                kept["final"] = whole[layers.index(self._last)]
+            kept[what] = whole if layers == list(self.layers) else whole[[layers.index(layer) for layer in self.layers]]
+        return kept
+
+    def keep(self, ids: Sequence[int], rows: Rows) -> None:
         """Keep what was read of a decode that is over, of the last tokens of `ids`."""
-        if not self._now:
-            return
+        if len(rows.positions) == 1:
+            self._now = {int(rows.positions[0]): self._of_one(rows)}
         node = ROOT
         for position, token in enumerate(ids):
             node = self._nodes.setdefault((node, token), len(self._nodes) + 1)

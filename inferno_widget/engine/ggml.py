@@ -25,8 +25,8 @@ F32, F16, I32, I64 = 0, 1, 26, 27
 _DTYPES: dict[int, type[np.generic]] = {F32: np.float32, F16: np.float16, I32: np.int32, I64: np.int64}
 MAX_SRC = 10
 
-Evaluated = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_bool, ctypes.c_void_p)
-"""ggml_backend_sched_eval_callback: (tensor, whether it asks, user data) -> wanted, or go on."""
+Evaluated = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_bool)
+"""ggml_backend_sched_eval_callback: (tensor, whether it asks) -> wanted, or go on; a third argument is left alone."""
 
 
 class Tensor(ctypes.Structure):
@@ -169,6 +169,11 @@ def _op(number: int) -> str:
 def op(tensor: Tensor) -> str:
     """What it is made by, such as "MUL_MAT"; "NONE" for weights and inputs."""
     return _op(tensor.op)
+
+
+def name(address: int) -> str:
+    """Of a tensor."""
+    return ctypes.string_at(address + Tensor.name.offset).decode(errors="replace")
 
 
 def read(address: int) -> NDArray[Any]:

@@ -181,9 +181,7 @@ def _layer(graph: Graph, number: int, out: Node, kept: dict[int, str], before: i
         inside = {node.op for node in graph.nodes if before < node.index < out.index}
         return Layer(residual, recurrent=bool(inside & RECURRENT)), None
     attn_out, mlp, base = _added(graph, out, soft)
-    heads = next(
-        (n for n in graph.nodes if n.op == "MUL_MAT" and n.index > soft.index and soft in graph.sources(n)), None
-    )
+    heads = next((n for n in graph.nodes[soft.index :] if n.op == "MUL_MAT" and n.sources[1] == soft.address), None)
     if heads is not None and not _is_mixed_next(graph, heads, _n_head(soft)):
         heads = None
     layer = Layer(

@@ -72,8 +72,8 @@ def inspect(engine: Tapped, look: Look, parcel: Parcel, *, cancel: Flag, progres
     if head:
         said = Said(*(arrays[LENS + name] for name in Said._fields))
         tokens = look.tokens or [-1] * len(look.positions)
-        assert gathered.final is not None
-        arrays[LENS + "answer"][:] = head.say(gathered.arrays["residual"], gathered.final, tokens, said, cancel=cancel)
+        final = None if layers[-1] == last else gathered.final
+        arrays[LENS + "answer"][:] = head.say(gathered.arrays["residual"], final, tokens, said, cancel=cancel)
     return wanted
 
 
@@ -128,7 +128,8 @@ def captured(engine: Tapped, look: Look, parcel: Parcel, *, cancel: Flag) -> Lay
     if look.lens:
         said = Said(*(arrays[LENS + name] for name in Said._fields))
         streams = np.stack([rows["residual"] for rows in kept.values()], axis=1)
-        final = np.stack([rows["final"] for rows in kept.values()])
+        ends = capture.layers[-1] == len(engine.plan.layers) - 1
+        final = None if ends else np.stack([rows["final"] for rows in kept.values()])
         tokens = [look.ids[j + 1] if j + 1 < len(look.ids) else -1 for j in at]
         arrays[LENS + "answer"][:] = engine.head.say(streams, final, tokens, said, cancel=cancel)
     return wanted

@@ -137,21 +137,22 @@ class Head:
     # --- what they say ------------------------------------------------------------------------------------
 
     def say(
-        self, streams: Floats, final: Floats, tokens: Sequence[int], into: Said, *, cancel: Cancel
+        self, streams: Floats, final: Floats | None, tokens: Sequence[int], into: Said, *, cancel: Cancel
     ) -> NDArray[np.int32]:
         """Fill `into` [layer, position]; the most likely token at the end, int32 [position].
 
         Parameters
         ----------
         streams : float32 [layer, position, n_embd]
-        final : float32 [position, n_embd], behind the last block
+        final : float32 [position, n_embd], behind the last block; the last of `streams` when None
         tokens : that came at each position; -1 where none did
         """
-        answers = np.zeros(len(final), np.int32)
-        for at in range(len(final)):
+        whole = streams if final is None else np.concatenate([streams, final[None]])
+        answers = np.zeros(streams.shape[1], np.int32)
+        for at in range(len(answers)):
             if cancel.is_set():
                 raise Cancelled("the lens was cancelled")
-            rows = self.logits(np.concatenate([streams[:, at], final[None, at]]))
+            rows = self.logits(whole[:, at])
             end = rows[-1]
             answers[at] = end.argmax()
             p, minus_entropy = _distribution(end)

@@ -1,7 +1,8 @@
 """A second context of a model, in which the graph is looked at, and changed, while it is evaluated.
 
 It has a cache of its own and runs without flash attention, which would keep its weights to itself. Whoever asks for
-nothing has none: even a callback that wants nothing would cost the live context a twentieth of its speed.
+nothing has none: even a callback that wants nothing would cost the live context a twentieth of its speed. Its cache is
+filled by reading the text again: llama.cpp refuses a state whose values were laid out for flash attention.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from .graph import Layer, Node, Plan, Tap, plan
 from .inside import Asked, Edit, What
 from .lens import Head
 from .llama import KV_TYPES, Flag, LlamaEngine, Stretch
+from .onerow import OneRow
 from .pool import Entry
 
+MOST_NODES = 1 << 17
+"""Of a graph, as far as it is looked at."""
 MOST_BATCH = 128
 """Tokens decoded at once. The scores of all heads stand in memory for each, and more would hardly be quicker."""
 
@@ -62,7 +66,7 @@ class Capturing(Protocol):
     """What keeps something of every decode; see `capturing.Capture`."""
 
     def collector(self, stretches: Sequence[Rows]) -> Collector | None: ...
-    def keep(self, ids: Sequence[int]) -> None: ...
+    def keep(self, ids: Sequence[int], rows: Rows) -> None: ...
 
 
 @dataclass
@@ -74,11 +78,13 @@ class Collector:
     wanted : (what, layer), in any order
     sink : where it goes
     ends : whether nothing behind the last of it needs to be evaluated
+    one : what takes it instead, where one token is decoded
     """
 
     wanted: frozenset[tuple[What, int]]
     sink: Sink
     ends: bool = False
+    one: OneRow | None = None
 
 
 class Tapped(LlamaEngine):
@@ -105,7 +111,7 @@ class Tapped(LlamaEngine):
         self._nodes: list[Node] | None = None
         self._takes: dict[int, list[tuple[Tap, Take]]] = {}
         self._peeks: dict[int, Callable[[int], None]] = {}
-        self._index = self._taken_count = 0
+        self._at, self._marks, self._taken_count = [0], set[int](), 0  # the next node; those that are meant
         self._problem: BaseException | None = None
         self._stretches: list[Rows] = []
         self._sights: dict[tuple[int, str, int], Sight] = {}
@@ -113,7 +119,7 @@ class Tapped(LlamaEngine):
         self._collector: Collector | None = None
         self._latest: Branch | None = None
         self.capture: Capturing | None = None
-        self._callback = ggml.Evaluated(self._evaluated)
+        self._callback = ggml.Evaluated(self._watcher())
         self._head: Head | None = None
         self.n_embd: int = C.llama_model_n_embd(self.model)
         taken = source.log.cache_bytes
@@ -152,6 +158,11 @@ class Tapped(LlamaEngine):
         return self.plans[1]
 
     @property
+    def room(self) -> int:
+        """Cells of the cache."""
+        return self._room
+
+    @property
     def head(self) -> Head:
         """From the residual stream to the logits; made when it is first asked for."""
         if self._head is None:
@@ -160,7 +171,8 @@ class Tapped(LlamaEngine):
 
     def _discovered(self, n: int) -> Plan:
         """Decode `n` tokens, to see what the graph is made of: that of one token may differ from that of more."""
-        self._nodes, self._index = [], 0
+        self._nodes, self._at[0] = [], 0
+        self._marks.update(range(MOST_NODES))
         entry = Entry(tokens=[0] * n)
         self.pool.alone(entry)
         try:
@@ -168,6 +180,7 @@ class Tapped(LlamaEngine):
             return plan(self._nodes)
         finally:
             self._nodes = None
+            self._marks.clear()
             self.pool._evict(entry)  # noqa: SLF001  it was never one of its branches
             C.llama_memory_clear(C.llama_get_memory(self.context), False)
 
@@ -228,17 +241,22 @@ class Tapped(LlamaEngine):
 
     # --- while it is evaluated ----------------------------------------------------------------------------
 
-    def _evaluated(self, address: int, asks: bool, _: object) -> bool:
-        """What ggml calls before and, where that wants it, after each node. It must not raise."""
-        try:
+    def _watcher(self) -> Callable[[int, bool], bool]:
+        """What ggml calls before and, where that wants it, after each node: a thousand times a token."""
+        at, marks = self._at, self._marks
+
+        def evaluated(address: int, asks: bool) -> bool:
             if not asks:
-                self._taken_count += 1
-                on = True
-                for tap, take in self._takes[self._index - 1]:
-                    on &= self._taken(address, tap, take)
-                return on
-            index = self._index
-            self._index += 1
+                return self._came(at[0] - 1, address)
+            index = at[0]
+            at[0] = index + 1
+            return index in marks and self._asked(index, address)
+
+        return evaluated
+
+    def _asked(self, index: int, address: int) -> bool:
+        """Whether a node that is meant is to be read when it is evaluated. It must not raise."""
+        try:
             if self._nodes is not None:
                 self._nodes.append(Node.of(index, address))
                 return False
@@ -249,8 +267,20 @@ class Tapped(LlamaEngine):
             return False
         return index in self._takes
 
+    def _came(self, index: int, address: int) -> bool:
+        """Do what is to be done with a node; whether the graph is to go on. It must not raise."""
+        try:
+            self._taken_count += 1
+            on = True
+            for tap, take in self._takes[index]:
+                on &= self._taken(address, tap, take)
+        except BaseException as error:  # noqa: BLE001  as above
+            self._problem = self._problem or error
+            return False
+        return on
+
     def _taken(self, address: int, tap: Tap, take: Take) -> bool:
-        if ggml.Tensor.at(address).name.decode(errors="replace") != tap.name:
+        if ggml.name(address) != tap.name:
             raise self._other_graph(f"{tap.name} was not where it is known to be")
         return take(address)
 
@@ -265,7 +295,7 @@ class Tapped(LlamaEngine):
             Rows(entry, slice(start, stop), np.arange(entry.decoded, entry.decoded + len(tokens)))
             for (entry, tokens), start, stop in zip(stretches, starts, starts[1:], strict=False)
         ]
-        self._index, self._taken_count, self._problem = 0, 0, None
+        self._at[0], self._taken_count, self._problem = 0, 0, None
         self._sights.clear()
         texts = [entry.tokens[: entry.decoded] + list(tokens) for entry, tokens in stretches] if self.capture else []
         collector = self._collector or (self.capture.collector(self._stretches) if self.capture else None)
@@ -277,9 +307,9 @@ class Tapped(LlamaEngine):
             for entry, tokens in stretches:  # what stands in the cache may be wrong
                 self.pool.shorten(entry, entry.decoded - len(tokens))
             raise self._problem
-        if self.capture and not self._collector:
-            for ids in texts:
-                self.capture.keep(ids)
+        if self.capture and collector and not self._collector:
+            (rows,), (ids,) = self._stretches, texts
+            self.capture.keep(ids, rows)
 
     def _prepare(self, where: Plan, collector: Collector | None) -> None:
         """What is to be done at which node of the graph of this decode."""
@@ -291,7 +321,10 @@ class Tapped(LlamaEngine):
             tap = where.layers[edit.layer].tap(edit.what)
             assert tap is not None
             takes.setdefault(tap.index, []).append((tap, self._editing(edit)))
-        if collector:
+        if collector and collector.one is not None:
+            for tap, take in collector.one.takes(where):
+                takes.setdefault(tap.index, []).append((tap, take))
+        elif collector:
             for what, layer in collector.wanted:
                 tap = where.stem if layer < 0 else where.layers[layer].tap(what)
                 assert tap is not None
@@ -300,6 +333,8 @@ class Tapped(LlamaEngine):
                 last = max(takes)
                 takes[last].append((takes[last][0][0], lambda _: False))
         self._takes = takes
+        self._marks.clear()
+        self._marks.update(self._peeks, takes)
 
     def _noting_cells(self, name: str) -> Callable[[int], None]:
         """Take note of the cells that this decode puts its keys into."""
@@ -340,9 +375,10 @@ class Tapped(LlamaEngine):
             values = ggml.read(address).astype(np.float32, copy=False)
             if what == "attention":
                 values = values.reshape(-1, *values.shape[-2:])
-                mask = ggml.Tensor.at(address).src[1]
+                mask, cells = ggml.Tensor.at(address).src[1], where.layers[layer].cells
                 for rows in self._stretches:
-                    sink(what, layer, rows, self._by_position(values, mask, where.layers[layer].cells, rows))
+                    weights = self.by_position(values[:, rows.at], mask, ggml.read(mask), cells, rows)
+                    sink(what, layer, rows, weights)
             else:
                 for rows in self._stretches:
                     at, kept = self._rows_in(rows, values.shape[-2])
@@ -367,21 +403,22 @@ class Tapped(LlamaEngine):
         mine = (outputs >= rows.at.start) & (outputs < rows.at.stop)
         return np.flatnonzero(mine), outputs[mine] - rows.at.start
 
-    def _by_position(self, values: Floats, mask: int, cells: str, rows: Rows) -> Floats:
-        """Weights [head, row, cell] of a stretch as [head, row, key], the key a position."""
-        sight = self._sight(mask, cells, rows)
-        seen = values[:, rows.at]
+    def by_position(self, values: Floats, address: int, mask: NDArray[Any], cells: str, rows: Rows) -> Floats:
+        """Weights [head, row, cell] of a stretch as [head, row, key], the key a position.
+
+        The mask is told by its address: one serves many blocks.
+        """
+        sight = self._sight(address, mask, cells, rows)
         if isinstance(sight.cells, slice) and sight.positions == slice(0, int(rows.positions[-1]) + 1):
-            return seen[:, :, sight.cells]
-        by = np.zeros((*seen.shape[:2], int(rows.positions[-1]) + 1), np.float32)
-        by[:, :, sight.positions] = seen[:, :, sight.cells]
+            return values[:, :, sight.cells]
+        by = np.zeros((*values.shape[:2], int(rows.positions[-1]) + 1), np.float32)
+        by[:, :, sight.positions] = values[:, :, sight.cells]
         return by
 
-    def _sight(self, mask: int, cells: str, rows: Rows) -> Sight:
-        key = (mask, cells, rows.at.start)
+    def _sight(self, address: int, mask: NDArray[Any], cells: str, rows: Rows) -> Sight:
+        key = (address, cells, rows.at.start)
         if key not in self._sights:
-            hidden = ggml.read(mask)
-            shown = np.flatnonzero((hidden.reshape(-1, hidden.shape[-1])[rows.at] > -np.inf).any(axis=0))
+            shown = np.flatnonzero((mask.reshape(-1, mask.shape[-1])[rows.at] > -np.inf).any(axis=0))
             positions = self._positions[cells][shown] if cells in self._positions else shown
             self._sights[key] = Sight(_as_slice(shown), _as_slice(positions))
         return self._sights[key]

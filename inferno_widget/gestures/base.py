@@ -86,7 +86,7 @@ class Base:
         self._lock = threading.RLock()
         self._crew = Crew()
         self._jobs: WeakKeyDictionary[Opened, dict[str, Job[Any]]] = WeakKeyDictionary()
-        self._ahead: WeakKeyDictionary[Session, Lookahead] = WeakKeyDictionary()
+        self._ahead: WeakKeyDictionary[Session, tuple[Lookahead, str]] = WeakKeyDictionary()
         self._rows: WeakKeyDictionary[Opened, OrderedDict[int, Floats]] = WeakKeyDictionary()
         self._tasks: list[Task] = []
         self._count = 0

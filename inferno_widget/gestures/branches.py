@@ -59,12 +59,13 @@ class Branches(Base):
 
     @alone
     def name_branch(self, node: int, name: str) -> None:
-        """Call the branch through a node by a name."""
+        """Call the branch through a node by a name; an empty one takes its name away."""
         session = self._awake()
         trace, before = session.trace, session.trace.names
         session.name_branch(name, node)
         self.code = f"session.name_branch({name!r}, node={node})"
-        self.library.did(Action(f"name “{name}”", lambda: setattr(trace, "names", before)))
+        done = f"name “{name}”" if name else "take a name away"
+        self.library.did(Action(done, lambda: setattr(trace, "names", before)))
 
     @alone
     def prune(self, node: int) -> None:

@@ -28,7 +28,7 @@ class Roads(Base):
         Its parts are `AheadPart`.
         """
         session, at, opened = self._awake(), self._place(node), self._something()
-        self.code = f"ahead = session.lookahead(k={k}, depth={depth}{_at(at)})"
+        code = f"session.lookahead(k={k}, depth={depth}{_at(at)})"
 
         def work(job: Job[dict[str, Any]]) -> dict[str, Any]:
             tellers = dict[int, _Way]()
@@ -40,8 +40,8 @@ class Roads(Base):
             before = int(session.trace.path()[-1 if at is None else at - 1]) if session.trace.length else -1
             ahead = session.lookahead(k, depth, at, each=each)
             if self._jobs[opened]["lookahead"] is job:  # none has been asked for since
-                self._ahead[session] = ahead
-            return {"node": node, "ways": [_way(session, way) for way in ahead]}
+                self._ahead[session] = ahead, code
+            return {"node": node, "ways": [_way(session, way) for way in ahead], "code": code}
 
         return self._start_job("lookahead", work)
 
@@ -49,14 +49,14 @@ class Roads(Base):
     def take(self, index: int, n: int) -> None:
         """Go the first `n` tokens of a way that the latest look-ahead showed."""
         session = self._settled()
-        ahead = self._ahead.get(session)
-        if ahead is None:
+        if session not in self._ahead:
             raise InfernoError("nothing was looked ahead to in this session: look ahead first")
+        ahead, code = self._ahead[session]
         if not 0 <= index < len(ahead):
             raise InfernoError(f"there is no way {index}: the latest look-ahead has {len(ahead)}")
         session.take(ahead[index], n)
         self.selection = -1
-        self.code = f"session.take(ahead[{index}], {n})"
+        self.code = f"ahead = {code}; session.take(ahead[{index}], {n})"
 
     @alone
     def same_dice(self, node: int) -> None:

@@ -60,5 +60,4 @@ class Watches(Base):
     def variants(self, text: str) -> Future[list[dict[str, Any]]]:
         """Single tokens that are `text` with or without a space before it, and in other case: `Variants`."""
         model = self._shown_model() or self._model()
-        self.code = f"model.variants({text!r})"
         return self._crew.submit(lambda: [{"id": token, "text": each} for each, token in model.variants(text).items()])

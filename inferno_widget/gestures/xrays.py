@@ -44,7 +44,7 @@ class Xrays(Base):
         opened, trace = self._something(), self._something().trace
         at = self._position(node) if node >= 0 else trace.length - 1
         sampler = self._sampler(trace, trace.node_at(at), settings or {})
-        self.code = f"session.explain(at={at}{f', sampler={sampler!r}' if settings else ''})"
+        code = f"session.explain(at={at}{f', sampler={sampler!r}' if settings else ''})"
         model = self._shown_model()
         vocabulary = model.engine if model else Pieces(trace.pieces)
 
@@ -57,6 +57,7 @@ class Xrays(Base):
                 "settings": replace(self.controls, sampler=found.sampler).to_dict(),
                 "recorded": found.recorded,
                 "stages": [_stage(stage, texts) for stage in found.stages],
+                "code": code,
             }
 
         return self._start_job("explain", work)

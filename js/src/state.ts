@@ -236,6 +236,8 @@ export interface Ahead {
   /** The token whose place they take. */
   node: number;
   ways: { tokens: AheadToken[]; logprob: number; finish: string }[];
+  /** The line of Python that does the same. */
+  code: string;
 }
 
 /** explain: what every stage of the sampler did at a token. */
@@ -248,6 +250,8 @@ export interface Xray {
   /** Whether those are the ones that the token was chosen with. */
   recorded: boolean;
   stages: XrayStage[];
+  /** The line of Python that does the same. */
+  code: string;
 }
 
 export interface XrayStage {

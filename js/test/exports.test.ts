@@ -13,7 +13,7 @@ beforeEach(async () => {
 afterEach(() => page.close());
 
 const choose = async (format: string): Promise<void> => page.click(`.format input[value=${format}]`);
-const code = () => page.get(".export-code code").textContent;
+const code = () => page.get("[data-testid=export-code]").textContent;
 const buttons = () => page.all(".tool-exports button:not(.quiet)") as HTMLButtonElement[];
 const tokens = async (): Promise<void> => {
   page.model.rows(run(["Once"], [" upon", " a"]));

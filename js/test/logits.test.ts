@@ -18,6 +18,7 @@ const story = (n = 4, more = {}) =>
   encode({ k: 3, rows: rows(n), pieces: PIECES.map((piece, i) => [i, piece] as const), ...more });
 
 const word = (text: string, probability = 0.5) => ({ id: 9, text, probability });
+const CODE = "session.lookahead(k=3, depth=12, at=3)";
 const WAYS = [
   { tokens: [{ id: 3, text: " time", probability: 0.6 }, word(" there"), word(" was")], logprob: -2, finish: "length" },
   {
@@ -71,22 +72,25 @@ describe("looking ahead", () => {
     expect([texts(3), texts(4)]).toEqual([[], []]);
     page.model.partial(id, [{ index: 1, ...WAYS[1].tokens[1] }]);
     expect([texts(3), texts(4), texts(5)]).toEqual([[], [" who"], []]);
-    await page.answer("lookahead", { node: 3, ways: WAYS });
+    await page.answer("lookahead", { node: 3, ways: WAYS, code: CODE });
     expect([texts(3), texts(4), texts(5)]).toEqual([[" there", " was"], [" who", " 🐉"], []]);
     expect(words(4)[0].closest<HTMLElement>(".ghost")?.title).toContain("king who 🐉");
     expect(toggle().hasAttribute("aria-busy")).toBe(false);
+    expect(page.texts("[data-testid=ahead-code]")).toEqual([CODE]);
+    toggle().click();
+    expect(page.texts("[data-testid=ahead-code]")).toEqual([]);
   });
 
   it("colours a word by its surprise, and what was expected not at all", async () => {
     await look();
-    await page.answer("lookahead", { node: 3, ways: WAYS });
+    await page.answer("lookahead", { node: 3, ways: WAYS, code: CODE });
     const heat = (element: HTMLElement) => element.style.getPropertyValue("--heat");
     expect([heat(words(4)[0]), heat(words(4)[1])]).toEqual(["transparent", "var(--s18)"]);
   });
 
   it("takes the road as far as the word that is clicked, and forks where the row is", async () => {
     await look();
-    await page.answer("lookahead", { node: 3, ways: WAYS });
+    await page.answer("lookahead", { node: 3, ways: WAYS, code: CODE });
     words(4)[1].click();
     await tick();
     expect(page.sent("take")).toMatchObject([{ index: 1, n: 4 }]);
@@ -106,13 +110,13 @@ describe("looking ahead", () => {
     expect(page.sent("enough")).toMatchObject([{ request: id }]);
     await tick();
     expect(page.sent("take")).toEqual([]);
-    await page.answer("lookahead", { node: 3, ways: WAYS.slice(0, 1) });
+    await page.answer("lookahead", { node: 3, ways: WAYS.slice(0, 1), code: CODE });
     expect(page.sent("take")).toMatchObject([{ index: 0, n: 2 }]);
   });
 
   it("is walked by keys: right into the words, left back to the row, Enter takes", async () => {
     await look();
-    await page.answer("lookahead", { node: 3, ways: WAYS });
+    await page.answer("lookahead", { node: 3, ways: WAYS, code: CODE });
     const row = page.get('[data-token-id="3"]');
     row.focus();
     key(row, "ArrowRight");
@@ -146,18 +150,19 @@ describe("looking ahead", () => {
     expect(page.sent("enough")).toMatchObject([{ request: id }]);
     expect(page.all(".ghost:not([hidden])")).toEqual([]);
     page.model.partial(id, [{ index: 0, ...word(" late") }]);
-    await page.answer("lookahead", { node: 3, ways: WAYS });
+    await page.answer("lookahead", { node: 3, ways: WAYS, code: CODE });
     expect(page.all(".ghost:not([hidden])")).toEqual([]);
   });
 
   it("goes away where the path becomes another one, and waits while tokens stream in", async () => {
     await look();
-    await page.answer("lookahead", { node: 3, ways: WAYS });
+    await page.answer("lookahead", { node: 3, ways: WAYS, code: CODE });
     page.model.put("selection", 2);
     await rest();
     await page.answer("lookahead", {
       node: 2,
       ways: [{ ...WAYS[0], tokens: [{ ...WAYS[0].tokens[0], id: 2 }, word(" x")] }],
+      code: CODE,
     });
     expect(texts(2)).toEqual([" x"]);
     page.model.status({ state: "generating" });

@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { key, openPage, type Page } from "./open.js";
+import { frame, key, openPage, type Page } from "./open.js";
 
 let page: Page;
 beforeEach(() => {
@@ -20,6 +20,18 @@ it("opens a drawer a tab, one at a time, and closes it by the same tab", () => {
   expect(page.all(".drawer > *")).toHaveLength(1);
   tabs()[3].click();
   expect([chosen().length, page.get(".drawer").hidden]).toEqual([0, true]);
+});
+
+it("scrolls what is opened into view, once and not whenever it is drawn", async () => {
+  const shown: [Element, unknown][] = [];
+  Element.prototype.scrollIntoView = function (how) {
+    shown.push([this, how]);
+  };
+  await page.click("[data-tool=look]");
+  page.model.put("look", { font_size: 20 });
+  await frame();
+  await page.click("[data-tool=look]");
+  expect(shown).toEqual([[page.get(".tools"), { block: "nearest", inline: "nearest", behavior: "smooth" }]]);
 });
 
 it("walks the tabs with arrows, of which one is in the tab order", () => {

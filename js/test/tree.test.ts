@@ -330,6 +330,16 @@ describe("the view", () => {
     expect(document.activeElement).toBe(buttons("name")[0]);
   });
 
+  it("takes a name away where nothing is written, and does not where there was none", () => {
+    for (const at of [0, 1]) {
+      buttons("name")[at].click();
+      const entry = page.all(".branch-entry")[at] as HTMLInputElement;
+      entry.value = " ";
+      key(entry, "Enter");
+    }
+    expect(page.sent("name_branch")).toMatchObject([{ node: 6, name: "" }]);
+  });
+
   it("prunes what is not shown, and shows the pruned faintly with a way back", async () => {
     expect((buttons("prune")[0] as HTMLButtonElement).disabled).toBe(true);
     buttons("prune")[2].click();

@@ -44,6 +44,7 @@ const chain = (token = 2, uniform: number | null = 0.4, more: Partial<Xray> = {}
   source: "record",
   settings: { ...USUAL, seed: 7 },
   recorded: true,
+  code: "session.explain(at=2)",
   stages: [
     stage("top_k", RAW, CUT, { removed: gone(part({ 4: 0.1 }, { size: 4094, rest: 0.1 }), "beyond the 2nd") }),
     stage("min_p", CUT, CUT),
@@ -99,7 +100,10 @@ describe("the words", () => {
 
   it("say how many were removed, and of a grammar what the model wanted", () => {
     expect([sizes(cut), sizes(warm)]).toEqual(["4,096 → 2 candidates", "2 candidates"]);
-    expect(sizes({ ...cut, after: { ...CUT, size: null } })).toBe("4,096 → ? candidates");
+    const unknown = { ...CUT, size: null };
+    expect(sizes({ ...cut, after: unknown })).toBe("at most 4,096 candidates");
+    expect(sizes({ ...cut, before: unknown })).toBe("2 candidates left");
+    expect(sizes({ ...cut, before: unknown, after: unknown })).toBe("number not known");
     expect([removedWords(cut), removedWords(quiet)]).toEqual(["removed 4,094, 20.0%", "removed nothing"]);
     expect(removedWords({ ...cut, name: "grammar" })).toBe("wanted, and not allowed to say: 4,094 tokens, 20.0%");
   });
@@ -107,11 +111,14 @@ describe("the words", () => {
   it("name the parameters and what was worked out", () => {
     const told = { parameters: { top_p: 0.9, breakers: ["\n"] }, numbers: { s_hat: 1.23456, sigma: null } };
     expect(parameterWords({ ...cut, ...told })).toEqual(["top_p=0.9", 'breakers=["\\n"]', "s hat 1.235", "sigma ∞"]);
+    const bias = { parameters: { logit_bias: { 2: null, 7: 1.5 } }, numbers: {} };
+    expect(parameterWords({ ...quiet, ...bias })).toEqual(["logit_bias={2: −∞, 7: 1.5}"]);
   });
 
   it("say which token it would be", () => {
     const came = { id: 2, text: " king", kind: "generated" as const };
     expect(verdict(chain(), null, came)).toBe("It was chosen with 80.0%");
+    expect(verdict(chain(), null, { ...came, kind: "forced" })).toBe("These settings would take it too, with 80.0%");
     expect(verdict(chain(), chain(), came)).toBe("Still ‘·king’, with 80.0%");
     const cold = { ...chain(), stages: [drawn(2, 0.4, CUT)] };
     expect(verdict(chain(), cold, came)).toBe("Still ‘·king’: 80.0% → 62.5%");
@@ -123,8 +130,10 @@ describe("the words", () => {
   it("say what the answer is made from, and how far it may be off", () => {
     expect(sourceWords(chain())).toContain("the model was not asked");
     expect(sourceWords(chain(2, 0.4, { source: "row" }))).toBe("From the whole row of logits");
-    const near = { ...chain(), stages: [stage("top_k", { ...RAW, error: 0.0123 }, CUT)] };
-    expect(sourceWords(near)).toContain("off by at most 1.2%");
+    const near = stage("top_k", RAW, { ...CUT, error: 0.0123 });
+    expect(sourceWords({ ...chain(), stages: [near] })).toContain("how far off");
+    expect(parameterWords(near).at(-1)).toBe("each within 1.2 points");
+    expect(removedWords({ ...cut, removed: { ...cut.removed, error: 0.01 } })).toBe("removed 4,094, about 20.0%");
   });
 });
 
@@ -178,6 +187,7 @@ describe("the panel", () => {
     await page.answer("explain", chain());
     expect(asked()).toHaveLength(1);
     expect(page.get(".xray-title").textContent).toContain("token 2 ‘·king’");
+    expect(page.texts("[data-testid=xray-code]")).toEqual(["session.explain(at=2)"]);
     page.model.put("selection", 3);
     await frame();
     expect(asked().at(-1)).toMatchObject({ node: 3, settings: null });

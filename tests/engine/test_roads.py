@@ -76,10 +76,10 @@ def followed(job: Job[Any]) -> tuple[list[Any], Any]:
     return json.loads(json.dumps(parts, allow_nan=False)), result
 
 
-def run_code(bench: Workbench, **names: Any) -> Any:
-    """What the line of Python gives."""
+def run_code(bench: Workbench, code: str = "", **names: Any) -> Any:
+    """What a line of Python gives; that of the last gesture if none is said."""
     names = {"session": bench.session, "model": bench.model, "Sampler": Sampler, **names}
-    return eval(bench.code.removeprefix("ahead = "), names)
+    return eval(code or bench.code, names)
 
 
 def ids(bench: Workbench) -> list[int]:
@@ -169,8 +169,11 @@ def test_branches_have_names_and_are_hidden_and_shown(bench: Workbench) -> None:
     assert (bench.marks["pruned"], bench.trace.head) == ([], old)
     bench.undo()
     assert bench.marks["names"] == {}
-    with pytest.raises(ValueError, match="name is empty"):
-        bench.name_branch(old, "")
+    bench.name_branch(old, "first")
+    bench.name_branch(old, "")
+    assert (bench.marks["names"], bench.library_dict()["undo"]) == ({}, "take a name away")
+    bench.undo()
+    assert bench.marks["names"] == {"first": old}
 
 
 def test_undo_hides_nothing_that_was_shown_again(bench: Workbench) -> None:
@@ -215,7 +218,7 @@ def test_what_would_follow_comes_token_by_token(node: int, bench: Workbench) -> 
         assert [token for (token,) in parts if token["index"] == index] == [
             {**token, "index": index} for token in way["tokens"]
         ]
-    python = run_code(bench)
+    python = run_code(bench, told["code"])
     assert [[token["id"] for token in way["tokens"]] for way in told["ways"]] == [way.token_ids for way in python]
     for way, mine in zip(told["ways"], python, strict=True):
         assert "".join(token["text"] for token in way["tokens"]) == mine.text
@@ -243,11 +246,21 @@ def test_a_character_comes_with_its_last_token(bench: Workbench, model: Model) -
     assert Speller(trace, path[-1], model.control).spell(bos, trace.pieces[bos]) == trace.pieces[bos].decode()
 
 
+def test_what_the_page_asks_by_itself_leaves_the_line_of_the_last_gesture(bench: Workbench) -> None:
+    """It asks when somebody rests on a token, or writes: nobody pressed anything."""
+    bench.goto(10)
+    told = [value(job) for job in (bench.lookahead(8, 2, 2), bench.explain(8, None))]
+    bench.variants("king").result(WAIT)
+    assert bench.code == "session.goto(10)"
+    assert [one["code"] for one in told] == ["session.lookahead(k=2, depth=2, at=8)", "session.explain(at=8)"]
+
+
 def test_a_way_is_taken(bench: Workbench) -> None:
     told = value(bench.lookahead(12, 4, 6))
     bench.take(2, 3)
     assert ids(bench)[12:] == [token["id"] for token in told["ways"][2]["tokens"][:3]]
-    assert (bench.session.state, bench.code, bench.selection) == ("ready", "session.take(ahead[2], 3)", -1)
+    assert (bench.session.state, bench.selection) == ("ready", -1)
+    assert bench.code == f"ahead = {told['code']}; session.take(ahead[2], 3)"
     n = len(bench.trace)
     bench.take(2, 5)
     assert len(bench.trace) == n + 2, "the same way, two tokens further"
@@ -418,7 +431,7 @@ def test_the_x_ray_of_what_was_chosen(bench: Workbench) -> None:
     removed = [token for stage in told["stages"] for token in stage["removed"]["tokens"]]
     assert removed
     assert all(token["reason"] for token in removed)
-    python = run_code(bench)
+    python = run_code(bench, told["code"])
     assert [stage.name for stage in python] == list(stages)
     for stage, mine in zip(told["stages"], python, strict=True):
         for part in ("before", "after", "removed"):
@@ -435,7 +448,7 @@ def test_a_slider_fetches_the_row_once(bench: Workbench, monkeypatch: pytest.Mon
         assert (told["source"], told["recorded"]) == ("row", False)
         assert told["settings"]["temperature"] == temperature
         assert told["stages"][0]["before"]["size"] == bench.model.info.n_vocab
-        assert f"sampler=Sampler(temperature={temperature}" in bench.code
+        assert f"sampler=Sampler(temperature={temperature}" in told["code"]
     assert fetched == [15]
     for node in range(8, 8 + xrays.ROWS):
         value(bench.explain(node, {"top_k": 0, "top_p": 1, "min_p": 0}))
@@ -598,7 +611,7 @@ def test_tokens_are_watched(bench: Workbench) -> None:
     assert {token["id"]: token["text"] for token in bench.marks["watches"][1]["tokens"]} == {
         token["id"]: token["text"] for token in found
     }
-    assert run_code(bench) == {token["text"]: token["id"] for token in found}
+    assert run_code(bench, "model.variants('the')") == {token["text"]: token["id"] for token in found}
     bench.resume()
     bench.session.wait()
     assert not np.isnan(bench.trace.watched("the")[1:]).any()

@@ -93,9 +93,21 @@ def test_a_name_goes_on_with_its_branch(session: Session) -> None:
     assert [branch.name for branch in session.branches] == ["the queen", None, None]
     with pytest.raises(KeyError, match="no branch is called 'the king'; these are: 'trunk', 'the queen'"):
         session.goto("the king")
-    with pytest.raises(ValueError, match="name is empty"):
-        session.name_branch("")
     assert session.trace.copy().names == session.trace.names
+
+
+def test_an_empty_name_takes_the_name_of_the_branch_away(session: Session) -> None:
+    session.name_branch("trunk")
+    session.generate(3)
+    trunk = session.trace.head
+    session.fork(15, " queen").generate(3)
+    session.name_branch("")
+    assert [branch.name for branch in session.branches] == ["trunk", None], "which it never had"
+    session.name_branch("queen")
+    session.name_branch("", trunk)
+    assert session.trace.names == {"queen": session.trace.head}
+    with pytest.raises(IndexError, match="not in a trace"):
+        session.name_branch("nowhere", 10**9)
 
 
 def test_what_is_pruned_is_hidden_and_nothing_is_lost(session: Session) -> None:

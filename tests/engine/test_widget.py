@@ -816,7 +816,7 @@ def test_every_gesture_of_the_road_not_taken(page: Page) -> None:
         ("goto", {"node": 10**9}, "InfernoError", "there is no node 1000000000"),
         ("rewind", {"n": 0}, "InfernoError", "cannot be rewound by 0"),
         ("edit", {"text": "\ud800"}, "ValueError", "half a character"),
-        ("name_branch", {"node": 3, "name": ""}, "ValueError", "name is empty"),
+        ("name_branch", {"node": -1, "name": "x"}, "ValueError", "there is no token to name"),
         ("prune", {"node": 3}, "ValueError", "there is no other branch"),
         ("restore", {"node": 10**9}, "IndexError", "is not in a trace"),
         ("lookahead", {"node": 3, "k": 0, "depth": 3}, "ValueError", "k must be"),

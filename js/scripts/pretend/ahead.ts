@@ -34,5 +34,8 @@ export function ahead(row: Row, node: number, k: number, depth: number, name: (i
     { length: longest },
     (_, j): AheadPart => ways.flatMap(({ tokens }, index) => (tokens[j] ? [{ ...tokens[j], index }] : [])),
   );
-  return { value: { node, ways } satisfies Ahead, parts };
+  return {
+    value: { node, ways, code: `session.lookahead(k=${k}, depth=${depth}, at=${node})` } satisfies Ahead,
+    parts,
+  };
 }

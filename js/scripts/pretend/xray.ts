@@ -203,5 +203,5 @@ export function xray(
   stages.push(draw(left, row.draw ?? 0.5));
   const source = settings.top_k > 0 && settings.top_k <= 20 ? "record" : "row";
   if (source === "record") for (const { after } of stages.slice(0, 1)) after.error = 0.0012;
-  return { node, source, settings, recorded: asked === null, stages };
+  return { node, source, settings, recorded: asked === null, stages, code: `session.explain(at=${node})` };
 }

@@ -38,6 +38,7 @@ export function logits(link: Link): View {
     ahead.complaint,
     list,
     note,
+    ahead.python,
   );
   const rows: Row[] = [];
   const ends = new AbortController();

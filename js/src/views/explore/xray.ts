@@ -5,6 +5,7 @@ import type { Link } from "../../link.js";
 import { KINDS } from "../../protocol.js";
 import type { Xray, XrayStage } from "../../state.js";
 import { failureBox } from "../parts/failure.js";
+import { pythonLine } from "../parts/python.js";
 import { obstacle, tokenWords } from "../parts/words.js";
 import { columnHeads, type Line } from "./xray/bars.js";
 import { type Cell, cellOf, columnsOf, othersOf, RAW, scaleOf } from "./xray/columns.js";
@@ -21,6 +22,7 @@ export function xray(link: Link): View {
   const token = h("b");
   const said = h("span", { class: "xray-verdict", role: "status", "data-testid": "xray-verdict" });
   const source = h("p", { class: "note" });
+  const python = pythonLine("xray-code");
   const note = h("p", { class: "note" });
   const failure = failureBox();
   const heads = columnHeads();
@@ -36,6 +38,7 @@ export function xray(link: Link): View {
     { class: "xray-main" },
     h("p", { class: "xray-title" }, token, " ", said),
     source,
+    python.element,
     failure.element,
     stages,
   );
@@ -87,6 +90,7 @@ export function xray(link: Link): View {
     setAttribute(main, "aria-busy", String(asking.waiting || held !== ""));
     setText(token, shown ? tokenWords(store, shown.node) : "");
     setText(source, shown ? sourceWords(shown) : "");
+    python.draw(shown?.code ?? "");
     if (shown) drawStages(shown);
     if (!base) return;
     const { token_id, kind } = store.columns;

@@ -5,6 +5,7 @@ import type { Link } from "../../link.js";
 import type { Failure } from "../../protocol.js";
 import type { Ahead, AheadPart, AheadToken } from "../../state.js";
 import { later } from "../parts/later.js";
+import { pythonLine } from "../parts/python.js";
 
 const REST_MS = 250;
 /** Alternatives that are gone after, and tokens after each. */
@@ -41,10 +42,12 @@ export function lookingAhead(link: Link, fits: () => number, changed: () => void
     "look ahead",
   );
   const complaint = h("p", { class: "ahead-error", role: "status", hidden: true });
+  const python = pythonLine("ahead-code");
   const rested = later(ask, REST_MS);
   let on = false;
   let look: Look | null = null;
   let wanted = ""; // the place that was asked for, or is rested on
+  python.draw("");
 
   function say(failure: Failure | null): void {
     complaint.hidden = !failure;
@@ -57,6 +60,7 @@ export function lookingAhead(link: Link, fits: () => number, changed: () => void
     look = null;
     wanted = "";
     say(null);
+    python.draw("");
     setAttribute(toggle, "aria-busy", null);
   }
 
@@ -76,8 +80,10 @@ export function lookingAhead(link: Link, fits: () => number, changed: () => void
     mine.over = link.ask<Ahead, AheadPart>(command, { told, signal: ends.signal }).then((answer) => {
       if (look !== mine) return;
       setAttribute(toggle, "aria-busy", null);
-      if (answer.ok) mine.ways = answer.value.ways.map(({ tokens }) => tokens);
-      else say(answer.error);
+      if (answer.ok) {
+        mine.ways = answer.value.ways.map(({ tokens }) => tokens);
+        python.draw(answer.value.code);
+      } else say(answer.error);
       changed();
     });
   }
@@ -99,6 +105,7 @@ export function lookingAhead(link: Link, fits: () => number, changed: () => void
   return {
     toggle,
     complaint,
+    python: python.element,
     get on(): boolean {
       return on;
     },

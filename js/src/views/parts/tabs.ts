@@ -2,6 +2,7 @@
 
 import { h, setAttribute, type View } from "../../dom.js";
 import type { Link } from "../../link.js";
+import { reveal } from "./reveal.js";
 
 export interface Tab {
   text: string;
@@ -39,6 +40,7 @@ export function tabbed(link: Link, name: string, label: string, offered: [string
     made.set(open, view);
     drawer.append(view.element);
     view.draw(false);
+    reveal(element);
   }
 
   const focus = (tab: HTMLButtonElement): void => {

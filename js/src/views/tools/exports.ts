@@ -5,9 +5,9 @@ import { themeOf } from "../../draw/theme.js";
 import type { Link } from "../../link.js";
 import { type Exported, LOOK, type Verified } from "../../state.js";
 import { button } from "../parts/button.js";
-import { copyButton } from "../parts/copy.js";
 import { fileName, wrote } from "../parts/download.js";
 import { failureBox } from "../parts/failure.js";
+import { pythonLine } from "../parts/python.js";
 
 interface Format {
   text: string;
@@ -87,16 +87,10 @@ export function exports(link: Link): View {
   const save = h("button", { type: "submit", class: "small" }, "Write to this path");
   const said = h("p", { class: "note", role: "status" });
   const failure = failureBox();
-  const code = h("code");
-  const python = h(
-    "div",
-    { class: "export-code" },
-    code,
-    copyButton(() => code.textContent, "Copy this line of Python"),
-  );
+  const python = pythonLine("export-code");
   const form = h("form", { class: "line", "aria-label": "Export" }, take, path, save);
   const check = verifier(link);
-  const doing = h("div", { class: "export-do" }, form, python, said, failure.element, check.element);
+  const doing = h("div", { class: "export-do" }, form, python.element, said, failure.element, check.element);
   const element = h("div", { class: "tool-exports" }, formats, doing);
   let busy = false;
 
@@ -123,7 +117,7 @@ export function exports(link: Link): View {
     take.disabled = save.disabled = busy || nothing || !link.reachable;
     if (nothing) setText(said, "Nothing has been generated yet.");
     else if (said.textContent === "Nothing has been generated yet.") setText(said, "");
-    setText(code, preview(link, FORMATS[format()], target()));
+    python.draw(preview(link, FORMATS[format()], target()));
     check.draw(nothing);
   }
 
@@ -167,7 +161,8 @@ function verifier(link: Link) {
   const help = "scores every token again with the loaded model and compares the numbers";
   const result = h("p", { class: "verified", role: "status", hidden: true });
   const failure = failureBox();
-  const code = h("code", {}, "verify(session.trace, model)");
+  const code = pythonLine("verify-code");
+  code.draw("verify(session.trace, model)");
   const line = h("div", { class: "line" }, go, h("span", { class: "note" }, help));
   const element = h(
     "section",
@@ -176,7 +171,7 @@ function verifier(link: Link) {
     line,
     result,
     failure.element,
-    code,
+    code.element,
   );
   let busy = false;
   let epoch = 0; // of the trace that was verified

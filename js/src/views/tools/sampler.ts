@@ -3,7 +3,7 @@ import { h, setText, type View } from "../../dom.js";
 import type { Link } from "../../link.js";
 import type { Settings } from "../../state.js";
 import { button } from "../parts/button.js";
-import { copyButton } from "../parts/copy.js";
+import { pythonLine } from "../parts/python.js";
 import { changed, type NumberName, samplerCode, USUAL } from "../parts/sampling.js";
 import { logitBias } from "./sampler/bias.js";
 import { mark, numberRow, type Part, resetButton } from "./sampler/field.js";
@@ -20,7 +20,7 @@ const ON_FULL: Record<Settings["on_full"], string> = {
 export function sampler(link: Link): View {
   const named = presets(link);
   const reset = resetAll(link);
-  const python = pythonLine(link);
+  const python = pythonLine("sampler-code");
   const numbers = (...names: NumberName[]): Part[] => names.map((name) => numberRow(link, name));
   const groups: [title: string, order: string, parts: Part[]][] = [
     ["Bias", "1", [logitBias(link)]],
@@ -52,23 +52,14 @@ export function sampler(link: Link): View {
     python.element,
     h("div", { class: "sampler-groups" }, ...sections),
   );
-  const parts = [named, reset, python, ...groups.flatMap(([, , ofGroup]) => ofGroup)];
+  const parts = [named, reset, ...groups.flatMap(([, , ofGroup]) => ofGroup)];
 
   return {
     element,
     draw() {
       for (const part of parts) part.draw();
+      python.draw(samplerCode(link.settings));
     },
-  };
-}
-
-/** The line that makes this sampler in Python. */
-function pythonLine(link: Link): Part {
-  const code = h("code", { class: "sampler-code", "data-testid": "sampler-code" });
-  const copy = copyButton(() => samplerCode(link.settings), "Copy this line of Python");
-  return {
-    element: h("div", { class: "line sampler-python" }, code, copy),
-    draw: () => setText(code, samplerCode(link.settings)),
   };
 }
 

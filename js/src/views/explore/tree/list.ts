@@ -76,7 +76,12 @@ function firstOf(branches: readonly Listed[]): readonly Listed[] {
 
 function branchRow(link: Link, acts: Acts) {
   const name = h("b", { class: "branch-name" });
-  const entry = h("input", { class: "entry branch-entry", "aria-label": "Name of the branch", hidden: true });
+  const entry = h("input", {
+    class: "entry branch-entry",
+    "aria-label": "Name of the branch",
+    title: "Empty: it has no name",
+    hidden: true,
+  });
   const text = h("span", { class: "branch-text" });
   const length = h("span", { class: "note branch-length" });
   const logprob = h("span", { class: "note branch-logprob" });
@@ -105,7 +110,7 @@ function branchRow(link: Link, acts: Acts) {
     entry.hidden = true;
     name.hidden = !branch?.name;
     if (focused) rename.focus();
-    if (keep && branch && wanted && wanted !== branch.name) acts.name(branch, wanted);
+    if (keep && branch && wanted !== (branch.name ?? "")) acts.name(branch, wanted);
   }
 
   entry.addEventListener("blur", () => leave(true));

@@ -15,29 +15,40 @@ const TITLES: Record<string, string> = {
 
 export const titleOf = ({ name }: XrayStage): string => TITLES[name] ?? (isNumber(name) ? fieldOf(name).label : name);
 
-/** "40 → 8 candidates" */
-export function sizes({ before, after }: XrayStage): string {
-  const [from, to] = [before.size, after.size].map((size) => (size === null ? "?" : whole(size)));
-  const noun = after.size === 1 ? "candidate" : "candidates";
-  return from === to ? `${from} ${noun}` : `${from} → ${to} ${noun}`;
+/** "40 → 8 candidates"; where a record cannot count them, what is certain. */
+export function sizes({ before: { size: from }, after: { size: to } }: XrayStage): string {
+  if (to === null) return from === null ? "number not known" : `at most ${candidates(from)}`;
+  if (from === null) return `${candidates(to)} left`;
+  return from === to ? candidates(to) : `${whole(from)} → ${candidates(to)}`;
 }
+
+const candidates = (n: number): string => `${whole(n)} ${n === 1 ? "candidate" : "candidates"}`;
 
 /** What it removed, in short: how many, and their probability. A grammar's are what the model would have liked to say. */
 export function removedWords({ name, removed }: XrayStage): string {
   if (removed.size === 0) return "removed nothing";
   const count = removed.size === null ? "some" : whole(removed.size);
-  const mass = percent(massOf(removed));
+  const mass = `${removed.error > SEEN ? "about " : ""}${percent(massOf(removed))}`;
   return name === "grammar" ? `wanted, and not allowed to say: ${count} tokens, ${mass}` : `removed ${count}, ${mass}`;
 }
 
+/** An error that would not show in any number. */
+const SEEN = 0.0005;
+
 /** The settings of a stage and what it worked out, as "top_k=40"; a long text is for others to show. */
-export function parameterWords({ parameters, numbers }: XrayStage): string[] {
+export function parameterWords({ parameters, numbers, after }: XrayStage): string[] {
   const settings = Object.entries(parameters).map(([name, value]) => `${name}=${valueWords(value)}`);
   const found = Object.entries(numbers).map(([name, value]) => `${name.replaceAll("_", " ")} ${round(value)}`);
-  return [...settings, ...found];
+  const off = after.error > SEEN ? [`each within ${(100 * after.error).toFixed(1)} points`] : [];
+  return [...settings, ...found, ...off];
 }
 
-const valueWords = (value: unknown): string => (typeof value === "number" ? String(value) : JSON.stringify(value));
+function valueWords(value: unknown): string {
+  if (value === null) return "−∞";
+  if (typeof value !== "object" || Array.isArray(value)) return JSON.stringify(value);
+  const entries = Object.entries(value as object).map(([name, each]) => `${name}: ${valueWords(each)}`);
+  return `{${entries.join(", ")}}`;
+}
 const round = (value: number | null): string => (value === null ? "∞" : String(Number(value.toPrecision(4))));
 
 /** Which token it is, or would be; `came`: the one that is there, and how it came. */
@@ -59,7 +70,8 @@ export function verdict(
   }
   const before = tried && base.stages.at(-1)?.draw;
   if (before && percent(before.probability) !== share) return `Still ${was}: ${percent(before.probability)} → ${share}`;
-  return tried ? `Still ${was}, with ${share}` : `It was chosen with ${share}`;
+  if (tried) return `Still ${was}, with ${share}`;
+  return came.kind === "generated" ? `It was chosen with ${share}` : `These settings would take it too, with ${share}`;
 }
 
 /** What the answer was made from, and how far it may be off. */
@@ -68,6 +80,6 @@ export function sourceWords({ source, stages }: Xray): string {
     source === "row"
       ? "From the whole row of logits"
       : "From the stored candidates and the exact probability of all others; the model was not asked";
-  const error = Math.max(...stages.flatMap(({ before, after }) => [before.error, after.error]));
-  return error > 0 ? `${from}. Probabilities may be off by at most ${percent(error)}` : from;
+  const off = stages.some(({ after }) => after.error > SEEN);
+  return off ? `${from}. A stage that leaves some which are not stored says how far off its numbers may be` : from;
 }
