@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from ..browse import Files
@@ -22,6 +22,11 @@ from ..record import Floats
 from ..session import Session
 from ..tasks import Crew, Task
 from ..trace import Trace
+from .seen import Seen
+
+if TYPE_CHECKING:
+    from .following import Follower
+    from .surgery import Altered, Surgery
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -88,6 +93,10 @@ class Base:
         self._jobs: WeakKeyDictionary[Opened, dict[str, Job[Any]]] = WeakKeyDictionary()
         self._ahead: WeakKeyDictionary[Session, tuple[Lookahead, str]] = WeakKeyDictionary()
         self._rows: WeakKeyDictionary[Opened, OrderedDict[int, Floats]] = WeakKeyDictionary()
+        self._looked = Seen()
+        self._surgeries: dict[Opened, Surgery] = {}
+        self._altered: WeakKeyDictionary[Trace, Altered] = WeakKeyDictionary()
+        self._follower: Follower | None = None
         self._tasks: list[Task] = []
         self._count = 0
         self._load_error: BaseException | None = None
