@@ -337,7 +337,7 @@ def lens_answer(view: View, start: int, k: int) -> Answer:
     found: Lens = view.session.inspect(range(start, view.length), "lens", k=k, progress=view.ended).lens
     trace, names = view.trace, texts_of(np.unique(found.top_ids).tolist(), view.trace, view.session.model)
     names |= texts_of(found.answer.tolist(), trace, view.session.model)
-    numbers = [found.entropy, found.kl, found.rank, found.token_logprob, found.token_rank]
+    numbers = [found.entropy, found.kl, found.rank, found.token_logprob, found.token_rank, found.logprob]
     given = f"range({start}, {view.length})" if start or view.length < trace.length else "None"
     value = {
         "layers": found.layers.tolist(),
