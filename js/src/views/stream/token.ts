@@ -25,8 +25,12 @@ export class Painter {
   #end = 0;
   #unseen: readonly [from: number, to: number] = [0, 0];
   #overlay: Overlay | null = null;
-  /** What is noted at tokens: where dice fell elsewhere, and where the branch that is shown begins, by its name. */
+  /**
+   * What is noted at tokens: where dice fell elsewhere, where what was written under interventions begins, and where the
+   * branch that is shown begins, by its name.
+   */
   #diverged: ReadonlySet<number> = new Set();
+  #altered: ReadonlyMap<number, string> = new Map();
   #named = { node: -1, name: "" };
   #notes = "";
 
@@ -54,10 +58,11 @@ export class Painter {
   #takeNotes(): boolean {
     const { store, marks } = this.#link;
     this.#named = this.#nameOf(store.at(store.length - 1));
-    const notes = JSON.stringify([marks.diverged, this.#named]);
+    const notes = JSON.stringify([marks.diverged, marks.altered, this.#named]);
     if (notes === this.#notes) return false;
     this.#notes = notes;
     this.#diverged = new Set(marks.diverged);
+    this.#altered = new Map(marks.altered.map(({ node, edits }) => [node, `Written under: ${edits}`]));
     return true;
   }
 
@@ -75,13 +80,15 @@ export class Painter {
     const { store } = this.#link;
     const nodes = store.path.subarray(...store.unitSpan(unit));
     const diverged = nodes.some((node) => this.#diverged.has(node));
+    const altered = nodes.reduce((said, node) => said || (this.#altered.get(node) ?? ""), "");
     span.classList.toggle("diverged", diverged);
-    setAttribute(span, "title", diverged ? DIVERGED : null);
+    span.classList.toggle("altered", altered !== "");
+    setAttribute(span, "title", [diverged && DIVERGED, altered].filter(Boolean).join("\n") || null);
     setAttribute(span, "data-branch", (nodes.includes(this.#named.node) && this.#named.name) || null);
   }
 
   get #noted(): boolean {
-    return this.#diverged.size > 0 || this.#named.name !== "";
+    return this.#diverged.size > 0 || this.#altered.size > 0 || this.#named.name !== "";
   }
 
   /** What a unit's classes say: who chose it, how it scores, and whether the model still sees it. */

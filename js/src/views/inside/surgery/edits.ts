@@ -1,4 +1,5 @@
 /** Interventions: where each is made, and what it is called. Pure. */
+import { whole } from "../../../draw/format.js";
 import type { Edit } from "../../../state.js";
 import { quoted } from "../../parts/words.js";
 
@@ -39,3 +40,5 @@ export function toggled(edits: readonly Edit[], spot: Spot, factor: number): Edi
 }
 
 export const same = (a: readonly Edit[], b: readonly Edit[]): boolean => JSON.stringify(a) === JSON.stringify(b);
+
+export const interventions = (n: number): string => `${whole(n)} ${n === 1 ? "intervention" : "interventions"}`;

@@ -1,12 +1,11 @@
 /** Writing on under interventions, and leaving them. */
 import { h, setText } from "../../../dom.js";
-import { whole } from "../../../draw/format.js";
 import type { Link } from "../../../link.js";
 import type { Edit } from "../../../state.js";
 import { button } from "../../parts/button.js";
 import { failureBox } from "../../parts/failure.js";
 import { selected, tokenWords } from "../../parts/words.js";
-import { editWords, same } from "./edits.js";
+import { editWords, interventions, same } from "./edits.js";
 
 export function inForce(link: Link, draft: () => Edit[]) {
   const { store } = link;
@@ -50,7 +49,7 @@ export function inForce(link: Link, draft: () => Edit[]) {
       const others = same(now, edits) ? "" : " The list below is another one.";
       setText(
         words,
-        `In force, so that all that is written now is written under ${count(now.length)}: ${said}.${others}`,
+        `In force, so that all that is written now is written under ${interventions(now.length)}: ${said}.${others}`,
       );
       write.disabled = busy || !able || !edits.length;
       leave.disabled = busy || !link.reachable;
@@ -59,5 +58,3 @@ export function inForce(link: Link, draft: () => Edit[]) {
     },
   };
 }
-
-const count = (n: number): string => `${whole(n)} ${n === 1 ? "intervention" : "interventions"}`;
