@@ -8,6 +8,8 @@ export interface Overlay {
   steps: Uint8Array;
   /** Position of the token that it is about: it is outlined, and what comes behind it steps back. */
   about: number;
+  /** What is told of a token up to there: name and value. */
+  words(position: number): [name: string, value: string];
 }
 
 /** What a unit's classes say under an overlay, instead of its kind and step: positions from, and behind the last. */
