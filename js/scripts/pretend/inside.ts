@@ -4,7 +4,7 @@ import type { Row } from "../../test/encode.js";
 import type { Outcome } from "../pretend.js";
 
 const LAYERS = 6;
-const HEADS = 6;
+const HEADS = 14;
 
 /** A number in [0, 1) that depends on nothing but these. */
 const noise = (...of: number[]): number => {

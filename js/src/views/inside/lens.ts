@@ -62,6 +62,7 @@ export function lens(link: Link): View {
   let shown: { told: Told<LensTable>; table: Table } | null = null;
   let chosen = 0; // the column that led to the selected token
   let room = 0; // columns that are wanted of the tokens that are shown
+  let wanted = 0; // columns that were asked for; fewer come where the text slid
   let ahead = -1; // the newest token, where what comes behind it is looked at
 
   function retry(): void {
@@ -118,6 +119,7 @@ export function lens(link: Link): View {
     const last = shown && covered ? (shown.told.value.nodes.at(-1) as number) : lastNode(node);
     const n = Math.min(covered ? room : grid.room, store.depth[last] + 1);
     if (shown && covered && shown.told.value.nodes.length >= n) return;
+    wanted = n;
     asking.look(`${stateAt(last)} ${n}`, { kind: "lens", node: last, n, k: TOP });
   }
 
@@ -140,7 +142,7 @@ export function lens(link: Link): View {
   function drawTable(table: Table, node: number, able: boolean): void {
     chosen = table.lens.nodes.indexOf(node);
     legend.draw(MEASURES[measures.value].range);
-    earlier.hidden = store.depth[table.lens.nodes[0]] === 0;
+    earlier.hidden = store.depth[table.lens.nodes[0]] === 0 || table.columns < wanted;
     grid.draw(table, measures.value as MeasureName, chosen);
     python.draw(table.lens.code);
     look(null);

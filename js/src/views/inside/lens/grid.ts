@@ -15,7 +15,7 @@ export interface GridOptions {
 }
 
 /** Pixels of a column at least, and of the names of the layers. */
-const COLUMN = 81;
+const COLUMN = 85;
 const NAMES = 76;
 /** Layers that are so few that their rows may be higher. */
 const FEW = 8;

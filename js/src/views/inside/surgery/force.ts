@@ -18,6 +18,7 @@ export function inForce(link: Link, draft: () => Edit[]) {
   const write = button("Write on under these", () => void act(draft()), {
     "data-action": "write-on",
     class: "small primary",
+    title: "Put these in force and go on; what is there now stays as a branch, and Leave brings it back",
   });
   const place = h("span", { class: "note" });
   const failure = failureBox();
