@@ -409,7 +409,8 @@ class Tapped(LlamaEngine):
         The mask is told by its address: one serves many blocks.
         """
         sight = self._sight(address, mask, cells, rows)
-        if isinstance(sight.cells, slice) and sight.positions == slice(0, int(rows.positions[-1]) + 1):
+        whole = slice(0, int(rows.positions[-1]) + 1)
+        if isinstance(sight.cells, slice) and isinstance(sight.positions, slice) and sight.positions == whole:
             return values[:, :, sight.cells]
         by = np.zeros((*values.shape[:2], int(rows.positions[-1]) + 1), np.float32)
         by[:, :, sight.positions] = values[:, :, sight.cells]
