@@ -221,6 +221,7 @@ describe("the view", () => {
       expect(page.sent("attention").at(-1)).toMatchObject({ over });
     }
     expect(page.get("[data-testid=attention-help]").textContent).toContain("could have carried");
+    expect(page.get<HTMLInputElement>("[data-field=live]").disabled).toBe(true);
     await choose("over", "one");
     await choose("head", "2");
     expect(page.sent("attention").at(-1)).toMatchObject({ over: "one" });

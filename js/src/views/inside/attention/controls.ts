@@ -25,6 +25,8 @@ const SWITCHES = {
   },
   live: { text: "live", help: "Follows the newest token while the model generates, which slows it down a little" },
 } as const;
+const UNFOLLOWED = "Rollout goes through the whole text: it cannot be followed token by token";
+
 /** What attention does not say. */
 const CAVEAT =
   "Weights say where a head read, not what it made of it: what is read may count for nothing, and later layers have the " +
@@ -47,6 +49,7 @@ export function controls(chosen: Chosen, changed: () => void) {
   const head = h("select", { class: "entry", "aria-label": "Head", "data-field": "head" });
   over.addEventListener("change", () => {
     chosen.over = over.value as Over;
+    chosen.live &&= chosen.over !== "rollout";
     changed();
   });
   head.addEventListener("change", () => {
@@ -54,13 +57,13 @@ export function controls(chosen: Chosen, changed: () => void) {
     changed();
   });
 
-  const boxes = Object.entries(SWITCHES).map(([name, { text, help }]) => {
+  const boxes = Object.entries(SWITCHES).map(([name, { text }]) => {
     const box = h("input", { type: "checkbox", "data-field": name });
     box.addEventListener("change", () => {
       chosen[name as Switch] = box.checked;
       changed();
     });
-    return { name: name as Switch, box, label: h("label", { title: help }, box, text) };
+    return { name: name as Switch, box, label: h("label", {}, box, text) };
   });
   const help = h("p", { class: "note", "data-testid": "attention-help" });
   const element = h(
@@ -86,7 +89,11 @@ export function controls(chosen: Chosen, changed: () => void) {
       head.value = String(chosen.head);
       head.hidden = chosen.over !== "one" || !heads;
       head.disabled = over.disabled = !able;
-      for (const { name, box } of boxes) box.checked = chosen[name];
+      for (const { name, box, label } of boxes) {
+        box.checked = chosen[name];
+        box.disabled = name === "live" && (!able || chosen.over === "rollout");
+        setAttribute(label, "title", name === "live" && chosen.over === "rollout" ? UNFOLLOWED : SWITCHES[name].help);
+      }
       setText(help, `${OVERS[chosen.over].help}. ${CAVEAT}`);
       setAttribute(over, "title", OVERS[chosen.over].help);
     },
