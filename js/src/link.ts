@@ -63,13 +63,14 @@ const LONG: readonly ToKernel["kind"][] = [
   "heads",
   "attention",
   "head_map",
-  "follow",
   "lens",
   "attribution",
   "causal_map",
   "try_edits",
   "intervene",
 ];
+/** What is answered when somebody ends it. */
+const ENDLESS: readonly ToKernel["kind"][] = ["follow"];
 /** How long the page's own selection holds against a kernel that has not heard of it yet. */
 const SELECTION_MS = 1_500;
 /** One replay is asked for at a time; this long after the last one it counts as lost. */
@@ -294,7 +295,11 @@ export class Link {
       if (this.#waiting.has(id)) this.#post({ kind: "enough", id: ++this.#id, request: id });
     });
     return new Promise((settle) => {
-      const patience = LONG.includes(command.kind) ? LONG_PATIENCE_MS : PATIENCE_MS;
+      const patience = ENDLESS.includes(command.kind)
+        ? Infinity
+        : LONG.includes(command.kind)
+          ? LONG_PATIENCE_MS
+          : PATIENCE_MS;
       const waiting = { until: performance.now() + patience, patience, settle, told } as Waiting;
       this.#waiting.set(id, waiting);
       this.#post({ ...command, id } as ToKernel);

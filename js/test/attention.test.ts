@@ -4,7 +4,7 @@ import { STEPS } from "../src/draw/colour.js";
 import { overlaid } from "../src/overlay.js";
 import type { AttentionRow, Heads, Over } from "../src/state.js";
 import { ordered, tellingOf } from "../src/views/inside/attention/heads.js";
-import { colours, pixels } from "../src/views/inside/attention/paint.js";
+import { colours, peak, pixels } from "../src/views/inside/attention/paint.js";
 import { overlayOf, rowOf, strongest } from "../src/views/inside/attention/row.js";
 import { frame, key, openPage, type Page, run, tick } from "./open.js";
 
@@ -146,19 +146,31 @@ describe("a picture of weights", () => {
   const table = Uint32Array.from({ length: 256 }, (_, i) => i + 1);
   it("has a cell for each pair, and nothing where the key comes later", () => {
     const map = Uint8Array.of(9, 7, 5, 3);
-    expect([...pixels(map, 2, 4, table)]).toEqual([10, 10, 0, 0, 10, 10, 0, 0, 6, 6, 4, 4, 6, 6, 4, 4]);
+    expect([...pixels({ map, size: 2, first: 0 }, 4, table)]).toEqual([
+      10, 10, 0, 0, 10, 10, 0, 0, 6, 6, 4, 4, 6, 6, 4, 4,
+    ]);
   });
 
   it("that is smaller than its tokens keeps the largest of each pixel", () => {
     const map = new Uint8Array(16);
     map[2 * 4 + 1] = 200; // row 2, column 1
-    expect([...pixels(map, 4, 2, table)]).toEqual([1, 0, 201, 1]);
+    expect([...pixels({ map, size: 4, first: 0 }, 2, table)]).toEqual([1, 0, 201, 1]);
+  });
+
+  it("without the first token leaves its column clear, and reaches to the largest of the others", () => {
+    const part = { map: Uint8Array.of(255, 0, 250, 5), size: 2, first: 1 };
+    expect([...pixels(part, 2, table)]).toEqual([0, 0, 0, 6]);
+    expect([peak(part), peak({ ...part, first: 0 })]).toEqual([5, 255]);
+    const [whole, own] = [255, 5].map((most) => colours("light", "inferno", false, most));
+    expect(own[5]).toBe(whole[255]);
+    expect(own[200]).toBe(whole[255]);
   });
 
   it("takes 512 x 512 of 14 heads within what a click may take", () => {
     const map = new Uint8Array(512 * 512).fill(40);
     const began = performance.now();
-    for (let head = 0; head < 14; head++) pixels(map, 512, 512, colours("dark", "inferno", true));
+    const part = { map, size: 512, first: 1 };
+    for (let head = 0; head < 14; head++) pixels(part, 512, colours("dark", "inferno", true, peak(part)));
     expect(performance.now() - began).toBeLessThan(2_000); // ends a hang; it takes a fiftieth of that
   });
 });
@@ -244,6 +256,10 @@ describe("the view", () => {
       "InfernoError this model is recurrent: it has no attention",
     ]);
     expect(page.get(".attention-body").hidden).toBe(true);
+    await page.click("[data-action=attention-again]");
+    expect(page.sent("attention")).toHaveLength(2);
+    await told();
+    expect(list()).toHaveLength(2);
   });
 
   it("leaves the colours of a token that the run has gone beyond", async () => {

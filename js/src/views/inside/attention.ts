@@ -4,6 +4,7 @@ import { h, setText, type View } from "../../dom.js";
 import { themeOf } from "../../draw/theme.js";
 import type { Link } from "../../link.js";
 import type { AttentionRow, HeadMap, Heads } from "../../state.js";
+import { button } from "../parts/button.js";
 import { failureBox } from "../parts/failure.js";
 import { pythonLine } from "../parts/python.js";
 import { obstacle } from "../parts/words.js";
@@ -43,6 +44,7 @@ export function attention(link: Link): View {
   const note = h("p", { class: "note", role: "status", "data-testid": "attention-note" });
   const failure = failureBox();
   const maps = h("div", { class: "attention-maps" }, grid.element, map.element);
+  const again = button("Ask again", askAgain, { "data-action": "attention-again" });
   const body = h("div", { class: "attention-body" }, read.element, maps);
   const python = pythonLine("attention-code");
   const element = h(
@@ -52,6 +54,7 @@ export function attention(link: Link): View {
     panel.help,
     note,
     failure.element,
+    again,
     body,
     python.element,
   );
@@ -67,6 +70,11 @@ export function attention(link: Link): View {
     enlarged = false;
     draw();
     grid.focus(chosen.head);
+  }
+
+  function askAgain(): void {
+    for (const question of [rows, heads, large]) if (question.failure) question.forget();
+    draw();
   }
 
   /** Another model has other layers. */
@@ -147,9 +155,7 @@ export function attention(link: Link): View {
     colour(chosen.colour && current !== outrun ? current : null);
     panel.draw(all?.heads.n_layer ?? 0, all?.heads.n_head ?? 0, !held || live.on);
     setText(note, noteWords(held));
-    failure.show(
-      held ? live.failure : (live.failure ?? rows.failure ?? heads.failure ?? (enlarged ? large.failure : null)),
-    );
+    drawFailure(held);
     read.element.hidden = !current;
     if (current) read.draw(current, chosen.skip);
     read.element.setAttribute("aria-busy", String(rows.busy && !live.on));
@@ -158,14 +164,27 @@ export function attention(link: Link): View {
     python.draw((enlarged ? large.told?.value.code : (live.row ?? rows.told?.value)?.code) ?? "");
   }
 
+  function drawFailure(held: string): void {
+    const refused = held ? null : (rows.failure ?? heads.failure ?? (enlarged ? large.failure : null));
+    failure.show(live.failure ?? refused);
+    again.hidden = refused === null;
+  }
+
   function drawMaps(all: Maps | null, theme: ReturnType<typeof themeOf>, palette: Link["look"]["palette"]): void {
     maps.hidden = !all || heads.failure !== null;
     grid.element.hidden = enlarged;
     map.element.hidden = !enlarged;
     if (!all || maps.hidden) return;
     const { layer, head, over } = chosen;
-    if (!enlarged) grid.draw(all, over === "one" ? head : -1, theme, palette);
-    else map.draw(large.busy ? null : shownLarge(large.told), `Head ${head} of layer ${layer}`, theme, palette);
+    if (!enlarged) grid.draw(all, over === "one" ? head : -1, theme, palette, chosen.skip);
+    else
+      map.draw(
+        large.busy ? null : shownLarge(large.told),
+        `Head ${head} of layer ${layer}`,
+        theme,
+        palette,
+        chosen.skip,
+      );
     grid.element.setAttribute("aria-busy", String(heads.busy));
   }
 

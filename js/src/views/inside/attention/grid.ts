@@ -3,7 +3,7 @@ import { h, setAttribute, setText } from "../../../dom.js";
 import type { Theme } from "../../../draw/colour.js";
 import type { Heads, Palette } from "../../../state.js";
 import { allOf, ORDERS, type Order, ordered, tellingOf } from "./heads.js";
-import { colours, pixels, put } from "./paint.js";
+import { colours, peak, pixels, put } from "./paint.js";
 
 /** What the kernel sent: the numbers, and the maps one behind the other. */
 export interface Maps {
@@ -50,16 +50,20 @@ export function headGrid(choose: (head: number) => void) {
     return { element, canvas, name, statistic };
   }
 
-  function paint(theme: Theme, palette: Palette): void {
-    const now = [theme, palette, shown.join()].join();
+  function paint(theme: Theme, palette: Palette, skip: boolean): void {
+    const now = [theme, palette, skip, shown.join()].join();
     if (!maps || (maps === painted && now === dressed)) return;
     [painted, dressed] = [maps, now];
-    const table = colours(theme, palette, false);
     const { size } = maps.heads;
     for (const [i, head] of shown.entries()) {
       const { canvas } = cells[i];
       canvas.width = canvas.height = size;
-      put(canvas, pixels(maps.bytes.subarray(head * size * size), size, size, table), size, 0, 0);
+      const part = {
+        map: maps.bytes.subarray(head * size * size, (head + 1) * size * size),
+        size,
+        first: skip ? 1 : 0,
+      };
+      put(canvas, pixels(part, size, colours(theme, palette, false, skip ? peak(part) : 255)), size, 0, 0);
     }
   }
 
@@ -112,19 +116,18 @@ export function headGrid(choose: (head: number) => void) {
 
   return {
     element,
-    /** `chosen`: the head whose row is shown; -1: none. */
-    draw(next: Maps, chosen: number, theme: Theme, palette: Palette): void {
+    /** `chosen`: the head whose row is shown; -1: none. `skip`: without the first token. */
+    draw(next: Maps, chosen: number, theme: Theme, palette: Palette, skip: boolean): void {
       maps = next;
-      redraw = () => this.draw(next, chosen, theme, palette);
+      redraw = () => this.draw(next, chosen, theme, palette, skip);
       const { layer, length, size, n_head } = next.heads;
       setText(title, `All ${n_head} heads of layer ${layer}`);
       setAttribute(grid, "aria-label", `Heads of layer ${layer}. Arrow keys move, Enter enlarges.`);
-      setText(
-        note,
-        `${ORDERS[order].help}.${size < length ? ` Each point is the largest of ${Math.ceil(length / size)} tokens square.` : ""}`,
-      );
+      const pooled = size < length ? ` Each point is the largest of ${Math.ceil(length / size)} tokens square.` : "";
+      const scaled = skip ? " Each map’s colours reach to its own largest, without the first token." : "";
+      setText(note, `${ORDERS[order].help}.${pooled}${scaled}`);
       drawCells(next.heads, chosen);
-      paint(theme, palette);
+      paint(theme, palette, skip);
     },
     /** Puts the focus on a head. */
     focus: (head: number): void => focus(shown.indexOf(head)),

@@ -7,7 +7,7 @@ import type { Link } from "../../../link.js";
 import type { HeadMap, Palette } from "../../../state.js";
 import { button } from "../../parts/button.js";
 import { pieceOf, tokenWords } from "../../parts/words.js";
-import { colours, pixels, put } from "./paint.js";
+import { colours, peak, pixels, put } from "./paint.js";
 
 /** What the kernel sent: a map, and its bytes, the roots of the weights. */
 export interface Large {
@@ -30,6 +30,7 @@ const HINT = "Point at a place to read it, click to select the token that read t
 export function headMap(link: Link, back: () => void) {
   const { store } = link;
   const title = h("h3");
+  const scale = h("span", { class: "note" });
   const canvas = h("canvas", { "aria-hidden": "true" });
   const cross = h("i", { class: "attention-cross", hidden: true });
   const chosen = h("i", { class: "attention-query", hidden: true });
@@ -45,11 +46,17 @@ export function headMap(link: Link, back: () => void) {
     "data-action": "all-heads",
     title: "Back to all heads of the layer (Escape)",
   });
-  const element = h("section", { class: "attention-large" }, h("div", { class: "line" }, close, title), picture, said);
+  const element = h(
+    "section",
+    { class: "attention-large" },
+    h("div", { class: "line" }, close, title, scale),
+    picture,
+    said,
+  );
 
   let width = globalThis.ResizeObserver ? 0 : USUAL;
   let large: Large | null = null;
-  let look: { theme: Theme; palette: Palette } = { theme: "light", palette: "inferno" };
+  let look: { theme: Theme; palette: Palette; skip: boolean } = { theme: "light", palette: "inferno", skip: false };
   let painted: Large | null = null;
   let dressed = "";
   let at: { query: number; key: number } | null = null; // what is read
@@ -71,7 +78,7 @@ export function headMap(link: Link, back: () => void) {
   const top = (): number => (named() ? NAMES : NUMBERS.top);
 
   function paint(): void {
-    const now = [width, look.theme, look.palette, devicePixelRatio].join();
+    const now = [width, look.theme, look.palette, look.skip, devicePixelRatio].join();
     if (!large || side() <= 0 || (large === painted && now === dressed)) return;
     [painted, dressed] = [large, now];
     const ratio = devicePixelRatio || 1;
@@ -81,8 +88,10 @@ export function headMap(link: Link, back: () => void) {
     canvas.height = inner + y;
     canvas.style.width = `${canvas.width / ratio}px`;
     canvas.style.height = `${canvas.height / ratio}px`;
-    const table = colours(look.theme, look.palette, true);
-    put(canvas, pixels(large.bytes, count(), inner, table), inner, x, y);
+    const part = { map: large.bytes, size: count(), first: look.skip ? 1 : 0 };
+    const most = look.skip ? peak(part) : 255;
+    setText(scale, `colours up to ${percent((most / 255) ** 2)}`);
+    put(canvas, pixels(part, inner, colours(look.theme, look.palette, true, most)), inner, x, y);
     const context = canvas.getContext("2d");
     if (!context) return;
     context.scale(ratio, ratio);
@@ -189,9 +198,10 @@ export function headMap(link: Link, back: () => void) {
 
   return {
     element,
-    draw(next: Large | null, name: string, theme: Theme, palette: Palette): void {
+    /** `skip`: without the first token. */
+    draw(next: Large | null, name: string, theme: Theme, palette: Palette, skip: boolean): void {
       if (next !== large) at = null;
-      [large, look] = [next, { theme, palette }];
+      [large, look] = [next, { theme, palette, skip }];
       setText(title, name);
       const words = next ? `${whole(next.map.length)} tokens` : "on its way";
       setAttribute(picture, "aria-label", `${name}, ${words}. Arrow keys read, Enter selects the token that read.`);

@@ -5,11 +5,29 @@ import type { Palette } from "../../../state.js";
 /** How soon the colours cover the page: what is next to nothing shall not look like something. */
 const COVER = 2.5;
 
-/** Colours of a byte, [256] of red, green, blue and cover, as an image has them. `root`: the byte is the root of the weight already. */
-export function colours(theme: Theme, palette: Palette, root: boolean): Uint32Array {
+/** What of a map counts: columns from `first` on, of `size` x `size` bytes. */
+export interface Part {
+  map: Uint8Array;
+  size: number;
+  first: number;
+}
+
+/** The largest byte that counts. */
+export function peak({ map, size, first }: Part): number {
+  let most = 0;
+  for (let at = 0; at < map.length; at++) if (map[at] > most && at % size >= first) most = map[at];
+  return most;
+}
+
+/**
+ * Colours of a byte, [256] of red, green, blue and cover, as an image has them: by the root of its share of `most`.
+ * `root`: the bytes are roots already.
+ */
+export function colours(theme: Theme, palette: Palette, root: boolean, most: number): Uint32Array {
   const table = new Uint32Array(256);
   for (let byte = 0; byte < 256; byte++) {
-    const share = root ? byte / 255 : Math.sqrt(byte / 255);
+    const part = Math.min(1, byte / Math.max(1, most));
+    const share = root ? part : Math.sqrt(part);
     const full = flame(STEPS * share, theme, palette);
     const cover = Math.min(1, COVER * share);
     const [red, green, blue] = PAGE[theme].map((paper, i) => Math.round(paper + (full[i] - paper) * cover));
@@ -18,23 +36,22 @@ export function colours(theme: Theme, palette: Palette, root: boolean): Uint32Ar
   return table;
 }
 
-/** Pixels of a map of `size` x `size` bytes at `side` x `side`; what could not be read is left clear. */
-export function pixels(map: Uint8Array, size: number, side: number, table: Uint32Array): Uint32Array<ArrayBuffer> {
+/** Pixels of a map at `side` x `side`; what could not be read, and what does not count, is left clear. */
+export function pixels(part: Part, side: number, table: Uint32Array): Uint32Array<ArrayBuffer> {
   const image = new Uint32Array(side * side);
-  const first = Int32Array.from({ length: side + 1 }, (_, at) => Math.floor((at * size) / side));
-  for (let y = 0; y < side; y++) {
-    const last = Math.max(first[y] + 1, first[y + 1]) - 1;
-    for (let x = 0; x < side && first[x] <= last; x++) image[y * side + x] = table[strongest(map, size, first, x, y)];
-  }
+  const begin = Int32Array.from({ length: side + 1 }, (_, at) => Math.floor((at * part.size) / side));
+  const end = (at: number): number => Math.max(begin[at] + 1, begin[at + 1]);
+  for (let y = 0; y < side; y++)
+    for (let x = 0; x < side && begin[x] < end(y); x++)
+      if (end(x) > part.first)
+        image[y * side + x] = table[strongest(part, Math.max(part.first, begin[x]), end(x), begin[y], end(y))];
   return image;
 }
 
 /** The largest byte of those that fall on a pixel. */
-function strongest(map: Uint8Array, size: number, first: Int32Array, x: number, y: number): number {
-  const [left, right] = [first[x], Math.max(first[x] + 1, first[x + 1])];
-  const bottom = Math.max(first[y] + 1, first[y + 1]);
+function strongest({ map, size }: Part, left: number, right: number, top: number, bottom: number): number {
   let most = 0;
-  for (let row = first[y]; row < bottom; row++)
+  for (let row = top; row < bottom; row++)
     for (let at = row * size + left; at < row * size + right; at++) if (map[at] > most) most = map[at];
   return most;
 }
