@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from .inspection import Telling, layer_numbers, predicted_at, working
 from .record import Floats, Ids
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
     from .inside import Inside
 
 
@@ -45,6 +47,12 @@ class CausalMap:
             for layer, head, kl, change in self.top()
         )
         return "\n".join([f"<CausalMap of {self.text!r} at {self.at}: {tried}>", *lines])
+
+    def plot(self, **options: Any) -> go.Figure:
+        """The figure; see `figures.causal_map`."""
+        from .figures import causal_map as figure
+
+        return figure(self, **options)
 
     def top(self, n: int = 8) -> list[tuple[int, int, float, float]]:
         """The heads that it hangs on most: (layer, head, KL, change of the logprob)."""

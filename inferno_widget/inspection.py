@@ -18,7 +18,10 @@ from .engine.inside import What as Tensor
 from .record import Floats, Ids
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
     from .inside import Inside
+    from .plot import InspectionPlot
 
 What = Literal["attention", "residual", "lens", "mlp", "attn_out", "heads"]
 """What can be looked at; see `Inspection`."""
@@ -26,7 +29,6 @@ Positions = int | slice | range | None
 """Tokens of the current path: one, counted from the end where negative, or several; all when None."""
 Telling = Callable[[float], object]
 """Told the finished fraction, 0 to 1; answers False to end the work, which raises `Cancelled`."""
-
 
 
 class Ended:
@@ -87,6 +89,12 @@ class Lens:
         decided: Ids = self.layers[np.minimum(len(self.layers) - first, len(self.layers) - 1)]
         return decided
 
+    def plot(self, **options: Any) -> go.Figure:
+        """The figure; see `figures.lens`."""
+        from .figures import lens
+
+        return lens(self, **options)
+
     def at(self, position: int) -> str:
         """The lines of one position: each layer's most likely token, its probability, entropy and KL."""
         found = np.flatnonzero(self.positions == position)
@@ -136,6 +144,12 @@ class Attribution:
         rows = enumerate(zip(self.attn_out.tolist(), self.mlp.tolist(), strict=True))
         lines += [f"{layer:5} {attention:8.3f} attention  {mlp:8.3f} MLP" for layer, (attention, mlp) in rows]
         return "\n".join([head, *lines])
+
+    def plot(self, **options: Any) -> go.Figure:
+        """The figure; see `figures.attribution`."""
+        from .figures import attribution
+
+        return attribution(self, **options)
 
 
 @dataclass(frozen=True, repr=False)
@@ -200,6 +214,13 @@ class Inspection:
         if self.lenses is None:
             raise self._missing("lens")
         return self.lenses
+
+    @property
+    def plot(self) -> InspectionPlot:
+        """Figures: ``inspection.plot.attention(layer, head)``."""
+        from .plot import InspectionPlot
+
+        return InspectionPlot(self)
 
     @property
     def nbytes(self) -> int:
