@@ -14,8 +14,13 @@ const LINEARISED =
   "The last norm is linearised: divided by the size that the whole stream has there. So the parts make up the logit, " +
   "but what a layer does by way of later ones counts as theirs.";
 
-export const signed = (value: number, digits = 2): string =>
-  `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}`;
+const signed = (value: number, digits = 2): string => {
+  const size = Math.abs(value).toFixed(digits);
+  return `${value < 0 && Number(size) ? "−" : "+"}${size}`;
+};
+
+/** Whether there is anything of a part that most models do not have. */
+const some = (value: number): boolean => Math.abs(value) >= 0.005;
 
 /** The last layer first, as in the table. */
 export function sharesOf({ attn_out, mlp, start, added, bias }: Attributed): Share[] {
@@ -27,7 +32,7 @@ export function sharesOf({ attn_out, mlp, start, added, bias }: Attributed): Sha
     ],
   }));
   const one = (name: string, value: number): Share => ({ name, bars: [{ of: "", slot: 4, value }] });
-  const others = [bias ? [one("bias", bias)] : [], added ? [one("interventions", added)] : []].flat();
+  const others = [some(bias) ? [one("bias", bias)] : [], some(added) ? [one("interventions", added)] : []].flat();
   return [...others, ...layers.reverse(), one("embedding", start)];
 }
 
