@@ -4,7 +4,7 @@ import { STEPS } from "../src/draw/colour.js";
 import { overlaid } from "../src/overlay.js";
 import type { AttentionRow, Heads, Over } from "../src/state.js";
 import { ordered, tellingOf } from "../src/views/inside/attention/heads.js";
-import { colours, peak, pixels } from "../src/views/inside/attention/paint.js";
+import { colours, pixels, reach } from "../src/views/inside/attention/paint.js";
 import { overlayOf, rowOf, strongest } from "../src/views/inside/attention/row.js";
 import { frame, key, openPage, type Page, run, tick } from "./open.js";
 
@@ -160,7 +160,8 @@ describe("a picture of weights", () => {
   it("without the first token leaves its column clear, and reaches to the largest of the others", () => {
     const part = { map: Uint8Array.of(255, 0, 250, 5), size: 2, first: 1 };
     expect([...pixels(part, 2, table)]).toEqual([0, 0, 0, 6]);
-    expect([peak(part), peak({ ...part, first: 0 })]).toEqual([5, 255]);
+    expect([reach(part, false), reach(part, true), reach({ ...part, first: 0 }, false)]).toEqual([26, 81, 255]);
+    expect(reach({ ...part, map: Uint8Array.of(255, 0, 90, 99) }, false)).toBe(99);
     const [whole, own] = [255, 5].map((most) => colours("light", "inferno", false, most));
     expect(own[5]).toBe(whole[255]);
     expect(own[200]).toBe(whole[255]);
@@ -170,7 +171,7 @@ describe("a picture of weights", () => {
     const map = new Uint8Array(512 * 512).fill(40);
     const began = performance.now();
     const part = { map, size: 512, first: 1 };
-    for (let head = 0; head < 14; head++) pixels(part, 512, colours("dark", "inferno", true, peak(part)));
+    for (let head = 0; head < 14; head++) pixels(part, 512, colours("dark", "inferno", true, reach(part, true)));
     expect(performance.now() - began).toBeLessThan(2_000); // ends a hang; it takes a fiftieth of that
   });
 });

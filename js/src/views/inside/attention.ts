@@ -1,39 +1,34 @@
 /** Which tokens it read: by layer and head. */
 
-import { h, setText, type View } from "../../dom.js";
+import { h, setAttribute, setText, type View } from "../../dom.js";
 import { themeOf } from "../../draw/theme.js";
 import type { Link } from "../../link.js";
-import type { AttentionRow, HeadMap, Heads } from "../../state.js";
+import type { AttentionRow } from "../../state.js";
 import { button } from "../parts/button.js";
 import { failureBox } from "../parts/failure.js";
 import { pythonLine } from "../parts/python.js";
 import { obstacle } from "../parts/words.js";
+import { asking } from "./attention/asking.js";
 import { type Chosen, controls } from "./attention/controls.js";
-import { headGrid, type Maps } from "./attention/grid.js";
+import { headGrid } from "./attention/grid.js";
 import { following } from "./attention/live.js";
-import { headMap, type Large } from "./attention/map.js";
+import { headMap } from "./attention/map.js";
 import { readList } from "./attention/read.js";
-import { bytesOf, overlayOf, type Row, rowOf } from "./attention/row.js";
-import { fresh, type Told } from "./fresh.js";
+import { type Row, rowOf } from "./attention/row.js";
+import { tint } from "./attention/tint.js";
 
-/** Tokens of a text whose maps the kernel draws. */
-const MAPPED = 1024;
 const LIVE_HELD = "A token is selected: Escape in the text lets it go, and the newest is followed.";
 const WAITING = "The model is being asked.";
 
 export function attention(link: Link): View {
   const { store } = link;
   const chosen: Chosen = { layer: 0, head: 0, over: "mean", colour: true, skip: true, live: false };
-  const rows = fresh<AttentionRow>(link, () => draw());
-  const heads = fresh<Heads>(link, () => draw());
-  const large = fresh<HeadMap>(link, () => draw());
+  const asked = asking(link, chosen, () => draw());
   const live = following(link, () => {
     chosen.live = false;
     draw();
   });
-  let model = ""; // whose layers are counted
-  let enlarged = false;
-
+  const text = tint(link);
   const panel = controls(chosen, () => {
     if (!chosen.live) live.end();
     draw();
@@ -43,21 +38,17 @@ export function attention(link: Link): View {
   const map = headMap(link, back);
   const note = h("p", { class: "note", role: "status", "data-testid": "attention-note" });
   const failure = failureBox();
-  const maps = h("div", { class: "attention-maps" }, grid.element, map.element);
   const again = button("Ask again", askAgain, { "data-action": "attention-again" });
+  const maps = h("div", { class: "attention-maps" }, grid.element, map.element);
   const body = h("div", { class: "attention-body" }, read.element, maps);
   const python = pythonLine("attention-code");
-  const element = h(
-    "div",
-    { class: "inside-attention" },
-    panel.element,
-    panel.help,
-    note,
-    failure.element,
-    again,
-    body,
-    python.element,
-  );
+  const above = [panel.element, panel.help, note, failure.element, again];
+  const element = h("div", { class: "inside-attention" }, ...above, body, python.element);
+
+  let model = ""; // whose layers are counted
+  let enlarged = false;
+  let liveRow: { told: AttentionRow; row: Row } | null = null;
+  let outrun: Row | null = null; // the run has left it behind: its colours would tell of the past
 
   function enlarge(head: number): void {
     Object.assign(chosen, { over: "one", head });
@@ -73,7 +64,7 @@ export function attention(link: Link): View {
   }
 
   function askAgain(): void {
-    for (const question of [rows, heads, large]) if (question.failure) question.forget();
+    asked.again();
     draw();
   }
 
@@ -88,104 +79,62 @@ export function attention(link: Link): View {
     model = name;
   }
 
-  /** Asks for what is shown and not known; what is asked under interventions is something else. */
-  function look(): void {
-    const { layer, head, over } = chosen;
-    const node = link.selection >= 0 ? link.selection : store.at(store.length - 1);
-    // What a token could read is in the maps of the whole text too: another selection asks for no others.
-    const tip = store.length <= MAPPED ? store.at(store.length - 1) : node;
-    const under = JSON.stringify([store.epoch, model, link.marks.edits]);
-    if (!live.on || link.selection >= 0)
-      rows.look([under, node, layer, head, over].join(), { kind: "attention", node, layer, head, over });
-    if (enlarged) large.look([under, tip, layer, head].join(), { kind: "head_map", node: tip, layer, head });
-    if (!enlarged || !heads.told) heads.look([under, tip, layer].join(), { kind: "heads", node: tip, layer });
-  }
-
-  const shownRow = latest<AttentionRow, Row>((told) => rowOf(told.value, told.buffers));
-  const shownMaps = latest<Heads, Maps>(({ value, buffers }) => ({ heads: value, bytes: bytesOf(buffers[0]) }));
-  const shownLarge = latest<HeadMap, Large>(({ value, buffers }) => ({ map: value, bytes: bytesOf(buffers[0]) }));
-  let liveRow: AttentionRow | null = null;
-  let row: Row | null = null;
-
-  /** The row that is shown: the newest token's while it is followed, else what was asked for. */
+  /** The row that is shown: the newest token's while it is followed, else what was asked for; null: none of this path. */
   function takeRow(): Row | null {
-    if (live.row && link.selection < 0) {
-      if (live.row !== liveRow && store.onPath(live.row.node)) {
-        liveRow = live.row; // else its token is still on the way
-        row = rowOf(live.row);
-      }
-      return row;
-    }
-    return rows.failure ? null : shownRow(rows.told);
+    const followed = live.row && link.selection < 0 ? live.row : null;
+    if (followed && followed !== liveRow?.told && store.onPath(followed.node))
+      liveRow = { told: followed, row: rowOf(followed) }; // else its token is still on the way
+    const row = followed ? (liveRow?.row ?? null) : asked.row;
+    return row && store.onPath(row.node) ? row : null;
   }
 
-  /** The run has left the row behind that is shown: its colours would tell of the past. */
-  let outrun: Row | null = null;
-  const unread = (): boolean =>
-    (link.status.state === "generating" || link.status.state === "prefill") && !live.row && link.selection < 0;
-
-  let overlaid: { row: Row; skip: boolean } | null = null;
-
-  /** Colours the text by a row; by the metric where there is none. */
-  function colour(by: Row | null): void {
-    if (!by) link.overlay = overlaid = null;
-    else if (by !== overlaid?.row || chosen.skip !== overlaid.skip || !link.overlay) {
-      overlaid = { row: by, skip: chosen.skip };
-      link.overlay = overlayOf(by, chosen.skip);
-    }
+  function tintText(row: Row | null): void {
+    const { state } = link.status;
+    const streaming = state === "generating" || state === "prefill";
+    if (streaming && !live.row && link.selection < 0) outrun = row;
+    if (row && chosen.colour && row !== outrun) text.show(row, chosen.skip);
+    else text.clear();
   }
 
   function noteWords(held: string): string {
     if (live.on) return link.selection >= 0 ? LIVE_HELD : "";
-    if (held) return held;
-    return rows.busy || heads.busy || (enlarged && large.busy) ? WAITING : "";
+    const { busy } = asked;
+    return held || (busy.row || busy.maps || (enlarged && busy.map) ? WAITING : "");
   }
 
   function draw(): void {
     takeModel();
     const held = obstacle(link);
     if (chosen.live && link.reachable) live.follow(chosen.layer, chosen.head, chosen.over);
-    if (!held) look();
-    const known = takeRow();
-    const current = known && store.onPath(known.node) ? known : null;
-    const theme = themeOf(document);
-    const { palette } = link.look;
-    const all = shownMaps(heads.told);
-    if (unread()) outrun = current;
-    colour(chosen.colour && current !== outrun ? current : null);
-    panel.draw(all?.heads.n_layer ?? 0, all?.heads.n_head ?? 0, !held || live.on);
+    const shown = { row: !live.on || link.selection >= 0, enlarged };
+    if (!held) asked.look(model, shown);
+    const row = takeRow();
+    tintText(row);
+    const { n_layer = 0, n_head = 0 } = asked.maps?.heads ?? {};
+    panel.draw(n_layer, n_head, !held || live.on);
     setText(note, noteWords(held));
-    drawFailure(held);
-    read.element.hidden = !current;
-    if (current) read.draw(current, chosen.skip);
-    read.element.setAttribute("aria-busy", String(rows.busy && !live.on));
-    drawMaps(all, theme, palette);
-    body.hidden = !current && maps.hidden;
-    python.draw((enlarged ? large.told?.value.code : (live.row ?? rows.told?.value)?.code) ?? "");
-  }
-
-  function drawFailure(held: string): void {
-    const refused = held ? null : (rows.failure ?? heads.failure ?? (enlarged ? large.failure : null));
+    const refused = held ? null : asked.failure(shown);
     failure.show(live.failure ?? refused);
-    again.hidden = refused === null;
+    again.hidden = !refused;
+    read.element.hidden = !row;
+    if (row) read.draw(row, chosen.skip);
+    setAttribute(read.element, "aria-busy", String(asked.busy.row && !live.on));
+    drawMaps();
+    body.hidden = !row && maps.hidden;
+    python.draw(enlarged ? asked.code.map : asked.code.row);
   }
 
-  function drawMaps(all: Maps | null, theme: ReturnType<typeof themeOf>, palette: Link["look"]["palette"]): void {
-    maps.hidden = !all || heads.failure !== null;
+  function drawMaps(): void {
+    const all = asked.maps;
+    maps.hidden = !all;
     grid.element.hidden = enlarged;
     map.element.hidden = !enlarged;
-    if (!all || maps.hidden) return;
-    const { layer, head, over } = chosen;
-    if (!enlarged) grid.draw(all, over === "one" ? head : -1, theme, palette, chosen.skip);
-    else
-      map.draw(
-        large.busy ? null : shownLarge(large.told),
-        `Head ${head} of layer ${layer}`,
-        theme,
-        palette,
-        chosen.skip,
-      );
-    grid.element.setAttribute("aria-busy", String(heads.busy));
+    if (!all) return;
+    const { layer, head, over, skip } = chosen;
+    const look = { theme: themeOf(document), palette: link.look.palette, skip };
+    if (enlarged) map.draw(asked.map, `Head ${head} of layer ${layer}`, look);
+    else grid.draw(all, over === "one" ? head : -1, look);
+    setAttribute(grid.element, "aria-busy", String(asked.busy.maps));
   }
 
   return {
@@ -194,19 +143,8 @@ export function attention(link: Link): View {
     leave() {
       chosen.live = false;
       live.end();
-      colour(null);
+      text.clear();
     },
     close: map.close,
-  };
-}
-
-/** What an answer says, read once for each answer. */
-function latest<T, R>(read: (told: Told<T>) => R): (told: Told<T> | null) => R | null {
-  let last: Told<T> | null = null;
-  let result: R | null = null;
-  return (told) => {
-    if (told !== last) result = told && read(told);
-    last = told;
-    return result;
   };
 }

@@ -1,9 +1,8 @@
 /** All heads of a layer as small maps: a look at each, and the way to the one that is of interest. */
 import { h, setAttribute, setText } from "../../../dom.js";
-import type { Theme } from "../../../draw/colour.js";
-import type { Heads, Palette } from "../../../state.js";
+import type { Heads } from "../../../state.js";
 import { allOf, ORDERS, type Order, ordered, tellingOf } from "./heads.js";
-import { colours, peak, pixels, put } from "./paint.js";
+import { colours, LEAST, type MapLook, pixels, put, reach } from "./paint.js";
 
 /** What the kernel sent: the numbers, and the maps one behind the other. */
 export interface Maps {
@@ -50,7 +49,7 @@ export function headGrid(choose: (head: number) => void) {
     return { element, canvas, name, statistic };
   }
 
-  function paint(theme: Theme, palette: Palette, skip: boolean): void {
+  function paint({ theme, palette, skip }: MapLook): void {
     const now = [theme, palette, skip, shown.join()].join();
     if (!maps || (maps === painted && now === dressed)) return;
     [painted, dressed] = [maps, now];
@@ -63,7 +62,7 @@ export function headGrid(choose: (head: number) => void) {
         size,
         first: skip ? 1 : 0,
       };
-      put(canvas, pixels(part, size, colours(theme, palette, false, skip ? peak(part) : 255)), size, 0, 0);
+      put(canvas, pixels(part, size, colours(theme, palette, false, reach(part, false))), size, 0, 0);
     }
   }
 
@@ -116,18 +115,20 @@ export function headGrid(choose: (head: number) => void) {
 
   return {
     element,
-    /** `chosen`: the head whose row is shown; -1: none. `skip`: without the first token. */
-    draw(next: Maps, chosen: number, theme: Theme, palette: Palette, skip: boolean): void {
+    /** `chosen`: the head whose row is shown; -1: none. */
+    draw(next: Maps, chosen: number, look: MapLook): void {
       maps = next;
-      redraw = () => this.draw(next, chosen, theme, palette, skip);
+      redraw = () => this.draw(next, chosen, look);
       const { layer, length, size, n_head } = next.heads;
       setText(title, `All ${n_head} heads of layer ${layer}`);
       setAttribute(grid, "aria-label", `Heads of layer ${layer}. Arrow keys move, Enter enlarges.`);
       const pooled = size < length ? ` Each point is the largest of ${Math.ceil(length / size)} tokens square.` : "";
-      const scaled = skip ? " Each map’s colours reach to its own largest, without the first token." : "";
+      const scaled = look.skip
+        ? ` Each map’s colours reach to its own largest, ${Math.round(100 * LEAST)}% at least, without the first token.`
+        : "";
       setText(note, `${ORDERS[order].help}.${pooled}${scaled}`);
       drawCells(next.heads, chosen);
-      paint(theme, palette, skip);
+      paint(look);
     },
     /** Puts the focus on a head. */
     focus: (head: number): void => focus(shown.indexOf(head)),

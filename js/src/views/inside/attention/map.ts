@@ -1,13 +1,12 @@
 /** One head, enlarged: every token that read, and every token that was read. */
 import { h, setAttribute, setText } from "../../../dom.js";
 import { steps } from "../../../draw/axis.js";
-import type { Theme } from "../../../draw/colour.js";
 import { percent, whole } from "../../../draw/format.js";
 import type { Link } from "../../../link.js";
-import type { HeadMap, Palette } from "../../../state.js";
+import type { HeadMap } from "../../../state.js";
 import { button } from "../../parts/button.js";
 import { pieceOf, tokenWords } from "../../parts/words.js";
-import { colours, peak, pixels, put } from "./paint.js";
+import { colours, type MapLook, pixels, put, reach } from "./paint.js";
 
 /** What the kernel sent: a map, and its bytes, the roots of the weights. */
 export interface Large {
@@ -56,7 +55,7 @@ export function headMap(link: Link, back: () => void) {
 
   let width = globalThis.ResizeObserver ? 0 : USUAL;
   let large: Large | null = null;
-  let look: { theme: Theme; palette: Palette; skip: boolean } = { theme: "light", palette: "inferno", skip: false };
+  let look: MapLook = { theme: "light", palette: "inferno", skip: false };
   let painted: Large | null = null;
   let dressed = "";
   let at: { query: number; key: number } | null = null; // what is read
@@ -89,7 +88,7 @@ export function headMap(link: Link, back: () => void) {
     canvas.style.width = `${canvas.width / ratio}px`;
     canvas.style.height = `${canvas.height / ratio}px`;
     const part = { map: large.bytes, size: count(), first: look.skip ? 1 : 0 };
-    const most = look.skip ? peak(part) : 255;
+    const most = reach(part, true);
     setText(scale, `colours up to ${percent((most / 255) ** 2)}`);
     put(canvas, pixels(part, inner, colours(look.theme, look.palette, true, most)), inner, x, y);
     const context = canvas.getContext("2d");
@@ -198,10 +197,10 @@ export function headMap(link: Link, back: () => void) {
 
   return {
     element,
-    /** `skip`: without the first token. */
-    draw(next: Large | null, name: string, theme: Theme, palette: Palette, skip: boolean): void {
+    /** `next` null: it is on its way. */
+    draw(next: Large | null, name: string, wanted: MapLook): void {
       if (next !== large) at = null;
-      [large, look] = [next, { theme, palette, skip }];
+      [large, look] = [next, wanted];
       setText(title, name);
       const words = next ? `${whole(next.map.length)} tokens` : "on its way";
       setAttribute(picture, "aria-label", `${name}, ${words}. Arrow keys read, Enter selects the token that read.`);

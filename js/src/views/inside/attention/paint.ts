@@ -2,8 +2,17 @@
 import { flame, PAGE, STEPS, type Theme } from "../../../draw/colour.js";
 import type { Palette } from "../../../state.js";
 
+/** How maps are to look. `skip`: without the first token. */
+export interface MapLook {
+  theme: Theme;
+  palette: Palette;
+  skip: boolean;
+}
+
 /** How soon the colours cover the page: what is next to nothing shall not look like something. */
 const COVER = 2.5;
+/** Weight that they reach to at least: below, a byte is too coarse, and nothing much is there. */
+export const LEAST = 0.1;
 
 /** What of a map counts: columns from `first` on, of `size` x `size` bytes. */
 export interface Part {
@@ -12,8 +21,13 @@ export interface Part {
   first: number;
 }
 
+/** The byte that the colours reach to: that of all; without the first column, the largest that counts, if it is not too little. */
+export function reach(part: Part, root: boolean): number {
+  return part.first ? Math.max(peak(part), Math.round(255 * (root ? Math.sqrt(LEAST) : LEAST))) : 255;
+}
+
 /** The largest byte that counts. */
-export function peak({ map, size, first }: Part): number {
+function peak({ map, size, first }: Part): number {
   let most = 0;
   for (let at = 0; at < map.length; at++) if (map[at] > most && at % size >= first) most = map[at];
   return most;
