@@ -351,7 +351,9 @@ describe("live", () => {
 
   it("ends with the tab, and says why it was refused", async () => {
     await open();
-    await tick_("live");
+    page.model.status({ state: "generating" });
+    await vi.waitFor(() => expect(page.get("[data-testid=attention-note]").textContent).toContain("The run goes on"));
+    await tick_("live"); // also while the run goes on
     await page.refuse("follow", "no attention here");
     expect(page.texts(".inside-attention .failure")).toEqual(["InfernoError no attention here"]);
     expect(page.get<HTMLInputElement>("[data-field=live]").checked).toBe(false);

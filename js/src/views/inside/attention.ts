@@ -88,10 +88,10 @@ export function attention(link: Link): View {
     return row && store.onPath(row.node) ? row : null;
   }
 
+  const streaming = (): boolean => link.status.state === "generating" || link.status.state === "prefill";
+
   function tintText(row: Row | null): void {
-    const { state } = link.status;
-    const streaming = state === "generating" || state === "prefill";
-    if (streaming && !live.row && link.selection < 0) outrun = row;
+    if (streaming() && !live.row && link.selection < 0) outrun = row;
     if (row && chosen.colour && row !== outrun) text.show(row, chosen.skip);
     else text.clear();
   }
@@ -111,7 +111,7 @@ export function attention(link: Link): View {
     const row = takeRow();
     tintText(row);
     const { n_layer = 0, n_head = 0 } = asked.maps?.heads ?? {};
-    panel.draw(n_layer, n_head, !held || live.on);
+    panel.draw(n_layer, n_head, !held || live.on, link.reachable && (!held || streaming()));
     setText(note, noteWords(held));
     const refused = held ? null : asked.failure(shown);
     failure.show(live.failure ?? refused);

@@ -78,8 +78,8 @@ export function controls(chosen: Chosen, changed: () => void) {
   return {
     element,
     help,
-    /** The sizes of the model, as far as they are known; `able`: whether it can be asked. */
-    draw(layers: number, heads: number, able: boolean): void {
+    /** The sizes of the model, as far as they are known; whether it can be asked, and whether it can be followed. */
+    draw(layers: number, heads: number, able: boolean, followed: boolean): void {
       layer.limit(0, Math.max(0, layers - 1));
       layer.show(chosen.layer);
       layer.enable(able && layers > 1);
@@ -91,7 +91,7 @@ export function controls(chosen: Chosen, changed: () => void) {
       head.disabled = over.disabled = !able;
       for (const { name, box, label } of boxes) {
         box.checked = chosen[name];
-        box.disabled = name === "live" && (!able || chosen.over === "rollout");
+        box.disabled = name === "live" && (!followed || chosen.over === "rollout");
         setAttribute(label, "title", name === "live" && chosen.over === "rollout" ? UNFOLLOWED : SWITCHES[name].help);
       }
       setText(help, `${OVERS[chosen.over].help}. ${CAVEAT}`);
