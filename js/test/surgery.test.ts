@@ -139,7 +139,7 @@ describe("steering", () => {
     await page.click("[data-action=steer]");
     const steer = { kind: "steer", layer: 1, strength: 1.5, positive: ["so glad", "so happy"], negative: ["so sad"] };
     expect(page.sent("try_edits")).toMatchObject([{ edits: [steer] }]);
-    expect(edits()[0]).toBe("behind layer 1: 1.5 × towards ‘so·glad’, ‘so·happy’, away from ‘so·sad’");
+    expect(edits()[0]).toBe("behind layer 1: 1.5 × towards ‘so glad’, ‘so happy’, away from ‘so sad’");
     await page.click("[data-action=edit-remove]");
     expect(edits()).toEqual([]);
   });

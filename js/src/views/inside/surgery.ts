@@ -19,7 +19,8 @@ import { pressing } from "./surgery/pressing.js";
 import { steering } from "./surgery/steer.js";
 
 const FIRST = "This is the first token: nothing predicted it. Select a later one to see what moves.";
-const NOTHING = "Nothing is changed yet. Press a head: what the model would say here without it is shown at once.";
+const NOTHING =
+  "Nothing is changed yet. Press a head: what the model would say here without it is tried at once, and recorded nowhere.";
 
 export function surgery(link: Link): View {
   const { store } = link;
@@ -105,6 +106,7 @@ export function surgery(link: Link): View {
   function drawMoved(): void {
     list.draw(edits);
     clear.hidden = edits.length < 2;
+    changes.hidden = !edits.length;
     where.hidden = node() < 0;
     setText(where, node() < 0 ? "" : `At ${tokenWords(store, node())}`);
     const told = edits.length && predicted() && trying.told?.value.node === node() ? trying.told.value : null;

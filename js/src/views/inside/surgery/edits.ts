@@ -1,7 +1,6 @@
 /** Interventions: where each is made, and what it is called. Pure. */
 import { whole } from "../../../draw/format.js";
 import type { Edit } from "../../../state.js";
-import { quoted } from "../../parts/words.js";
 
 /** A head of a layer, or the whole of its attention or MLP. */
 export interface Spot {
@@ -22,7 +21,9 @@ export function editWords(edit: Edit): string {
     case "scale":
       return `${spotWords(edit)} × ${edit.factor}`;
     case "steer": {
-      const [towards, away] = [edit.positive, edit.negative].map((texts) => texts.map(quoted).join(", "));
+      const [towards, away] = [edit.positive, edit.negative].map((texts) =>
+        texts.map((text) => `‘${text}’`).join(", "),
+      );
       return `behind layer ${edit.layer}: ${edit.strength} × towards ${towards}, away from ${away}`;
     }
   }
