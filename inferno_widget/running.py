@@ -247,13 +247,15 @@ class Running(Shown):
         self.pause()
         self._join(run)
         paused = self._paused if self.state == "paused" else None
-        yield
-        with self._changed:
-            if paused and self.state == "ready":
-                self._paused = paused
-                self._set("paused", None)
-        if paused and goes_on and self.state == "paused":
-            self.resume()
+        try:
+            yield
+        finally:
+            with self._changed:
+                if paused and self.state == "ready":
+                    self._paused = paused
+                    self._set("paused", None)
+            if paused and goes_on and self.state == "paused":
+                self.resume()
 
     def stop(self) -> None:
         """End the run after the current token and keep what was made."""

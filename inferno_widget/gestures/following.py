@@ -74,14 +74,22 @@ class Follower:
         self._capture: Capture | None = None
         self._told: set[int] = set()
         self._nbytes = 0
+        self._ended = Ended()  # by which whoever attaches or detaches ends a look that takes long
         self._forget: Callable[[], None] = lambda: None
         self.job: Job[dict[str, Any] | None] = Job(self._work)
-        self.job.at_enough(self._news.set)
+        self.job.at_enough(self._end)
+
+    def _end(self) -> None:
+        self._ended.cancel.set()
+        self._news.set()
 
     def attach(self, session: Session) -> None:
         """Follow this session from now on, and no other."""
+        if session is self._session:
+            return
+        self._ended.cancel.set()
         with self._lock:
-            if session is self._session or not self.job.wanted:
+            if self.job.done() or not self.job.wanted:
                 return
             self.detach()
             with session.held():
@@ -92,6 +100,7 @@ class Follower:
 
     def detach(self) -> None:
         """Have the session decoded where it was before; a run goes on there."""
+        self._ended.cancel.set()
         with self._lock:
             session, capture = self._session, self._capture
             self._session = self._capture = None
@@ -132,8 +141,11 @@ class Follower:
                 self._nbytes = 0
             read = {int(position) for seen in found for position in seen.positions}
             if self._rests(session) and path[-1] not in self._told and len(path) - 1 not in read:
+                self._ended = Ended()
+                if not self.job.wanted:
+                    return
                 with suppress(InfernoError, IndexError):  # a run has begun just now
-                    found.append(session.inspect(-1, "attention", self._layers, progress=self._ended()))
+                    found.append(session.inspect(-1, "attention", self._layers, progress=self._ended))
             if session.trace.path().tolist()[: len(path)] != path:
                 return  # somebody went elsewhere meanwhile, and says so
         for seen in found:
@@ -143,11 +155,6 @@ class Follower:
 
     def _rests(self, session: Session) -> bool:
         return session.state in ("ready", "paused") and session.trace.length >= len(session.prompt_ids)
-
-    def _ended(self) -> Ended:
-        ended = Ended()
-        self.job.at_enough(ended.cancel.set)
-        return ended
 
     def _row(self, seen: Inspection, i: int, node: int, length: int) -> dict[str, Any]:
         """`AttentionRow`, of the `i`-th position."""

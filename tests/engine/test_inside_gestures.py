@@ -623,6 +623,23 @@ def test_what_ends_following(end: str, runs: bool, bench: Workbench) -> None:
         session.wait()
 
 
+def test_what_cannot_be_followed_leaves_the_run_alone(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.session.logits_processor = slowly
+    bench.resume()
+    with pytest.raises(InfernoError, match="there is no head 4"):
+        bench.follow(2, 4, "one").result(WAIT)
+    assert bench.session.engine is bench.model.engine
+
+    def refuse(*_: Any) -> None:
+        raise InfernoError("no attention weights in layer 2")
+
+    monkeypatch.setattr(Session, "capture", refuse)
+    with pytest.raises(InfernoError, match="no attention weights"):
+        bench.follow(2, 1, "one")
+    bench.session.wait()
+    assert bench.session.finish == "length", "it went on"
+
+
 def test_following_under_edits(bench: Workbench) -> None:
     rows: list[Any] = []
     job = bench.follow(2, 1, "one")
