@@ -210,6 +210,7 @@ describe("the view", () => {
 
   it("shows the selected token's, asks for no other heads for it, and shows only the latest", async () => {
     await open();
+    await page.answer("heads", HEADS, [MAPS]);
     await page.click("[data-node='1']");
     await page.click("[data-node='2']");
     await page.answer("attention", value(), [floats(WEIGHTS)]); // of the newest, which nobody looks at any more
