@@ -131,7 +131,7 @@ export function lens(link: Link): View {
     if (told && told !== shown?.told) shown = { told, table: new Table(told.value, told.buffers) };
     const ready = shown !== null && node >= 0 && covers(shown, node);
     setText(note, hindered || (node < 0 ? FIRST : asking.busy ? BUSY : ""));
-    note.hidden = !note.textContent || (asking.busy && ready);
+    note.hidden = !note.textContent || (!hindered && asking.busy && ready);
     failure.show(hindered ? null : asking.failure);
     again.hidden = failure.element.hidden;
     body.hidden = !ready && !(shown && asking.busy && shown.told.value.nodes.every((one) => store.onPath(one)));
