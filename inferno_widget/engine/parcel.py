@@ -16,6 +16,8 @@ from .channel import anonymous_file
 Layout = dict[str, tuple[tuple[int, ...], str]]
 """Name -> shape and dtype, in the order in which the arrays lie behind one another."""
 _ALIGNED = 64
+_AT_ONCE = 1 << 24
+"""Bytes that are copied before their memory is given back: the most that is held twice."""
 
 
 def layout_of(arrays: Mapping[str, NDArray[Any]]) -> Layout:
@@ -59,7 +61,14 @@ class Parcel:
     def take(self, layout: Layout) -> dict[str, NDArray[Any]]:
         """Copies of the arrays that lie in it; it is empty then."""
         shared = self._mapped(max(_ALIGNED, size_of(layout)))
-        taken = {name: array.copy() for name, array in _arrays(shared, layout).items()}
+        taken, end = {}, 0
+        for name, array in _arrays(shared, layout).items():
+            copy = np.empty_like(array)
+            source, target = array.reshape(-1).view(np.uint8), copy.reshape(-1).view(np.uint8)
+            for start in range(0, len(source), _AT_ONCE):
+                target[start : start + _AT_ONCE] = source[start : start + _AT_ONCE]
+                _forget(shared, end + start)
+            taken[name], end = copy, end + _bytes(array.shape, array.dtype.str)
         if os.name != "nt":
             os.ftruncate(self._descriptor, 0)
         return taken
@@ -73,6 +82,13 @@ class Parcel:
         if os.name == "nt":
             return mmap.mmap(-1, size, tagname=self.handle)  # type: ignore[call-arg, unused-ignore]
         return mmap.mmap(self._descriptor, size)
+
+
+def _forget(memory: mmap.mmap, end: int) -> None:
+    """Give the memory before `end` back to the system, where it can be given back by parts."""
+    whole = end // mmap.PAGESIZE * mmap.PAGESIZE
+    if whole and hasattr(mmap, "MADV_REMOVE"):
+        memory.madvise(mmap.MADV_REMOVE, 0, whole)
 
 
 def _bytes(shape: tuple[int, ...], dtype: str) -> int:
