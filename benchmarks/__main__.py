@@ -26,10 +26,11 @@ NAMES = (
     "lookahead",
     "explain",
     "inside",
+    "whole_text",
     "imports",
     "wire",
 )
-PACKAGES = ("llama-cpp-python", "numpy", "anywidget", "ipykernel", "jupyterlab", "guidance")
+PACKAGES = ("llama-cpp-python", "numpy", "anywidget", "ipykernel", "jupyterlab", "guidance", "torch", "transformers")
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 
