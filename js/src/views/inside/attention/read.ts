@@ -14,6 +14,7 @@ export function readList(link: Link) {
   const first = h("p", { class: "note", "data-testid": "attention-first" });
   const rest = h("p", { class: "note" });
   let most = 1;
+  let drawn: { shown: Row; skip: boolean } | null = null;
   const list = keyedList<Reading>("Tokens that were read most", ({ position }) => position, row);
   const element = h("section", { class: "attention-read" }, title, list.element, rest, first);
 
@@ -41,6 +42,8 @@ export function readList(link: Link) {
     element,
     /** `skip`: without the first token. */
     draw(shown: Row, skip: boolean): void {
+      if (shown === drawn?.shown && skip === drawn.skip) return;
+      drawn = { shown, skip };
       const { listed, others } = strongest(shown, skip, LISTED);
       most = largest(shown, skip) || 1;
       setText(title, `${tokenWords(store, shown.node)} read, in ${sourceOf(shown)}`);
