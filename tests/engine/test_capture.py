@@ -65,6 +65,21 @@ def test_a_captured_run_says_what_another_says(tiny: Case) -> None:
     assert np.nanmax(np.abs(logprobs[0] - logprobs[1])) < 1e-3
 
 
+def test_only_what_is_new_may_be_taken(tiny: Case) -> None:
+    with tiny.model.session(tiny.ids[:START], GREEDY) as session, session.capture("attention", 1) as capture:
+        session.generate(6)
+        whole = capture.take()
+        new = capture.take(START + 2)
+        assert new.positions.tolist() == whole.positions.tolist()[START + 2 :] != []
+        assert np.array_equal(new.attention, whole.attention[:, :, START + 2 :])
+        for since, match in (
+            (session.trace.length - 1, "nothing was captured"),
+            (10_000, "no token at position 10,000"),
+        ):
+            with pytest.raises(InfernoError, match=match):
+                capture.take(since)
+
+
 def test_a_prompt_that_is_not_read_yet_is_captured_too(tiny: Case) -> None:
     with tiny.model.session(tiny.ids[:START], GREEDY) as session, session.capture(layers=1) as capture:
         session.generate(2)
