@@ -16,8 +16,21 @@ from pathlib import Path
 from benchmarks.measure import Figure, Setting, run, table
 
 HERE = Path(__file__).parent
-NAMES = ("decode", "page", "completion", "guidance_gen", "demo", "fork", "lookahead", "explain", "imports", "wire")
-PACKAGES = ("llama-cpp-python", "numpy", "anywidget", "ipykernel", "jupyterlab", "guidance")
+NAMES = (
+    "decode",
+    "page",
+    "completion",
+    "guidance_gen",
+    "demo",
+    "fork",
+    "lookahead",
+    "explain",
+    "inside",
+    "whole_text",
+    "imports",
+    "wire",
+)
+PACKAGES = ("llama-cpp-python", "numpy", "anywidget", "ipykernel", "jupyterlab", "guidance", "torch", "transformers")
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 

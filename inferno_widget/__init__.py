@@ -10,6 +10,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .capturing import Capture
+    from .causal import CausalMap
     from .dice import what_if
     from .errors import (
         Cancelled,
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
         TraceFileError,
     )
     from .gguf import ModelInfo, read_info
+    from .inspection import Attribution, Inspection, Lens
+    from .interventions import Ablate, Patch, Scale, Steer, steering_vector
     from .lookahead import Continuation, Lookahead
     from .model import Model
     from .record import Kind, StepRecord
@@ -36,8 +40,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Ablate",
+    "Attribution",
     "BranchInfo",
     "Cancelled",
+    "Capture",
+    "CausalMap",
     "Commitment",
     "ContextFullError",
     "Continuation",
@@ -45,27 +53,37 @@ __all__ = [
     "GrammarError",
     "Inferno",
     "InfernoError",
+    "Inspection",
     "Kind",
+    "Lens",
     "Lookahead",
     "Model",
     "ModelFileError",
     "ModelInfo",
     "ModelLoadError",
+    "Patch",
     "Resample",
     "Sampler",
+    "Scale",
     "Session",
+    "Steer",
     "StepRecord",
     "Trace",
     "TraceFileError",
     "Verification",
     "read_info",
+    "steering_vector",
     "verify",
     "what_if",
 ]
 
 _HOME = {
+    "Ablate": "interventions",
+    "Attribution": "inspection",
     "BranchInfo": "tree",
     "Cancelled": "errors",
+    "Capture": "capturing",
+    "CausalMap": "causal",
     "Commitment": "resample",
     "ContextFullError": "errors",
     "Continuation": "lookahead",
@@ -73,20 +91,26 @@ _HOME = {
     "GrammarError": "errors",
     "Inferno": "widget",
     "InfernoError": "errors",
+    "Inspection": "inspection",
     "Kind": "record",
+    "Lens": "inspection",
     "Lookahead": "lookahead",
     "Model": "model",
     "ModelFileError": "errors",
     "ModelInfo": "gguf",
     "ModelLoadError": "errors",
+    "Patch": "interventions",
     "Resample": "resample",
     "Sampler": "sampling.sampler",
+    "Scale": "interventions",
     "Session": "session",
+    "Steer": "interventions",
     "StepRecord": "record",
     "Trace": "trace",
     "TraceFileError": "errors",
     "Verification": "verification",
     "read_info": "gguf",
+    "steering_vector": "interventions",
     "verify": "verification",
     "what_if": "dice",
 }

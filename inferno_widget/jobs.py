@@ -25,6 +25,7 @@ class Job(Future[T]):
         super().__init__()
         self._work = work
         self._enough = threading.Event()
+        self._endings: list[Callable[[], object]] = []
         self._lock = threading.RLock()  # a part may be told by what another one brought about
         self._untold: list[Any] = []
         self._listener: Callable[[Any], object] | None = None
@@ -53,7 +54,19 @@ class Job(Future[T]):
 
     def enough(self) -> None:
         """Have it end soon, with what there is. If it has not begun there is nothing, and it ends with `Cancelled`."""
-        self._enough.set()
+        with self._lock:
+            self._enough.set()
+            endings, self._endings = self._endings, []
+        for ending in endings:
+            ending()
+
+    def at_enough(self, ending: Callable[[], object]) -> None:
+        """Have `ending` called as soon as it is enough, from the thread that says so; now if it is already."""
+        with self._lock:
+            if self.wanted:
+                self._endings.append(ending)
+                return
+        ending()
 
     def end(self, seconds: float) -> bool:
         """`enough`, and wait for the end. False if it is still under way after so many seconds."""

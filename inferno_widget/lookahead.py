@@ -138,7 +138,7 @@ def look_ahead(session: Running, k: int, depth: int, at: int | None, sampler: Sa
         request = asked(session, place, sampler, depth, session.k)
         with copies(session, parent, place.size, len(firsts)) as branches:
             for branch, token in zip(branches, firsts, strict=True):
-                session.model.engine.append(branch, [token])
+                session.engine.append(branch, [token])
             requests = [replace(request, said=(*request.said, token)) for token in firsts]
             finish = _where_it_fits(place, lambda: generate(session, branches, requests, ways, told), len(firsts))
     continuations = (continuation(session, place, *made, sampler) for made in zip(ways, finish, strict=True))
@@ -193,7 +193,7 @@ def beside(session: Running, place: Place) -> Generator[Branch]:
 @contextmanager
 def copies(session: Running, parent: Branch, keep: int, n: int) -> Generator[list[Branch]]:
     """`n` branches with the first `keep` tokens of `parent`."""
-    engine, branches = session.model.engine, list[Branch]()
+    engine, branches = session.engine, list[Branch]()
     try:
         for _ in range(n):
             branches.append(engine.branch(parent, keep))
@@ -210,7 +210,7 @@ def generate(
     told: Telling,
 ) -> list[Finish]:
     """Generate on all branches at once; the records go `into` a list for each. Why each ended."""
-    steps = session.model.engine.generate_many(
+    steps = session.engine.generate_many(
         branches, requests, cancel=told.cancel, progress=_ignore, processor=session.logits_processor
     )
     with interruptible(told.cancel), closing(steps):
@@ -236,7 +236,7 @@ def continuation(
 ) -> Continuation:
     """`records` with the bytes of their tokens."""
     ids = [record.token_id for record in records]
-    pieces = session.model.engine.pieces(ids)
+    pieces = session.engine.pieces(ids)
     control = session.model.control
     shown = (b"" if token in control else piece for token, piece in zip(ids, pieces, strict=True))
     return Continuation(place, tuple(records), tuple(shown), finish, sampler)
@@ -261,12 +261,12 @@ def forced(d: Distribution, token: int, position: int, left_out: int) -> StepRec
 def _alternatives(session: Running, place: Place, parent: Branch, k: int) -> list[StepRecord]:
     """The `k` most likely tokens at a place; from the trace alone where it stores as many."""
     path = session.trace.path()
-    if place.at < len(path):
+    if place.at < len(path) and session.recorded_alike(int(path[place.at])):
         stored = session.trace.record(int(path[place.at]))
         if len(stored.top_ids) >= k:
             tops = zip(stored.top_ids[:k].tolist(), stored.top_logprobs[:k].tolist(), strict=True)
             return [as_forced(stored, token, logprob, i) for i, (token, logprob) in enumerate(tops, 1)]
-    row = session.model.engine.logits(parent, place.size)
+    row = session.engine.logits(parent, place.size)
     top = describe(row, 0, k).top_ids.tolist()
     base = forced(describe(row, top[0], session.k), top[0], place.at, place.window.left_out)
     logprobs = [describe(row, token, 1).logprob for token in top]

@@ -182,7 +182,7 @@ class Looking(Replaying):
             raise InfernoError("the session is closed; its trace can still be read")
         place = place_at(self, at)
         with beside(self, place) as branch:
-            return self.model.engine.logits(branch, place.size)
+            return self.engine.logits(branch, place.size)
 
     @hint_unknown_keywords
     def explain(self, at: int | None = None, sampler: Sampler | None = None, top: int = 20) -> list[Stage]:
@@ -205,7 +205,7 @@ class Looking(Replaying):
         if sampler is not None:
             check_sampler(sampler)
         place = None if at is None else index("at", at)
-        engine = self.model.engine
+        engine = self.engine
         return xray(self.trace, place, sampler, count("top", top), vocabulary=engine, row=self.row).stages
 
     def what_if(self, *, progress: Told | None = None, **parameter: Any) -> WhatIf:
@@ -221,7 +221,7 @@ class Looking(Replaying):
         **parameter : one parameter of `Sampler` and the values to try
         """
         values: dict[str, Any] = {name: list(tried) for name, tried in parameter.items()}
-        node, engine = self.trace.head, self.model.engine
+        node, engine = self.trace.head, self.engine
         blind = what_if(self.trace, node=node, vocabulary=engine, **values)
         if not blind.unknown:
             return blind
@@ -235,7 +235,8 @@ class Looking(Replaying):
         if not sets:
             return
         missing = np.any([np.isnan(self.trace.watched(name, tree=True)) for name in sets], axis=0)
-        with closing(rescored(self, np.flatnonzero(missing).tolist(), tuple(sets.values()))) as found:
+        nodes = [node for node in np.flatnonzero(missing).tolist() if self.recorded_alike(node)]
+        with closing(rescored(self, nodes, tuple(sets.values()))) as found:
             for node, values in found:
                 with self._changed:  # which is held where the trace grows
                     self.trace.note_watched(node, list(sets), values)

@@ -17,6 +17,7 @@ import psutil
 from .arguments import count
 from .engine import Options, Processor
 from .engine.client import EngineClient, Stop
+from .engine.second import SecondClient
 from .errors import Cancelled, InfernoError, check_keywords, check_text, hint_unknown_keywords
 from .gguf import ModelInfo, read_info
 from .memory import default_n_ctx, rounded, weight_bytes
@@ -177,6 +178,11 @@ class Model(Shown):
             return dict.fromkeys(("rss", "weights", "kv_reserved", "kv_used"), 0)
         weights = weight_bytes(self.info)
         return {"rss": self.rss, "weights": weights, "kv_reserved": held.reserved, "kv_used": held.used}
+
+    @cached_property
+    def taps(self) -> SecondClient:
+        """A second context, made when it is first used, in which the inside of the model is looked at."""
+        return SecondClient(self.engine)
 
     @cached_property
     def control(self) -> frozenset[int]:

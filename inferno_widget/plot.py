@@ -1,4 +1,4 @@
-"""``trace.plot`` and ``session.plot``: `figures` as methods."""
+"""``trace.plot``, ``session.plot`` and ``inspection.plot``: `figures` as methods."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from .inspection import Inspection
     from .trace import Trace
 
 
@@ -57,3 +58,25 @@ class Plot:
         from .figures import rank
 
         return rank(self._trace, **options)
+
+
+class InspectionPlot:
+    """Figures of what went on inside a model, as those of `Plot`."""
+
+    def __init__(self, seen: Inspection) -> None:
+        self._seen = seen
+
+    def __repr__(self) -> str:
+        return f"<InspectionPlot of {self._seen!r}: attention, lens>"
+
+    def attention(self, layer: int, head: int, **options: Any) -> go.Figure:
+        """What a head looked at."""
+        from .figures import attention
+
+        return attention(self._seen, layer, head, **options)
+
+    def lens(self, **options: Any) -> go.Figure:
+        """The most likely token behind each layer."""
+        from .figures import lens
+
+        return lens(self._seen.lens, **options)

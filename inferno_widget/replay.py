@@ -211,7 +211,7 @@ class Replaying(Running):
 
     def _seen(self, run: Replay, rows: Rows | None) -> World:
         """A world that has seen all tokens up to the first that differs."""
-        world, sampler = World(lambda old: run.with_dice(old.seed), self.model.engine), run.sampler_at(run.begun)
+        world, sampler = World(lambda old: run.with_dice(old.seed), self.engine), run.sampler_at(run.begun)
         if sampler.mirostat_mode and run.begun:
             world.begin(sampler, mu_of(self.trace, sampler, int(run.path[run.begun - 1])))
         for step in steps(self.trace, run.path, rows, run.begun):

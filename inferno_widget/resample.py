@@ -241,7 +241,7 @@ def answering(by: By) -> Callable[[str], Hashable]:
 def _ways(session: Running, place: Place, requests: Sequence[Request], told: Telling) -> Iterator[Continuation]:
     """A continuation for each request, with dice of its own, as many at once as fit in a batch."""
     with beside(session, place) as parent:
-        session.model.engine.logits(parent, place.size)  # the copies share the row that predicts their first token
+        session.engine.logits(parent, place.size)  # the copies share the row that predicts their first token
         for start in range(0, len(requests), AT_ONCE):
             now = [
                 replace(request, sampler=_with_dice(request.sampler, start + i))

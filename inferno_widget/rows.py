@@ -78,7 +78,7 @@ def rows_of(
 
     One prefill a window, from the first of them to the last.
     """
-    trace, engine = session.trace, session.model.engine
+    trace, engine = session.trace, session.engine
     ids = trace.nodes["token_id"][path]
     for window, group in groupby(positions, lambda at: trace.window(int(path[at]))):
         mine = list(group)

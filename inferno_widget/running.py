@@ -8,7 +8,7 @@ import platform
 import textwrap
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
@@ -22,15 +22,16 @@ from .arguments import count, stop_strings, token_ids
 from .branches import Branches
 from .dice import mu_of, said_of
 from .engine import Branch, Finish, Processor, Request, Watch
-from .engine.client import Stop
+from .engine.client import EngineClient, Stop
 from .errors import Cancelled, ContextFullError, InfernoError, hint_unknown_keywords
 from .record import MAX_K, Kind, StepRecord
 from .sampling import Sampler
 from .shown import Shown
-from .trace import Trace
+from .trace import Trace, interventions_of
 from .window import Window
 
 if TYPE_CHECKING:
+    from .interventions import Intervention
     from .model import Model
     from .plot import Plot
 
@@ -111,6 +112,8 @@ class Running(Shown):
         self._listeners: list[Callable[[], None]] = []
         self._run: Run | None = None
         self._paused: Run | None = None
+        self.engine: EngineClient = model.engine
+        self.interventions: tuple[Intervention, ...] = ()
         self._branches = Branches(model.engine, self.trace)
 
     def __repr__(self) -> str:
@@ -235,6 +238,25 @@ class Running(Shown):
                 raise InfernoError(f"the session is {self.state}, not paused")
             self._begin(replace(self._paused, cancel=Stop(), pausing=False))
 
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Hold a run for as long as the block lasts, which may end it; then it goes on, or stays paused if it was."""
+        with self._changed:
+            run = self._run
+            goes_on = run is not None and not run.cancel.is_set()
+        self.pause()
+        self._join(run)
+        paused = self._paused if self.state == "paused" else None
+        try:
+            yield
+        finally:
+            with self._changed:
+                if paused and self.state == "ready":
+                    self._paused = paused
+                    self._set("paused", None)
+            if paused and goes_on and self.state == "paused":
+                self.resume()
+
     def stop(self) -> None:
         """End the run after the current token and keep what was made."""
         with self._changed:
@@ -324,7 +346,7 @@ class Running(Shown):
 
     def _read_prompt(self, run: Run) -> Finish:
         """Score the prompt, or what is left of it."""
-        window, engine = Window(), self.model.engine
+        window, engine = Window(), self.engine
         branch = self._branches.at_head(window, cancel=run.cancel, progress=self._report)
         if len(self.prompt_ids) > engine.n_ctx:
             raise ContextFullError(
@@ -342,7 +364,7 @@ class Running(Shown):
 
     def _window(self) -> Window | None:
         """What the model may see of the path and predict a token behind it; None where `on_full` says to stop."""
-        now, length, n_ctx = self.trace.window(), self.trace.length, self.model.engine.n_ctx
+        now, length, n_ctx = self.trace.window(), self.trace.length, self.engine.n_ctx
         if now.size(length) < n_ctx:
             return now
         if self.on_full == "error":
@@ -357,7 +379,7 @@ class Running(Shown):
         begun = b"".join(self.trace.pieces[int(token)] for token in self.trace.column("token_id")[run.first :])
         mu = mu_of(self.trace, sampler, run=number) if sampler.mirostat_mode else None
         said = tuple(said_of(self.trace)) if sampler.grammar is not None else ()
-        steps = self.model.engine.generate(
+        steps = self.engine.generate(
             branch,
             Request(sampler, run.left, self.k, run.stop, begun, window.left_out, self._watch, mu, said),
             cancel=run.cancel,
@@ -396,7 +418,7 @@ class Running(Shown):
 
     def _add(self, record: StepRecord) -> int:
         ids = [record.token_id, *record.top_ids.tolist()]
-        pieces = dict(zip(ids, self.model.engine.pieces(ids), strict=True))
+        pieces = dict(zip(ids, self.engine.pieces(ids), strict=True))
         with self._changed:
             node = self.trace.append(record, pieces)
             self._notify()
@@ -423,9 +445,24 @@ class Running(Shown):
             "started": time.time(),
             "versions": _versions(),
             **asdict(self.model.options),
-            "n_ctx": self.model.engine.n_ctx,  # as llama.cpp rounded it
+            "n_ctx": self.engine.n_ctx,  # as llama.cpp rounded it
             **({"logits_processor": True} if self.logits_processor else {}),
+            **self._changes(),
         }
+
+    def _changes(self) -> dict[str, Any]:
+        """What `trace.runs` says of the interventions in force; nothing where there are none."""
+        return {"interventions": [each.to_dict() for each in self.interventions]} if self.interventions else {}
+
+    def _note_changes(self, window: Window) -> None:
+        """Begin a row of `trace.runs` for a token that nobody generated, where the latest says otherwise."""
+        latest = self.trace.runs[-1].get("interventions", []) if self.trace.runs else []
+        if window.left_out or latest != self._changes().get("interventions", []):
+            self._note_settings(window)
+
+    def recorded_alike(self, node: int) -> bool:
+        """Whether a node was recorded under the interventions that are in force now."""
+        return bool(interventions_of(self.trace, node) == self._changes().get("interventions", []))
 
     def observe(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` after every change, from whichever thread made it; it must only take note.
@@ -525,7 +562,7 @@ class Running(Shown):
 
     def _full(self) -> ContextFullError:
         return ContextFullError(
-            f"the context of {self.model.engine.n_ctx:,} tokens is full; load the model with a larger n_ctx, or go on "
+            f"the context of {self.engine.n_ctx:,} tokens is full; load the model with a larger n_ctx, or go on "
             'with on_full="slide"'
         )
 

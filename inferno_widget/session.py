@@ -12,8 +12,8 @@ from .arguments import count, index, token_ids
 from .engine import Finish
 from .engine.client import Stop, interruptible
 from .errors import check_text, hint_unknown_keywords
+from .inside import Inside
 from .lookahead import Continuation, as_forced, forced
-from .looking import Looking
 from .record import Kind, StepRecord, WatchedRecord
 from .stats import describe, mass
 from .tree import BranchInfo, branches_of, end_of, found, hidden_nodes, stays, walked
@@ -21,7 +21,7 @@ from .window import Window
 
 
 @hint_unknown_keywords
-class Session(Looking):
+class Session(Inside):
     """A prompt, what the model made of it, and how it goes on.
 
     Nothing is computed before it is asked for: the prompt is scored by the first step.
@@ -191,11 +191,8 @@ class Session(Looking):
             return
         cancel = Stop()
         branch = self._branches.at_head(window, cancel=cancel, progress=self._report)
-        if window.left_out:
-            self._note_settings(window)
-        scoring = self.model.engine.prefill(
-            branch, ids, k=self.k, watch=self._watch, cancel=cancel, progress=self._report
-        )
+        self._note_changes(window)
+        scoring = self.engine.prefill(branch, ids, k=self.k, watch=self._watch, cancel=cancel, progress=self._report)
         try:
             with interruptible(cancel):
                 self._record(branch, window, _typed(scoring, window))
@@ -214,7 +211,7 @@ class Session(Looking):
         self.trace.goto(way.place.node)
         for record in records:
             node = self.trace.child(self.trace.head, record.token_id)
-            if node is not None:
+            if node is not None and self.recorded_alike(node):
                 self.trace.goto(node)
                 continue
             self._note_settings(way.place.window, way.sampler)
@@ -238,10 +235,10 @@ class Session(Looking):
 
         That is known already if the token is among the stored alternatives to the node `instead_of`.
         """
-        record = self._alternative(instead_of, token) if instead_of >= 0 else None
+        known = instead_of >= 0 and self.recorded_alike(instead_of)
+        record = self._alternative(instead_of, token) if known else None
         record = record or self._forced(token, window)
-        if window.left_out:
-            self._note_settings(window)
+        self._note_changes(window)
         self._add(record)
 
     def _alternative(self, node: int, token: int) -> StepRecord | None:
@@ -261,7 +258,7 @@ class Session(Looking):
         """The record of `token` at the end of the current path, from the whole row."""
         position = self.trace.length
         branch = self._branches.at_head(window, cancel=Stop(), progress=self._report)
-        row = self.model.engine.logits(branch, window.size(position))
+        row = self.engine.logits(branch, window.size(position))
         record = forced(describe(row, token, self.k), token, position, window.left_out)
         return WatchedRecord.of(record, mass(row, self._watch)) if self._watch else record
 

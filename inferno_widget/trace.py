@@ -417,6 +417,12 @@ def node_dtype(k: int) -> np.dtype[np.void]:
     return np.dtype([*record_dtype(k).descr, ("parent", np.int32), ("run", np.int32)])
 
 
+def interventions_of(trace: Trace, node: int) -> list[dict[str, Any]]:
+    """The interventions under which a node was recorded, as `Trace.runs` keeps them."""
+    run = int(trace.nodes["run"][node])
+    return list(trace.runs[run].get("interventions", ())) if run >= 0 else []
+
+
 def _check_rows(rows: NDArray[np.void], pieces: Mapping[int, bytes], runs: list[dict[str, Any]]) -> None:
     """Raise ValueError unless `rows` are a tree of records whose tokens and runs are known."""
     parent, nodes = rows["parent"], np.arange(len(rows))

@@ -127,7 +127,7 @@ def verify(trace: Trace, model: Model, tolerance: float | None = None) -> Verifi
             part
             for part in (
                 _verdict(trace, rows, again, difference, beyond, allowed),
-                _coverage(rows, compared, model),
+                _coverage(trace, rows, compared, model),
                 f"The recorded dice choose {replayed:,} of {drawn:,} tokens again." if drawn else "",
             )
             if part
@@ -191,7 +191,15 @@ def _scored_again(trace: Trace, rows: NDArray[np.void], model: Model) -> NDArray
             scores = session.score().column("logprob").astype(np.float64)
         new = scores[window.first - window.left_out :]
         again[window.first : window.first + len(new)] = new
+    again[_changed(trace, rows)] = np.nan
     return again
+
+
+def _changed(trace: Trace, rows: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Which predictions were made under interventions: this model would make others."""
+    runs = [bool(run.get("interventions")) for run in trace.runs.copy()]
+    changed: NDArray[np.bool_] = np.array([*runs, False])[rows["run"]]  # the last is that of no run, -1
+    return changed
 
 
 def _windows(trace: Trace, rows: NDArray[np.void]) -> Iterator[_Window]:
@@ -277,12 +285,16 @@ def _verdict(
     )
 
 
-def _coverage(rows: NDArray[np.void], compared: NDArray[np.bool_], model: Model) -> str:
+def _coverage(trace: Trace, rows: NDArray[np.void], compared: NDArray[np.bool_], model: Model) -> str:
     """Which predictions were not compared, and why."""
-    missed = int(((rows["rank"] > 0) & ~compared).sum())
-    if not missed:
-        return ""
-    return (
-        f"{missed:,} predictions were made from more tokens than this model's context of {model.n_ctx:,} holds, and "
-        "were not compared: load it with a larger n_ctx."
-    )
+    left, changed = (rows["rank"] > 0) & ~compared, _changed(trace, rows)
+    altered, missed = int((left & changed).sum()), int((left & ~changed).sum())
+    reasons = []
+    if altered:
+        reasons.append(f"{altered:,} predictions were made under interventions, and were not compared.")
+    if missed:
+        reasons.append(
+            f"{missed:,} predictions were made from more tokens than this model's context of {model.n_ctx:,} holds, "
+            "and were not compared: load it with a larger n_ctx."
+        )
+    return " ".join(reasons)

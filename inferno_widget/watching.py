@@ -77,7 +77,7 @@ def rescored(
     session: Running, nodes: Sequence[int], watch: Watch
 ) -> Generator[tuple[int, NDArray[np.float32]], None, None]:
     """(node, float32 [m] probabilities of the sets in `watch`), by reading the text before each again, in batches."""
-    trace, engine = session.trace, session.model.engine
+    trace, engine = session.trace, session.engine
     todo = chains(trace, nodes)
     for start in range(0, len(todo), AT_ONCE):
         group, branches = todo[start : start + AT_ONCE], list[Branch]()

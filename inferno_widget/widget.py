@@ -20,6 +20,7 @@ from IPython import get_ipython
 from .errors import hint_unknown_keywords, told
 from .export.fallback import Keeper
 from .feed import Feed
+from .gestures.base import Answer
 from .gestures.sessions import Export
 from .jobs import Job
 from .model import Model
@@ -29,7 +30,7 @@ from .wire import PROTOCOL, read_command
 from .workbench import Workbench
 
 STATIC = Path(__file__).parent / "static"
-PANELS = ("status", "tools", "controls", "stream", "logits", "strip", "explore")
+PANELS = ("status", "tools", "controls", "stream", "logits", "strip", "explore", "inside")
 FRAME_SECONDS = 1 / PROTOCOL["limits"]["frames_per_second"]
 STATUS_SECONDS = 1.2
 """How often figures that change all the time (speed, memory) are shown anew."""
@@ -55,7 +56,7 @@ class Inferno(anywidget.AnyWidget):
     target : what to show: a `Session`, a `Model`, a path to a GGUF file, or a `Trace` (which can be looked
         at, and continued where its model is loaded); the bundled demo model when left out
     panels : which parts to show, in order: "status", "tools", "controls", "stream", "logits", "strip",
-        "explore"
+        "explore", "inside"
     prompt : the prompt to begin with
     max_tokens : tokens to generate when Run is pressed
     root : the folder that the file browser begins in and never leaves; when left out the home folder, or the
@@ -220,6 +221,8 @@ class Inferno(anywidget.AnyWidget):
         if isinstance(value, Export):
             buffers = None if value.path else [value.data]
             value = {"name": value.name, "mime": value.mime, "path": value.path}
+        elif isinstance(value, Answer):
+            value, buffers = value
         given = {} if value is None else {"value": value}
         self.send({"kind": "reply", "id": request, "ok": True, **given}, buffers=buffers)
 

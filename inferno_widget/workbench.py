@@ -11,10 +11,13 @@ from .gestures.base import JOBS, alone
 from .gestures.branches import Branches
 from .gestures.chances import Chances
 from .gestures.choices import Choices
+from .gestures.following import Following
+from .gestures.inside import Insides
 from .gestures.models import Models
 from .gestures.roads import Roads
 from .gestures.runs import Runs
 from .gestures.sessions import Sessions
+from .gestures.surgery import Operating
 from .gestures.telling import Telling
 from .gestures.watches import Watches
 from .gestures.xrays import Xrays
@@ -25,7 +28,21 @@ from .trace import Trace
 CLOSE_SECONDS = 5
 
 
-class Workbench(Runs, Branches, Roads, Chances, Xrays, Watches, Choices, Models, Sessions, Telling):
+class Workbench(
+    Runs,
+    Branches,
+    Roads,
+    Chances,
+    Xrays,
+    Watches,
+    Insides,
+    Choices,
+    Models,
+    Sessions,
+    Telling,
+    Following,
+    Operating,
+):
     """Models, sessions and settings, and every gesture of the page as a method.
 
     Names and arguments are those of ``to_kernel`` in ``protocol.json``. What takes long returns a
@@ -76,10 +93,14 @@ class Workbench(Runs, Branches, Roads, Chances, Xrays, Watches, Choices, Models,
             tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
+        self._end_following()
         self._crew.close()
         for opened in tuple(self._jobs):
             with contextlib.suppress(InfernoError):  # what does not end here ends with its model
                 self._end_jobs(opened, JOBS)
+        for opened in tuple(self._surgeries):
+            with contextlib.suppress(InfernoError):  # what is begun in Python inside them ends there
+                self._leave(opened)
         for task in tasks:
             task.join(CLOSE_SECONDS)
         self.library.close()

@@ -1,15 +1,16 @@
 """Tiny random-weight GGUF models that llama.cpp loads, tokenises and decodes, made in milliseconds.
 
 ``tiny_llama(path)`` and ``tiny_qwen2(path)`` are the usual ones, ``tiny_chat(path)`` has a chat template,
-``tiny_gemma2(path)`` and ``tiny_gemma3(path)`` look at the latest tokens alone in some layers, ``tiny_gpt2(path)`` has
-a table of positions; `write_model` makes any other from a `Shape`, a `Vocabulary` and a source of weights.
+``tiny_qwen3(path)`` normalises queries and keys, ``tiny_gemma2(path)`` and ``tiny_gemma3(path)`` look at the latest
+tokens alone in some layers, ``tiny_gpt2(path)`` has a table of positions; `write_model` makes any other from a `Shape`,
+a `Vocabulary` and a source of weights.
 """
 
 from __future__ import annotations
 
 import itertools
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,6 +35,8 @@ GEMMAS = ("gemma2", "gemma3")
 Tensor = tuple[NDArray[np.generic], gguf.GGMLQuantizationType]
 Weights = Callable[[tuple[int, ...], float], Tensor]
 """(shape [outputs, inputs], standard deviation) -> encoded tensor."""
+Change = Callable[[str, NDArray[np.float32]], NDArray[np.float32]]
+"""(name of a tensor, its weights) -> others of the same shape."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,13 @@ class Shape:
     norm_eps: float = 1e-5
     tied: bool = True
     sliding_window: int = 0
+    key_length: int = 0
+    attention_cap: float = 0.0
+    logit_cap: float = 0.0
 
     @property
     def head_size(self) -> int:
-        return self.n_embd // self.n_head
+        return self.key_length or self.n_embd // self.n_head
 
 
 TINY = Shape()
@@ -88,15 +94,25 @@ def tiny_qwen2(path: Path, *, n_vocab: int = 512, dtype: str = "F32", seed: int 
     return write_model(path, shape, bpe_vocabulary(n_vocab), random_weights(dtype, seed), dtype=dtype, name=name)
 
 
-def tiny_gemma2(path: Path, *, dtype: str = "F32", seed: int = 0) -> Path:
+def tiny_qwen3(path: Path, *, n_vocab: int = 512, dtype: str = "F32", seed: int = 0, name: str = "tiny qwen3") -> Path:
+    """A Qwen3: queries and keys are normalised, and together the heads are wider than the residual stream."""
+    shape = Shape(architecture="qwen3", key_length=24)
+    return write_model(path, shape, bpe_vocabulary(n_vocab), random_weights(dtype, seed), dtype=dtype, name=name)
+
+
+GEMMA2 = Shape(architecture="gemma2", n_layer=4, sliding_window=64)
+
+
+def tiny_gemma2(path: Path, *, dtype: str = "F32", seed: int = 0, shape: Shape = GEMMA2) -> Path:
     """A Gemma 2: every other layer sees a window of 64 tokens; logits and attention are capped softly."""
-    shape = Shape(architecture="gemma2", n_layer=4, sliding_window=64)
     return write_model(path, shape, spm_vocabulary(512), random_weights(dtype, seed), dtype=dtype, name="tiny gemma2")
 
 
-def tiny_gemma3(path: Path, *, dtype: str = "F32", seed: int = 0) -> Path:
+GEMMA3 = Shape(architecture="gemma3", n_layer=6, sliding_window=64)
+
+
+def tiny_gemma3(path: Path, *, dtype: str = "F32", seed: int = 0, shape: Shape = GEMMA3) -> Path:
     """A Gemma 3: five layers of six see a window of 64 tokens; queries and keys are normalised."""
-    shape = Shape(architecture="gemma3", n_layer=6, sliding_window=64)
     return write_model(path, shape, spm_vocabulary(512), random_weights(dtype, seed), dtype=dtype, name="tiny gemma3")
 
 
@@ -128,27 +144,47 @@ def tiny_chat(path: Path, *, template: str = CHATML, n_vocab: int = 512, name: s
 
 def write_model(path: Path, shape: Shape, vocabulary: Vocabulary, weights: Weights, *, dtype: str, name: str) -> Path:
     """Write a GGUF file and return its path."""
+    named = tensors(shape, len(vocabulary.tokens), weights)
+    return write_tensors(path, shape, vocabulary, named, dtype=dtype, name=name)
+
+
+def write_tensors(
+    path: Path, shape: Shape, vocabulary: Vocabulary, named: Iterable[tuple[str, Tensor]], *, dtype: str, name: str
+) -> Path:
+    """The same, of given tensors."""
     writer = gguf.GGUFWriter(path, shape.architecture)
     writer.add_name(name)
     writer.add_file_type(FILE_TYPES[dtype])
     add_hyperparameters(writer, shape, len(vocabulary.tokens))
     add_vocabulary(writer, vocabulary)
-    for tensor, (data, kind) in tensors(shape, len(vocabulary.tokens), weights):
+    for tensor, (data, kind) in named:
         writer.add_tensor(tensor, data, raw_dtype=kind)
     return finished(writer, path)
 
 
-def f32_copy(source: Path, path: Path) -> Path:
-    """The same model with its weights dequantised, for comparisons without llama.cpp's rounding of activations."""
+def unchanged(_: str, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    return weights
+
+
+def f32_copy(source: Path, path: Path, *, n_layer: int | None = None, change: Change = unchanged) -> Path:
+    """The same model with its weights dequantised, for comparisons without llama.cpp's rounding of activations.
+
+    With `n_layer` it ends after so many blocks; `change` makes the weights of a tensor, by name, into others.
+    """
     reader = gguf.GGUFReader(source)
-    writer = gguf.GGUFWriter(path, reader.fields["general.architecture"].contents())
+    architecture = reader.fields["general.architecture"].contents()
+    blocks = f"{architecture}.block_count"
+    writer = gguf.GGUFWriter(path, architecture)
     for name, entry in reader.fields.items():
-        if not name.startswith("GGUF.") and name not in ("general.architecture", "general.file_type"):
+        if not name.startswith("GGUF.") and name not in ("general.architecture", "general.file_type", blocks):
             kind, *elements = entry.types
             writer.add_key_value(name, entry.contents(), kind, elements[-1] if elements else None)
+    n_layer = n_layer or reader.fields[blocks].contents()
+    writer.add_block_count(n_layer)
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
     for tensor in reader.tensors:
-        writer.add_tensor(tensor.name, gguf.dequantize(tensor.data, tensor.tensor_type))
+        if not tensor.name.startswith("blk.") or int(tensor.name.split(".")[1]) < n_layer:
+            writer.add_tensor(tensor.name, change(tensor.name, gguf.dequantize(tensor.data, tensor.tensor_type)))
     return finished(writer, path)
 
 
@@ -176,9 +212,13 @@ def add_hyperparameters(writer: gguf.GGUFWriter, shape: Shape, n_vocab: int) -> 
     writer.add_rope_freq_base(shape.rope_base)
     if shape.sliding_window:
         writer.add_sliding_window(shape.sliding_window)
-    if shape.architecture in GEMMAS:
+    if shape.key_length or shape.architecture in GEMMAS:
         writer.add_key_length(shape.head_size)
         writer.add_value_length(shape.head_size)
+    if shape.attention_cap:
+        writer.add_attn_logit_softcapping(shape.attention_cap)
+    if shape.logit_cap:
+        writer.add_final_logit_softcapping(shape.logit_cap)
 
 
 def add_vocabulary(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:
@@ -205,24 +245,24 @@ def tensors(shape: Shape, n_vocab: int, weights: Weights) -> Iterator[tuple[str,
     if shape.architecture == "gpt2":
         yield from gpt2_tensors(shape, n_vocab, weights)
         return
-    kv = shape.n_head_kv * shape.head_size
+    q, kv = shape.n_head * shape.head_size, shape.n_head_kv * shape.head_size
     matrix, vector = drawers(weights)
 
     yield "token_embd.weight", weights((n_vocab, shape.n_embd), 2.5 * shape.n_embd**-0.5)  # logits spread by about 2.5
     for layer in range(shape.n_layer):
         block = f"blk.{layer}."
         yield block + "attn_norm.weight", vector(shape.n_embd, 1)
-        yield block + "attn_q.weight", matrix(shape.n_embd, shape.n_embd)
+        yield block + "attn_q.weight", matrix(q, shape.n_embd)
         yield block + "attn_k.weight", matrix(kv, shape.n_embd)
         yield block + "attn_v.weight", matrix(kv, shape.n_embd)
         if shape.architecture == "qwen2":
-            yield block + "attn_q.bias", vector(shape.n_embd, 0)
+            yield block + "attn_q.bias", vector(q, 0)
             yield block + "attn_k.bias", vector(kv, 0)
             yield block + "attn_v.bias", vector(kv, 0)
-        if shape.architecture == "gemma3":
+        if shape.architecture in ("qwen3", "gemma3"):
             yield block + "attn_q_norm.weight", vector(shape.head_size, 0.5)
             yield block + "attn_k_norm.weight", vector(shape.head_size, 0.5)
-        yield block + "attn_output.weight", matrix(shape.n_embd, shape.n_embd)
+        yield block + "attn_output.weight", matrix(shape.n_embd, q)
         if shape.architecture in GEMMAS:
             yield block + "post_attention_norm.weight", vector(shape.n_embd, 2)  # else the embedding, which
             yield block + "post_ffw_norm.weight", vector(shape.n_embd, 2)  # they scale up, predicts itself

@@ -82,7 +82,7 @@ class SharedMemory:
             self.handle = handle or f"inferno-{secrets.token_hex(8)}"
             self.map = mmap.mmap(-1, size, tagname=self.handle)  # type: ignore[call-arg, unused-ignore]
         else:
-            descriptor = int(handle) if handle else _anonymous_file(size)
+            descriptor = int(handle) if handle else anonymous_file(size)
             self.handle = str(descriptor)
             self.map = mmap.mmap(descriptor, size)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
@@ -106,7 +106,8 @@ def surroundings() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "GGML_NO_BACKTRACE": "1"}
 
 
-def _anonymous_file(size: int) -> int:
+def anonymous_file(size: int) -> int:
+    """A descriptor of a file in memory, where that can be had, that has no name."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("inferno")
     else:

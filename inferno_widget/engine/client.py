@@ -12,7 +12,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from . import Branch, Finish, Holdings, Options, Processor, Progress, Request, W
 from .batch import Batch
 from .channel import FLAGS, Channel, Flag, SharedMemory, surroundings
 from .grammar import Grammar
+from .parcel import Parcel
 
 LOG_LINES = 200
 MASKS = 16
@@ -62,11 +63,32 @@ class Stop:
                 self._flags.discard(flag)
 
 
-class _Child:
+class Caller(Protocol):
+    """What answers an engine's calls."""
+
+    memory: SharedMemory
+
+    def call(
+        self,
+        name: str,
+        *arguments: object,
+        cancel: Stop,
+        handlers: dict[str, Callable[[Any], None]] | None = None,
+    ) -> Any: ...
+
+    def stream(
+        self, name: str, *arguments: object, cancel: Stop, handlers: dict[str, Callable[[Any], None]]
+    ) -> Generator[Any, None, Any]: ...
+
+    def send(self, request: int, slot: int, name: str, arguments: tuple[object, ...]) -> None: ...
+
+
+class Child:
     """One child process, its pipe and its shared memory."""
 
     def __init__(self, n_vocab: int) -> None:
         self.memory = SharedMemory(n_vocab)
+        self.parcel, self.parcelling = Parcel(), threading.Lock()
         self.stage = "start"
         self.exited = threading.Event()
         self._slots = list(range(FLAGS // 2))
@@ -75,11 +97,14 @@ class _Child:
         self._lock = threading.Lock()
         self._tail: collections.deque[str] = collections.deque(maxlen=LOG_LINES)
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "inferno_widget.engine.worker", str(n_vocab), self.memory.handle],
+            [
+                *(sys.executable, "-P", "-m", "inferno_widget.engine.worker"),
+                *(str(n_vocab), self.memory.handle, self.parcel.handle),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            pass_fds=self.memory.descriptors,
+            pass_fds=self.memory.descriptors + self.parcel.descriptors,
             env=surroundings(),
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
@@ -118,8 +143,9 @@ class _Child:
         flag.clear()
         try:
             with cancel.reaching(flag):
-                if name != "holdings":  # asked in passing: what it works at is something else
-                    self.stage = name
+                stage = str(arguments[1]) if name == "second" else name
+                if stage != "holdings":  # asked in passing: what it works at is something else
+                    self.stage = stage
                 self.send(request, slot, name, arguments)
                 while True:
                     kind, value = answers.get()
@@ -130,7 +156,7 @@ class _Child:
                     if kind == "records":
                         yield value
                     elif kind in handlers:
-                        self.stage = name
+                        self.stage = stage
                         handlers[kind](value)
         finally:
             flag.set()  # ends the work if the caller lost interest
@@ -195,6 +221,7 @@ class _Child:
             self.process.kill()
             self.process.wait()
         self.memory.release()
+        self.parcel.release()
 
 
 class EngineClient:
@@ -215,9 +242,9 @@ class EngineClient:
     def __init__(self, path: str, options: Options, n_vocab: int) -> None:
         self.path, self.options, self.n_ctx = path, options, options.n_ctx
         self.generation = 0
-        self._n_vocab = n_vocab
+        self.n_vocab = n_vocab
         self._closed = False
-        self._child: _Child | None = None
+        self._child: Child | None = None
         self._end: Callable[[], object] = lambda: None
         self._starting = threading.Lock()
         self._answering = threading.Lock()
@@ -246,7 +273,7 @@ class EngineClient:
             if self.pid is not None:
                 return
             self._end()
-            child = _Child(self._n_vocab)
+            child = Child(self.n_vocab)
             self._end = weakref.finalize(self, child.end)
             cancel = cancel or Stop()
             try:
@@ -267,13 +294,22 @@ class EngineClient:
             self._child = None
             self._end()
 
-    def _living(self) -> _Child:
+    def _living(self) -> Caller:
+        return self.child()
+
+    def child(self) -> Child:
+        """The living process; EngineDiedError if it is none any more."""
         child = self._child
         if child is None:
             raise InfernoError("the model is closed: load it again to go on")
         if child.exited.is_set():
             raise child.death()
         return child
+
+    @property
+    def shared(self) -> tuple[dict[int, bytes], threading.Lock]:
+        """What every engine of the child needs: the bytes of tokens that are known, and who waits for a row."""
+        return self._pieces, self._answering
 
     # --- Engine ---------------------------------------------------------------------------------------
 
@@ -388,7 +424,7 @@ class EngineClient:
         known = text_of(grammar), isinstance(grammar, str), tuple(said)
         if known not in self._masks:
             packed = self._living().call("allowed", grammar, list(said), first, cancel=self._never)
-            self._masks[known] = np.unpackbits(np.frombuffer(packed, np.uint8), count=self._n_vocab).astype(np.bool_)
+            self._masks[known] = np.unpackbits(np.frombuffer(packed, np.uint8), count=self.n_vocab).astype(np.bool_)
             for oldest in list(self._masks)[:-MASKS]:
                 self._masks.pop(oldest, None)
         return self._masks[known] if ids is None else self._masks[known][ids]

@@ -164,6 +164,13 @@ class LlamaEngine:
         _listen(self.log)
         self.options = options
         self.model = self._load(path, options, cancel, progress)
+        self._attach(first)
+        self._grammars = Grammars(path, self._piece, self.n_vocab)
+        self._texts = count(1)
+
+    def _attach(self, first: int) -> None:
+        """Make a context of the loaded model, and all that goes with it."""
+        options = self.options
         self.vocabulary = C.llama_model_get_vocab(self.model)
         self.n_vocab: int = C.llama_vocab_n_tokens(self.vocabulary)
         self._rows = max(1, min(options.n_batch, ROWS_BYTES // (4 * self.n_vocab)))
@@ -174,8 +181,6 @@ class LlamaEngine:
         self._batch = _Batch(options.n_batch)
         self.cells = _Cells(C.llama_get_memory(self.context), C.llama_model_n_swa(self.model))
         self.pool = Pool(self.cells, N_SEQ_MAX, first)
-        self._grammars = Grammars(path, self._piece, self.n_vocab)
-        self._texts = count(1)
         self._sums = ThreadPoolExecutor(1, "sums") if self.n_vocab >= LARGE_VOCABULARY else None
 
     def _load(self, path: str, options: Options, cancel: Flag, progress: Progress) -> int:
@@ -197,6 +202,13 @@ class LlamaEngine:
         return int(model)
 
     def _open(self, options: Options) -> int:
+        context = C.llama_init_from_model(self.model, self._params(options))
+        if not context:
+            raise ModelLoadError(f"llama.cpp cannot make a context of {options.n_ctx:,} tokens: {self.log.reason()}")
+        return int(context)
+
+    def _params(self, options: Options) -> Any:
+        """What the context is made with."""
         params = C.llama_context_default_params()
         params.n_ctx = options.n_ctx
         params.n_batch = params.n_ubatch = options.n_batch
@@ -210,10 +222,7 @@ class LlamaEngine:
         params.n_outputs_max = params.n_outputs_max_per_seq = max(
             N_SEQ_MAX, self._rows
         )  # with fewer than sequences it aborts
-        context = C.llama_init_from_model(self.model, params)
-        if not context:
-            raise ModelLoadError(f"llama.cpp cannot make a context of {options.n_ctx:,} tokens: {self.log.reason()}")
-        return int(context)
+        return params
 
     def close(self) -> None:
         self._grammars.close()

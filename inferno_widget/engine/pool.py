@@ -123,6 +123,10 @@ class Pool:
             entry.seq = self._take(entry, *besides)
         return entry.seq
 
+    def alone(self, entry: Entry, besides: Sequence[Entry] = ()) -> None:
+        """Give `entry` a place in the cache with no cells of others, which may have been made otherwise."""
+        entry.seq = self._take(entry, *besides)
+
     def grown(self, entry: Entry, n: int) -> None:
         """Take note that `n` more tokens were decoded."""
         if not entry.grows:

@@ -8,6 +8,7 @@ fit into the cache together, they take longer turns.
 from __future__ import annotations
 
 import contextlib
+import copy
 import faulthandler
 import os
 import queue
@@ -27,9 +28,15 @@ from inferno_widget.record import Floats, Ids, StepRecord
 
 from . import Branch, Finish, Holdings, Options, Processor, Request, Watch
 from .batch import Batch
+from .capturing import Capture
+from .causal import causal_map, heads_of
 from .channel import Channel, Flag, SharedMemory
 from .grammar import Grammar
+from .inside import Edit, Look, Wanted
+from .inspecting import attribute, captured, inspect, parcel_of
 from .llama import LlamaEngine
+from .parcel import Layout, Parcel
+from .taps import Tapped
 
 FLUSH_SECONDS = 0.01
 FLUSH_RECORDS = 256
@@ -47,6 +54,7 @@ class Job:
     ----------
     steps : what makes the records; of several branches (index of the branch, record)
     owners : of the records, their branches' indices, where there are several
+    number : of the second context that it decodes in; 0 is the live one
     """
 
     steps: Generator[StepRecord, None, Finish] | Generator[tuple[int, StepRecord], None, list[Finish]]
@@ -55,6 +63,7 @@ class Job:
     records: list[StepRecord] = field(default_factory=list)
     owners: list[int] = field(default_factory=list)
     sent: float = 0.0
+    number: int = 0
 
     def add(self, made: StepRecord | tuple[int, StepRecord]) -> None:
         if isinstance(made, StepRecord):
@@ -95,12 +104,13 @@ class Worker:
     Answers are ``(request, kind, value)`` with kind "progress", "records", "process", "done" or "error".
     """
 
-    def __init__(self, channel: Channel, memory: SharedMemory) -> None:
-        self._channel, self._memory = channel, memory
+    def __init__(self, channel: Channel, memory: SharedMemory, parcel: Parcel) -> None:
+        self._channel, self._memory, self._parcel = channel, memory, parcel
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._jobs: dict[int, Job] = {}
         self._known: set[int] = set()
         self._engine: LlamaEngine
+        self._seconds: dict[int, Worker] = {}
 
     def run(self) -> None:
         threading.Thread(target=self._read, name="pipe", daemon=True).start()
@@ -114,7 +124,7 @@ class Worker:
         with contextlib.suppress(EOFError, OSError):
             while True:
                 message = self._channel.receive()
-                if message[2] in AT_ONCE:
+                if message[2] in AT_ONCE or (message[2] == "second" and message[3][1] in AT_ONCE):
                     self._answer(*message)
                 else:
                     self._inbox.put(message)
@@ -243,6 +253,63 @@ class Worker:
         steps = self._engine.generate_many(branches, asked, cancel=flag, progress=progress, processor=processor)
         return Job(steps, max((each.k for each in asked), default=1), flag)
 
+    # --- a second context -------------------------------------------------------------------------------
+
+    def _do_open(self, _: int, __: Flag, number: int, edits: list[Edit]) -> int:
+        """Make another context of the model; the same worker with that engine answers what it is asked."""
+        engine = Tapped(self._engine, edits, first=number << 40)
+        self._seconds[number] = self._over(engine)
+        return engine.n_ctx
+
+    def _over(self, engine: LlamaEngine) -> Worker:
+        """This worker, with another engine."""
+        other = copy.copy(self)
+        other._engine = engine  # noqa: SLF001
+        return other
+
+    def _do_shut(self, _: int, __: Flag, number: int) -> None:
+        for request, job in list(self._jobs.items()):
+            if job.number == number:
+                del self._jobs[request]
+                job.steps.close()
+                self._send(request, "error", InfernoError("what it was to be decoded under has ended"))
+        self._seconds.pop(number)._tapped.close()  # noqa: SLF001
+
+    def _do_second(self, request: int, flag: Flag, number: int, name: str, *arguments: Any) -> Any:
+        value = getattr(self._seconds[number], f"_do_{name}")(request, flag, *arguments)
+        if isinstance(value, Job):
+            value.number = number
+        return value
+
+    @property
+    def _tapped(self) -> Tapped:
+        assert isinstance(self._engine, Tapped)
+        return self._engine
+
+    def _do_inspect(self, request: int, flag: Flag, look: Look) -> Layout:
+        return inspect(self._tapped, look, self._parcel, cancel=flag, progress=self._progress(request))
+
+    def _do_capture(self, _: int, __: Flag, wanted: Wanted | None) -> None:
+        self._tapped.capture = None if wanted is None else Capture(self._tapped, wanted)
+
+    def _do_captured(self, _: int, flag: Flag, look: Look) -> Layout:
+        return captured(self._tapped, look, self._parcel, cancel=flag)
+
+    def _do_causal_map(
+        self, request: int, flag: Flag, ids: list[int], layers: tuple[int, ...] | None, token: int, last: bool
+    ) -> Layout:
+        heads, progress = heads_of(self._tapped, layers), self._progress(request)
+        found = causal_map(self._tapped, ids, heads, token, last=last, cancel=flag, progress=progress)
+        n_layer = len({layer for layer, _ in heads})
+        return parcel_of(
+            {name: each.reshape(n_layer, -1) for name, each in zip(("kl", "change"), found, strict=True)}, self._parcel
+        )
+
+    def _do_attribute(self, request: int, flag: Flag, ids: list[int], token: int) -> Layout:
+        return attribute(self._tapped, ids, token, self._parcel, cancel=flag, progress=self._progress(request))
+
+    # --- the kernel's part of a step ----------------------------------------------------------------------
+
     def _processor(self, request: int, processed: bool) -> Processor | None:
         """What lets the kernel change a row, where it wants to."""
 
@@ -268,15 +335,15 @@ class Worker:
 
 
 def main() -> None:
-    """``python -m inferno_widget.engine.worker N_VOCAB MEMORY``, with the pipe on standard input and output."""
+    """``python -m inferno_widget.engine.worker N_VOCAB MEMORY PARCEL``, with the pipe on standard input and output."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the kernel tells us what to do
     faulthandler.enable()
     _die_first()
     reader, writer = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # native code that prints must not write into the pipe
     sys.stdout = sys.stderr
-    n_vocab, handle = sys.argv[1:]
-    Worker(Channel(reader, writer), SharedMemory(int(n_vocab), handle)).run()
+    n_vocab, handle, parcel = sys.argv[1:]
+    Worker(Channel(reader, writer), SharedMemory(int(n_vocab), handle), Parcel(parcel)).run()
 
 
 def _die_first() -> None:

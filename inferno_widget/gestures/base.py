@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from ..browse import Files
@@ -22,6 +22,11 @@ from ..record import Floats
 from ..session import Session
 from ..tasks import Crew, Task
 from ..trace import Trace
+from .seen import Seen
+
+if TYPE_CHECKING:
+    from .following import Follower
+    from .surgery import Altered, Surgery
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,12 +46,28 @@ def alone(method: Callable[Concatenate[B, P], R]) -> Callable[Concatenate[B, P],
     return cast("Callable[Concatenate[B, P], R]", locked)
 
 
-PREVIEWS = ("lookahead", "resample", "commitment", "what_if", "explain", "edit")
+PREVIEWS = (
+    *("lookahead", "resample", "commitment", "what_if", "explain", "edit"),
+    *("heads", "attention", "head_map", "lens", "attribution", "causal_map", "try_edits", "intervene"),
+)
 """Jobs that look at a path, and so end before it changes. A watch does not: it looks at nodes, which never change."""
 JOBS = (*PREVIEWS, "watch")
 """All of them: they end with their session."""
 END_SECONDS = 5
 """How long a gesture waits for the end of what it ends: a token or two, as a rule."""
+
+
+class Answer(NamedTuple):
+    """What a gesture came to, with bytes beside it.
+
+    Attributes
+    ----------
+    value : as JSON has it
+    buffers : in the order in which ``js/src/state.ts`` names them
+    """
+
+    value: dict[str, Any]
+    buffers: list[bytes]
 
 
 class Base:
@@ -72,6 +93,10 @@ class Base:
         self._jobs: WeakKeyDictionary[Opened, dict[str, Job[Any]]] = WeakKeyDictionary()
         self._ahead: WeakKeyDictionary[Session, tuple[Lookahead, str]] = WeakKeyDictionary()
         self._rows: WeakKeyDictionary[Opened, OrderedDict[int, Floats]] = WeakKeyDictionary()
+        self._looked = Seen()
+        self._surgeries: dict[Opened, Surgery] = {}
+        self._altered: WeakKeyDictionary[Trace, Altered] = WeakKeyDictionary()
+        self._follower: Follower | None = None
         self._tasks: list[Task] = []
         self._count = 0
         self._load_error: BaseException | None = None

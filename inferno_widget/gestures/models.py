@@ -12,10 +12,12 @@ from ..export.card import MODEL_FACTS
 from ..memory import estimate
 from ..model import Model, demo_path
 from ..tasks import Task
-from .base import JOBS, Base, alone
+from .base import JOBS, alone
+from .following import Following
+from .surgery import Operating
 
 
-class Models(Base):
+class Models(Following, Operating):
     """Browse, inspect, load, download, use, unload."""
 
     def places(self) -> Future[dict[str, Any]]:
@@ -73,6 +75,7 @@ class Models(Base):
         self.library.use(self.library.find_model(model))
         if not self.library.shown:
             self.selection = -1
+            self._end_following()
             self._end_jobs(before)
 
     @alone
@@ -83,6 +86,9 @@ class Models(Base):
         for opened in self.library.sessions:
             if self.library.model_of(opened) is loaded:
                 self._end_jobs(opened, JOBS)
+                if opened is self.library.shown:
+                    self._end_following()
+                self._leave(opened)
         return self._crew.submit(self.library.remove_model(loaded))
 
     def metadata(self, model: int) -> Future[dict[str, Any]]:

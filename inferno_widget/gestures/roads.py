@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InfernoError
 from ..jobs import Job
-from .base import Base, alone
+from .base import alone
+from .following import Following
 from .words import Speller, texts_of
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ..session import Session
 
 
-class Roads(Base):
+class Roads(Following):
     """Look ahead, take, same dice, what if."""
 
     @alone
@@ -63,6 +64,7 @@ class Roads(Base):
         """Play the run again from a node's token on (from its beginning for -1): the same dice, the settings of now."""
         session, at = self._settled(), self._position(node) if node >= 0 else 0
         sampler = replace(self.controls.sampler, seed=None)  # which stands for the recorded dice
+        self._follow_on(session)
         session.start_replay(sampler, at)
         self.selection = -1
         self.code = f"session.replay({sampler!r}{f', from_={at}' if at else ''})"

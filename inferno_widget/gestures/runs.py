@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..session import Session
-from .base import Base, alone
+from .base import alone
+from .following import Following
+from .surgery import Operating
 
 NAME_SHOWN = 40
 """Most characters of a name that nobody gave."""
 
 
-class Runs(Base):
+class Runs(Following, Operating):
     """Run, chat, step, pause, resume, stop, fork."""
 
     @alone
@@ -40,6 +42,7 @@ class Runs(Base):
         same = shown and shown.prompt == prompt and self.library.model_of(shown)
         session = self._settled() if same else self._new_session(prompt)
         self.controls.rule(session)
+        self._follow_on(session)
         session.start(1)
         self.code = "session.step()"
 
@@ -48,6 +51,7 @@ class Runs(Base):
         """Go on after a pause, or for another `max_tokens`."""
         session = self._settled()
         self.controls.rule(session)
+        self._follow_on(session)
         if session.resumable:
             session.resume()
             self.code = "session.resume()"
@@ -66,6 +70,7 @@ class Runs(Base):
         if self.session:
             self._end_jobs(self.library.shown)
             self.session.stop()
+            self._end_following()
             self.code = "session.stop()"
         elif self.loading:
             self.loading.cancel()
@@ -107,6 +112,8 @@ class Runs(Base):
         if earlier:
             earlier.stop()
         self._end_jobs(before)
+        self._hand_over(before, self._something())
 
     def _start(self, session: Session) -> None:
+        self._follow_on(session)
         session.start(self.controls.max_tokens, stop=self.controls.stop)

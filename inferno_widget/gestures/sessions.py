@@ -11,7 +11,9 @@ from typing import Any
 from ..errors import InfernoError
 from ..preferences import LOOK
 from ..trace import Trace
-from .base import JOBS, Base, alone
+from .base import JOBS, alone
+from .following import Following
+from .surgery import Operating
 
 NAME = 200
 """Most characters of a session's name."""
@@ -34,18 +36,23 @@ class Export:
     data: bytes
 
 
-class Sessions(Base):
+class Sessions(Following, Operating):
     """Show, duplicate, rename, delete, undo, open, save, export, verify."""
 
     @alone
     def show(self, session: int) -> None:
         """Put a session on display; the one that was there goes on if it runs."""
-        self._show(self.library.find_session(session))
+        opened = self.library.find_session(session)
+        if opened is not self.library.shown:
+            self._end_following()
+        self._show(opened)
 
     @alone
     def duplicate(self, session: int) -> None:
         """A second session that has all that the first has."""
-        self._show(self.library.duplicate(self.library.find_session(session)))
+        opened = self.library.find_session(session)
+        self._end_following()
+        self._show(self.library.duplicate(opened))
         self.code = "session = model.session(session.trace)" if self.session else "trace = trace.copy()"
 
     @alone
@@ -61,6 +68,9 @@ class Sessions(Base):
         """Take a session from the list; `undo` brings it back."""
         before, opened = self.library.shown, self.library.find_session(session)
         self._end_jobs(opened, JOBS)
+        if opened is before:
+            self._end_following()
+        self._leave(opened)
         self.library.delete(opened)
         self._follow(before)
         self.code = "session.close()"
@@ -70,6 +80,9 @@ class Sessions(Base):
         """Take back the last action that changed the list, or the sampler."""
         before = self.library.shown
         self.library.undo()
+        if self.library.shown is not before:
+            self._end_following()
+        self._sweep()
         self._follow(before)
 
     def open(self, path: str) -> Future[int]:
@@ -85,6 +98,7 @@ class Sessions(Base):
 
     @alone
     def _show_recorded(self, trace: Trace, file: Path) -> int:
+        self._end_following()
         opened = self.library.add_trace(trace, file.stem)
         self._show(opened)
         self.code = f"trace = Trace.load({str(file)!r})"

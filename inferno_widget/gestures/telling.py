@@ -8,7 +8,7 @@ from ..errors import told
 from ..export.card import MODEL_FACTS
 from ..presets import BUILTIN
 from ..record import Kind
-from .base import Base
+from .surgery import Altered, Operating
 from .words import named, texts_of
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ SPEED_TOKENS = 64
 """The latest, of which a speed is told."""
 
 
-class Telling(Base):
+class Telling(Operating):
     """What a page shows of all that is open."""
 
     @property
@@ -82,7 +82,7 @@ class Telling(Base):
         """`Marks` of ``state.ts``."""
         trace = self.trace
         if trace is None:
-            return {"names": {}, "pruned": [], "diverged": [], "watches": []}
+            return {"names": {}, "pruned": [], "diverged": [], "watches": [], "edits": [], "altered": []}
         watches = trace.watches
         texts = texts_of((token for ids in watches.values() for token in ids), trace, self._shown_model())
         return {
@@ -90,6 +90,8 @@ class Telling(Base):
             "pruned": sorted(trace.pruned),
             "diverged": list(trace.diverged),
             "watches": [{"name": name, "tokens": named(ids, texts)} for name, ids in watches.items()],
+            "edits": self.edits,
+            "altered": self._altered.setdefault(trace, Altered()).of(trace),
         }
 
     @property

@@ -19,6 +19,7 @@ import type { Row } from "../test/encode.js";
 import type { FakeModel } from "../test/fake.js";
 import { ahead } from "./pretend/ahead.js";
 import { committed, resampled, variants, watchOf, whatIf } from "./pretend/asked.js";
+import { attribution, causalMap, lens, tried } from "./pretend/inside.js";
 import { xray } from "./pretend/xray.js";
 
 /** `parts` come before the value, one after the other. */
@@ -268,6 +269,17 @@ export function outcome(message: ToKernel, model: FakeModel, run: Run): Outcome 
       const own = model.get("settings") as Partial<Settings>;
       return { value: xray(run.rows[message.node], message.node, message.settings as Settings | null, own, name) };
     }
+    case "lens":
+      return lens(run.rows, message.node, message.n, message.k, name);
+    case "attribution":
+      return attribution(run.rows, message.node, name);
+    case "try_edits":
+      return tried(run.rows, message.node, message.edits, name);
+    case "causal_map":
+      return causalMap(run.rows, message.node, message.last, name);
+    case "intervene":
+      model.put("marks", { ...(model.get("marks") as Marks), edits: message.edits });
+      return {};
     case "variants":
       return { value: variants(message.text) };
     case "watch": {

@@ -10,6 +10,7 @@ import widget from "../src/widget.js";
 import { encode, type Row } from "../test/encode.js";
 import { FakeModel } from "../test/fake.js";
 import { watchedAt, watchOf } from "./pretend/asked.js";
+import { attended, follow } from "./pretend/attention.js";
 import { library, outcome } from "./pretend.js";
 import { branch, travelled } from "./roads.js";
 
@@ -200,7 +201,9 @@ model.onSend = (message) => {
   if (!("id" in message) || wanted.get("kernel") === "none") return;
   const { id } = message;
   setTimeout(() => {
-    const known = outcome(message, model, run) ?? travelled(message, model, { head, ...elsewhere });
+    if (message.kind === "follow") return follow(model, rows, () => held, message);
+    const known =
+      attended(message, rows) ?? outcome(message, model, run) ?? travelled(message, model, { head, ...elsewhere });
     const parts = known?.parts ?? [];
     for (const [i, part] of parts.entries()) setTimeout(() => model.partial(id, part), PART_MS * i);
     if (known?.error) model.reply(id, known.error);

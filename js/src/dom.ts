@@ -49,5 +49,7 @@ export interface View {
   settle?(): void;
   /** Nobody reads it as fast as it changes: it skips most drawings while it streams. */
   readonly restful?: boolean;
+  /** It is shown no more, until it is drawn again. */
+  leave?(): void;
   close?(): void;
 }

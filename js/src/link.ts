@@ -1,4 +1,5 @@
 /** The page's end of the line to the kernel, one per model: frames in, commands out, what is known about both. */
+import type { Overlay } from "./overlay.js";
 import { type Failure, LIMITS, type State, type ToKernel, type ToPage } from "./protocol.js";
 import { unpack } from "./snapshot.js";
 import {
@@ -59,7 +60,17 @@ const LONG: readonly ToKernel["kind"][] = [
   "resample",
   "commitment",
   "watch",
+  "heads",
+  "attention",
+  "head_map",
+  "lens",
+  "attribution",
+  "causal_map",
+  "try_edits",
+  "intervene",
 ];
+/** What is answered when somebody ends it. */
+const ENDLESS: readonly ToKernel["kind"][] = ["follow"];
 /** How long the page's own selection holds against a kernel that has not heard of it yet. */
 const SELECTION_MS = 1_500;
 /** One replay is asked for at a time; this long after the last one it counts as lost. */
@@ -111,6 +122,7 @@ export class Link {
   #state: State = "empty";
   /** What the reader has chosen of the look and the kernel has not said yet. */
   #liked: Partial<Look> = {};
+  #overlay: Overlay | null = null;
 
   constructor(model: Model) {
     this.#model = model;
@@ -158,6 +170,7 @@ export class Link {
         "logits",
         "strip",
         "explore",
+        "inside",
       ]
     );
   }
@@ -189,6 +202,17 @@ export class Link {
     if (this.#liked[name] === value) delete this.#liked[name];
     this.#changed();
     return failure;
+  }
+
+  /** What the text is coloured by instead of the metric, while a panel shows that. */
+  get overlay(): Overlay | null {
+    return this.#overlay;
+  }
+
+  set overlay(overlay: Overlay | null) {
+    if (overlay === this.#overlay) return;
+    this.#overlay = overlay;
+    this.#changed(STREAMING.includes(this.#state));
   }
 
   get marks(): Marks {
@@ -271,7 +295,11 @@ export class Link {
       if (this.#waiting.has(id)) this.#post({ kind: "enough", id: ++this.#id, request: id });
     });
     return new Promise((settle) => {
-      const patience = LONG.includes(command.kind) ? LONG_PATIENCE_MS : PATIENCE_MS;
+      const patience = ENDLESS.includes(command.kind)
+        ? Infinity
+        : LONG.includes(command.kind)
+          ? LONG_PATIENCE_MS
+          : PATIENCE_MS;
       const waiting = { until: performance.now() + patience, patience, settle, told } as Waiting;
       this.#waiting.set(id, waiting);
       this.#post({ ...command, id } as ToKernel);
@@ -354,7 +382,8 @@ export class Link {
     if (content.kind === "reply") this.#settle(content, buffers);
     else if (content.kind === "partial") this.#tell(content.id, content.value);
     else if (buffers.length) this.#rows(content, buffers);
-    this.#changed(content.kind === "rows" && STREAMING.includes(this.#state));
+    const more = content.kind === "rows" || content.kind === "partial";
+    this.#changed(more && STREAMING.includes(this.#state));
   };
 
   #settle({ id, ok, value, error }: ToPage & { kind: "reply" }, buffers: readonly DataView[]): void {

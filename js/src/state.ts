@@ -195,7 +195,17 @@ export interface Marks {
   /** Where a replay with the same dice first took another token. */
   diverged: number[];
   watches: Watch[];
+  /** Interventions that are in force. */
+  edits: Edit[];
+  /** First nodes of what was made under interventions, and those in words. */
+  altered: { node: number; edits: string }[];
 }
+
+/** A change of the inside of the model. Layers and heads count from 0; `head` null: the whole part. */
+export type Edit =
+  | { kind: "ablate"; layer: number; head: number | null; part: "attention" | "mlp" }
+  | { kind: "scale"; layer: number; head: number | null; part: "attention" | "mlp"; factor: number }
+  | { kind: "steer"; layer: number; strength: number; positive: string[]; negative: string[] };
 
 /** What is watched: one or several tokens, whose probability is added up. Its values come with the rows. */
 export interface Watch {
@@ -203,7 +213,7 @@ export interface Watch {
   tokens: { id: number; text: string }[];
 }
 
-export const MARKS: Marks = { names: {}, pruned: [], diverged: [], watches: [] };
+export const MARKS: Marks = { names: {}, pruned: [], diverged: [], watches: [], edits: [], altered: [] };
 
 // --- answers, by the kind of the command ---
 
@@ -415,4 +425,107 @@ export interface Verified {
   largest: number;
   tolerance: number;
   message: string;
+}
+
+/**
+ * heads: small maps of all heads of a layer. Buffer: uint8 [head, size, size], the largest weight of each cell (255 is 1),
+ * row: query, column: key.
+ */
+export interface Heads {
+  node: number;
+  layer: number;
+  n_layer: number;
+  n_head: number;
+  /** Tokens that were read. */
+  length: number;
+  /** Rows and columns of a small map: the length, at most 64. */
+  size: number;
+  /** A number a head each: what it looks at. NaN crosses as null. */
+  statistics: Record<"entropy" | "distance" | "first_token" | "previous_token" | "induction", (number | null)[]>;
+  /** The line of Python that does the same, here and below. */
+  code: string;
+}
+
+/**
+ * attention, and the parts of follow: one row. What the model looked at when it read the token `node`, to predict the one
+ * behind it. Buffer (attention): float32 [length]. In parts the weights are `weights`.
+ */
+export interface AttentionRow {
+  node: number;
+  layer: number;
+  head: number;
+  over: Over;
+  length: number;
+  weights?: number[];
+  code?: string;
+}
+
+/** One head of one layer; the mean or the largest over heads (of the layer) or over all; or rollout over all layers. */
+export type Over = "one" | "mean" | "max" | "all_mean" | "all_max" | "rollout";
+
+/** head_map: one map whole. Buffer: uint8 [length, length], the square root of the weight times 255. */
+export interface HeadMap {
+  node: number;
+  layer: number;
+  head: number;
+  length: number;
+  code: string;
+}
+
+/**
+ * lens: what the model would say behind each layer, for the last n tokens read up to `node`. Buffers: int32 [layer,
+ * position, k] ids; float32 [layer, position, k] logprobs; float32 [6, layer, position]: entropy, KL to the end in
+ * nats, rank of the final answer, logprob of the token that came (NaN where none has), rank of that (0 where none),
+ * logprob of the final answer.
+ */
+export interface LensTable {
+  layers: number[];
+  positions: number[];
+  nodes: number[];
+  k: number;
+  /** Texts of the ids that occur. */
+  texts: Record<string, string>;
+  /** The final answer of each position. */
+  answer: number[];
+  /** The first layer from which on it stays the most likely. */
+  decided: number[];
+  code: string;
+}
+
+/**
+ * attribution: logits that each part added to the token `token`'s, the last norm linearised. Here and below `node` is the
+ * token that is predicted, as in explain; -1 is the newest, and the first of a text has no prediction.
+ */
+export interface Attributed {
+  node: number;
+  token: { id: number; text: string };
+  attn_out: number[];
+  mlp: number[];
+  start: number;
+  added: number;
+  bias: number;
+  logit: number;
+  code: string;
+}
+
+/** causal_map, and its partial answers: what the prediction of a token loses without each head. null: not tried yet. */
+export interface Causal {
+  node: number;
+  token: { id: number; text: string };
+  layers: number[];
+  /** KL(with || without), nats [layer][head]. */
+  kl: (number | null)[][];
+  /** Change of the token's logprob, nats. */
+  change: (number | null)[][];
+  last: boolean;
+}
+
+/** try_edits: the distribution at a token by the untouched model and under these edits alone; nothing is recorded. */
+export interface Tried {
+  node: number;
+  /** The most likely of both. */
+  tokens: { id: number; text: string; before: number; after: number }[];
+  /** KL(before || after), nats. */
+  kl: number;
+  code: string;
 }

@@ -11,7 +11,7 @@ export class FakeModel {
 
   constructor(traits: Record<string, unknown> = {}) {
     this.traits = {
-      panels: ["status", "tools", "controls", "stream", "logits", "strip", "explore"],
+      panels: ["status", "tools", "controls", "stream", "logits", "strip", "explore", "inside"],
       prompt: "",
       settings: { temperature: 0.8, top_k: 40, top_p: 0.95, min_p: 0.05, seed: null, max_tokens: 200 },
       status: { state: "empty" },

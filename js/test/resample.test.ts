@@ -122,14 +122,14 @@ describe("when it was decided", () => {
     await page.click("[data-action=commitment]");
     page.model.partial(last("commitment"), curve(2));
     expect(words()).toContain("The text says ‘king’, but that is not decided so far");
-    expect(page.all(".curve-decided")).toHaveLength(0);
+    expect(page.all(".plot-noted")).toHaveLength(0);
     expect(page.all("[role=progressbar]").map((bar) => bar.getAttribute("aria-valuenow"))).toContain("50");
     await page.answer("commitment", curve(4));
     expect(words()).toBe(
       "The text says ‘king’: decided before token 4 ‘·a’. From there on nine in ten of 10 continuations say the same.",
     );
     expect(page.all(".plot-area").map(({ classList }) => classList[1])).toEqual(["ink0", "ink1", "ink-others"]);
-    expect(page.all(".curve-decided")).toHaveLength(1);
+    expect(page.all(".plot-noted")).toHaveLength(1);
     expect(page.texts(".plot-tick")).toEqual(expect.arrayContaining(["·king", "·had", "100%"]));
     key(plotOf(), "Home");
     expect(plotOf().getAttribute("aria-valuetext")).toBe(

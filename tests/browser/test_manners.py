@@ -15,7 +15,7 @@ pytestmark = pytest.mark.parametrize("kernel", KERNELS[:1], indirect=True)
 
 AXE = Path(__file__).parents[2] / "js" / "node_modules" / "axe-core" / "axe.min.js"
 TOOLS = ("model", "chat", "sampler", "sessions", "exports", "look")
-ROADS = ("tree", "compare")
+ROADS = ("tree", "compare", "attention", "lens", "surgery")
 
 
 def complaints(page: LabPage) -> list[str]:

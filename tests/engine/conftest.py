@@ -27,6 +27,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, in
         "gemma2": (tiny_gemma2(folder / "gemma2.gguf"), 512),
         "gemma3": (tiny_gemma3(folder / "gemma3.gguf"), 512),
         "gpt2": (tiny_gpt2(folder / "gpt2.gguf"), 512),
+        "qwen2": (tiny_qwen2(folder / "qwen2.gguf"), 512),
         "demo": (DEMO, 4_096),
     }
 

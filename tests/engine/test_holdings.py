@@ -206,7 +206,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def worker_of(clock: Clock) -> Worker:
-    worker = Worker(SimpleNamespace(send=lambda message: None), SimpleNamespace())
+    worker = Worker(SimpleNamespace(send=lambda message: None), SimpleNamespace(), SimpleNamespace())
     worker._engine = SimpleNamespace(pool=clock, pieces=lambda ids: [b""] * len(ids))
     worker._jobs = {i: Job(clock.steps(name), 20, Switch()) for i, name in enumerate("ab")}
     return worker

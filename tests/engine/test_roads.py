@@ -687,7 +687,8 @@ def test_a_recorded_run_is_marked_without_its_model(bench: Workbench, benches: C
 
 def test_without_anything_there_is_nothing_to_mark(benches: Callable[..., Workbench], model: Model) -> None:
     bench = benches(model)
-    assert bench.marks == {"names": {}, "pruned": [], "diverged": [], "watches": []}
+    empty = {"names": {}, "pruned": [], "diverged": [], "watches": [], "edits": [], "altered": []}
+    assert bench.marks == empty
     assert bench.variants("the").result(WAIT)
     for gesture in (lambda: bench.goto(1), bench.text, lambda: bench.explain(1, None), lambda: bench.unwatch("x")):
         with pytest.raises(InfernoError, match="there is nothing yet"):

@@ -225,6 +225,29 @@ def test_pause_and_stop_may_be_followed_by_anything_at_once(model: Model) -> Non
     assert session.trace.length < n + 50
 
 
+def test_a_run_is_held_and_goes_on_as_if_nothing_had_happened(model: Model) -> None:
+    with model.session(PROMPT, dice()) as plain, model.session(PROMPT, dice()) as session:
+        plain.generate(40)
+        session.logits_processor = slowly
+        session.start(40)
+        until(lambda: session.trace.length > len(session.prompt_ids) + 3)
+        with session.held():
+            assert session.state == "paused"
+            session.stop()
+        assert session.state == "generating"
+        session.pause()
+        until(lambda: session.state == "paused")
+        with pytest.raises(ValueError, match="text"), session.held():
+            session.edit("\ud800")
+        assert session.state == "paused", "it stays what it was, also after an error"
+        session.resume()
+        session.wait()
+        assert session.trace.column("token_id").tolist() == plain.trace.column("token_id").tolist()
+        with session.held():
+            pass
+        assert (session.state, session.finish) == ("ready", "length")
+
+
 def test_stop_ends_a_pause(model: Model) -> None:
     session = model.session(PROMPT, dice(), logits_processor=slowly)
     session.start(60)

@@ -784,7 +784,8 @@ def test_every_gesture_of_the_road_not_taken(page: Page) -> None:
     assert session.text == f"{text}xyz"
     page.order("name_branch", node=38, name="first")
     page.order("prune", node=38)
-    assert page.widget.marks == {"names": {"first": 38}, "pruned": [19], "diverged": [], "watches": []}
+    none = {"diverged": [], "watches": [], "edits": [], "altered": []}
+    assert page.widget.marks == {"names": {"first": 38}, "pruned": [19], **none}
     page.order("restore", node=38)
     page.order("goto", node=38)
     ahead = page.value("lookahead", node=12, k=3, depth=4)

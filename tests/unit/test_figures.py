@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from inferno_widget import figures
+from inferno_widget.causal import CausalMap
 from inferno_widget.dice import FirstChange, WhatIf
 from inferno_widget.export.colour import PAGE, PALETTES, contrast
+from inferno_widget.inspection import Attribution, Inspection, Lens
 from inferno_widget.record import Kind
 from inferno_widget.session import Session
 from inferno_widget.trace import Trace
@@ -223,3 +225,102 @@ def test_what_if_shows_what_is_proved_and_spans_what_is_not() -> None:
     words = WhatIf("dry_sequence_breakers", (FirstChange(["\n"], 3, 7, ()),), np.array([2, 3], np.int32))
     assert list(words.plot().data[0].x) == ["['\\n']"]
     assert not WhatIf("top_k", (FirstChange(3, None, None, ()),), np.empty(0, np.int32)).plot().layout.shapes
+
+
+# --- the inside of a model --------------------------------------------------------------------------------
+
+TEXTS = ["once", " <b>", " a", "\n"]
+
+
+def inspected(lens: Lens | None = None) -> Inspection:
+    """Layers 2 and 5 at the last three of four tokens; every head looks at all before it alike."""
+    weights = np.zeros((2, 3, 3, 4), np.float32)
+    for query in range(3):
+        weights[..., query, : query + 2] = 1 / (query + 2)
+    weights[1, 2, 0] = (0.01, 0.99, 0, 0)
+    keys = np.arange(4, dtype=np.int32)
+    layers = np.array([2, 5], np.int32)
+    return Inspection(("attention",), layers, keys[1:], keys, keys + 7, TEXTS, {"attention": weights}, lens)
+
+
+def a_lens() -> Lens:
+    logprobs = np.log(np.array([[[0.5, 0.25], [0.9, 0.05]], [[0.7, 0.2], [0.4, 0.3]]], np.float32))
+    numbers = np.array([[0.1, 0.2], [0.3, 0.4]], np.float32)
+    ranks = np.array([[1, 2], [1, 1]], np.int32)
+    texts = [[[" king", " <i>"], [" a", " b"]], [[" king", " q"], ["", " z"]]]
+    two = np.arange(2, dtype=np.int32)
+    return Lens(two, two + 8, np.zeros((2, 2, 2), np.int32), logprobs, texts, numbers, 2 * numbers, two, ranks,
+                numbers, ranks, numbers)  # fmt: skip
+
+
+def test_a_head_is_a_map_of_what_looked_at_what() -> None:
+    seen = inspected()
+    (cells,) = seen.plot.attention(5, 2).data
+    assert (cells.x.tolist(), cells.y.tolist()) == ([0, 1, 2, 3], [1, 2, 3])
+    np.testing.assert_allclose(cells.z[0], [0.1, 0.99**0.5, np.nan, np.nan], atol=1e-6)
+    np.testing.assert_allclose(cells.z[2], [0.5] * 4, atol=1e-6)
+    assert cells.customdata[0][1][0] == pytest.approx(99)
+    assert cells.text[1][0] == "·a looks at once"
+    assert cells.text[0][1] == "·&lt;b&gt; looks at ·&lt;b&gt;"
+    figure = seen.plot.attention(2, 0, title="Mine")
+    assert figure.layout.title.text == "Mine"
+    assert list(figure.layout.xaxis.ticktext) == ["once", "·&lt;b&gt;", "·a", "⏎"]
+    assert list(figure.layout.yaxis.ticktext) == ["·&lt;b&gt;", "·a", "⏎"]
+    with pytest.raises(ValueError, match="layer 3 was not inspected, only 2, 5"):
+        seen.plot.attention(3, 0)
+    for head in (-1, 3):
+        with pytest.raises(ValueError, match=f"there is no head {head}: layer 2 has heads 0 to 2"):
+            seen.plot.attention(2, head)
+    assert repr(seen.plot).startswith("<InspectionPlot of <Inspection 2 layers x 3 positions")
+
+
+@pytest.mark.parametrize(
+    ("colour", "expected"),
+    [("probability", [[50, 90], [70, 40]]), ("entropy", [[0.1, 0.2], [0.3, 0.4]]), ("kl", [[0.2, 0.4], [0.6, 0.8]])],
+)
+def test_the_lens_is_a_table_of_layers_and_positions(colour: Any, expected: list[list[float]]) -> None:
+    (cells,) = a_lens().plot(colour=colour).data
+    np.testing.assert_allclose(cells.z, expected, rtol=1e-5)
+    assert (cells.x.tolist(), cells.y.tolist()) == ([8, 9], [0, 1])
+    assert [list(row) for row in cells.text] == [["·king", "·a"], ["·king", "∅"]]
+    assert cells.hovertext[0][0] == "·king 50.0%<br>·&lt;i&gt; 25.0%"
+    assert (cells.zmin, cells.zmax) == (0, 100 if colour == "probability" else None)
+    assert inspected(a_lens()).plot.lens(colour=colour) == a_lens().plot(colour=colour)
+
+
+def test_the_lens_has_no_other_colours() -> None:
+    with pytest.raises(ValueError, match="colour must be one of 'probability', 'entropy', 'kl', not 'rank'"):
+        a_lens().plot(colour="rank")
+
+
+def test_contributions_are_bars_that_sum_to_the_logit() -> None:
+    row = np.array([0.5, -1, 2], np.float32)
+    found = Attribution(9, 4, " <i>", row, 2 * row, 0.25, -0.5, 0.125, 4.375)
+    figure = found.plot()
+    bars = {bar.name: dict(zip(bar.x, bar.y, strict=True)) for bar in figure.data}
+    assert bars == {
+        "attention": {"0": 0.5, "1": -1, "2": 2},
+        "MLP": {"0": 1, "1": -2, "2": 4},
+        "besides": {"start": 0.25, "edits": -0.5, "bias": 0.125},
+    }
+    assert sum(sum(each.values()) for each in bars.values()) == found.logit
+    assert list(figure.layout.xaxis.categoryarray) == ["start", "0", "1", "2", "edits", "bias"]
+    assert figure.layout.title.text == "Logit of ·&lt;i&gt; behind position 9: 4.38"
+
+
+def test_heads_that_were_not_tried_are_empty() -> None:
+    kl = np.array([[0.5, 0.1], [np.nan, np.nan]], np.float32)
+    found = CausalMap(9, 4, " king", np.array([3, 4], np.int32), kl, -kl, last=True)
+    (cells,) = found.plot().data
+    assert (cells.x.tolist(), cells.y.tolist()) == ([0, 1], [3, 4])
+    np.testing.assert_array_equal(cells.z, kl)
+    np.testing.assert_array_equal(cells.customdata[..., 0], -kl)
+    assert found.plot().layout.title.text == "Heads that ·king at 9 hangs on"
+
+
+@pytest.mark.parametrize("palette", PALETTES)
+def test_brighter_is_more(palette: Any) -> None:
+    (cells,) = a_lens().plot(palette=palette, theme="dark").data
+    bright = [sum(int(colour[i : i + 2], 16) for i in (1, 3, 5)) for _, colour in cells.colorscale]
+    assert bright[0] < bright[-1]
+    assert [at for at, _ in cells.colorscale] == [i / 32 for i in range(33)]

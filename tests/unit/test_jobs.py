@@ -111,3 +111,14 @@ def test_a_crew_that_is_closed_begins_nothing() -> None:
     crew = Crew()
     crew.close()
     assert crew.run(Job(counting)).cancelled()
+
+
+def test_whoever_works_elsewhere_is_told_of_enough_at_once() -> None:
+    """Also if it was enough before he asked to be told; each once."""
+    job, told = Job(counting), list[str]()
+    job.at_enough(lambda: told.append("before"))
+    assert told == []
+    job.enough()
+    job.at_enough(lambda: told.append("after"))
+    job.enough()
+    assert told == ["before", "after"]

@@ -229,6 +229,13 @@ export function plot({ name, label, height, read, choose }: PlotOptions) {
 export const rule = (name: string, x: number, { height }: Frame): SVGElement =>
   svg("line", { class: name, x1: x, x2: x, y1: 0, y2: height });
 
+/** The same with a word beside it. */
+export function noted(frame: Frame, x: number, text: string): SVGElement[] {
+  const left = x > frame.width / 2;
+  const place = { x: x + (left ? -6 : 6), y: 14, "text-anchor": left ? "end" : "start" };
+  return [rule("plot-noted", x, frame), svg("text", { class: "plot-word", ...place }, text)];
+}
+
 function axes({ x, y }: Picture, inner: Frame): SVGElement[] {
   const { width, height } = inner;
   const rows = y.ticks(Math.floor(height / TICK_HEIGHT)).map(({ value, text }) => {

@@ -8,6 +8,7 @@ import { pace } from "../pace.js";
 import { banner } from "./banner.js";
 import { controls } from "./controls.js";
 import { explore } from "./explore.js";
+import { inside } from "./inside.js";
 import { legend } from "./legend.js";
 import { logits } from "./logits.js";
 import { player } from "./player.js";
@@ -38,6 +39,7 @@ export function mount(link: Link, host: HTMLElement): () => void {
     strip: () => strip(link, () => theme),
     player: () => player(link),
     explore: () => explore(link),
+    inside: () => inside(link),
   };
 
   function build(): void {

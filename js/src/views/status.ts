@@ -4,6 +4,7 @@ import { h, setAttribute, setShare, setText, type View } from "../dom.js";
 import { count, speed, whole } from "../draw/format.js";
 import type { Link } from "../link.js";
 import type { Status } from "../state.js";
+import { editWords, interventions } from "./inside/surgery/edits.js";
 import { button, openTool } from "./parts/button.js";
 import { modelTitle, resources } from "./resources.js";
 
@@ -85,6 +86,7 @@ export function status(link: Link): View {
   const dot = h("span", { class: "dot", "aria-hidden": "true" });
   const state = h("span", { class: "status-state", role: "status", "data-testid": "state" });
   const rate = h("span", { class: "status-speed" });
+  const under = h("span", { class: "status-under", "data-testid": "under" });
   const use = resources(link);
   const warning = h("p", { class: "status-warning", role: "alert", hidden: true });
   const bar = h("div", { class: "progress", role: "progressbar", "aria-label": "Progress" }, h("span"));
@@ -92,7 +94,7 @@ export function status(link: Link): View {
     "header",
     { class: "status", role: "group", "aria-label": "Model and state", "data-testid": "status" },
     h("span", { class: "status-model" }, ...name.elements, chip),
-    h("span", { class: "status-now" }, dot, state, rate),
+    h("span", { class: "status-now" }, dot, state, rate, under),
     use.element,
     warning,
     use.more,
@@ -119,6 +121,9 @@ export function status(link: Link): View {
       const rated =
         link.reachable && now.tokens_per_second && ["prefill", "generating", "paused", "ready"].includes(now.state);
       setText(rate, rated ? ` · ${speed(now.tokens_per_second as number)} tok/s` : "");
+      const { edits } = link.marks;
+      setText(under, edits.length && link.reachable ? ` · under ${interventions(edits.length)}` : "");
+      setAttribute(under, "title", edits.map(editWords).join("\n") || null);
       use.draw();
       use.element.hidden = !link.reachable; // nobody holds it any more
       use.more.hidden ||= !link.reachable;

@@ -71,7 +71,11 @@ export function stream(link: Link): View {
   const marks = new Marks(text, store, pane);
   const menu = copyMenu(store, marks);
   const map = minimap(link, pane);
-  const facts = card(store, `${id}-card`);
+  const facts = card(store, `${id}-card`, (node) => {
+    const { overlay } = link;
+    const position = store.depth[node];
+    return overlay && position <= overlay.about ? [overlay.words(position)] : [];
+  });
   const search = find(link, pane, {
     left: () => text.focus({ preventScroll: true }),
     changed: () => {

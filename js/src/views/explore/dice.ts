@@ -4,12 +4,12 @@ import { h, setText, type View } from "../../dom.js";
 import { plot } from "../../draw/plot.js";
 import type { Link } from "../../link.js";
 import type { WhatIf } from "../../state.js";
+import { question } from "../parts/question.js";
 import { fieldOf } from "../parts/sampling.js";
+import { STALE, selected, unasked } from "../parts/words.js";
 import { earliest, picture, readingOf } from "./dice/points.js";
 import { PARAMETERS, type Parameter, usual, valuesOf, wrong } from "./dice/range.js";
 import { replay } from "./dice/replay.js";
-import { question } from "./question.js";
-import { STALE, selected, unasked } from "./words.js";
 
 const HEIGHT = 270;
 const ABOUT =

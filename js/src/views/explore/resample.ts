@@ -3,10 +3,10 @@
 import { h, setText, type View } from "../../dom.js";
 import { COLOURS, Slots } from "../../draw/series.js";
 import type { Link } from "../../link.js";
+import { obstacle } from "../parts/words.js";
 import { answerBy } from "./resample/by.js";
 import { decided } from "./resample/decided.js";
 import { outcomes } from "./resample/outcomes.js";
-import { obstacle } from "./words.js";
 
 export function resample(link: Link): View {
   const slots = new Slots(); // an answer has one colour in both pictures

@@ -8,9 +8,9 @@ import type { Watch } from "../../state.js";
 import { label } from "../../text.js";
 import { button } from "../parts/button.js";
 import { keyedList, type Row } from "../parts/list.js";
+import { obstacle, selected, tokenWords } from "../parts/words.js";
 import { addWatch } from "./watch/add.js";
 import { type Line, picture, probabilityText, readingOf, valueAt } from "./watch/lines.js";
-import { obstacle, selected, tokenWords } from "./words.js";
 
 const HEIGHT = 250;
 const NOTHING =

@@ -6,7 +6,7 @@ import { KINDS } from "../../protocol.js";
 import type { Xray, XrayStage } from "../../state.js";
 import { failureBox } from "../parts/failure.js";
 import { pythonLine } from "../parts/python.js";
-import { obstacle, tokenWords } from "./words.js";
+import { obstacle, tokenWords } from "../parts/words.js";
 import { columnHeads, type Line } from "./xray/bars.js";
 import { type Cell, cellOf, columnsOf, othersOf, RAW, scaleOf } from "./xray/columns.js";
 import { explaining } from "./xray/question.js";

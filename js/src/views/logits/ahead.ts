@@ -4,9 +4,9 @@ import { h, setAttribute, setText } from "../../dom.js";
 import type { Link } from "../../link.js";
 import type { Failure } from "../../protocol.js";
 import type { Ahead, AheadPart, AheadToken } from "../../state.js";
-import { obstacle } from "../explore/words.js";
 import { later } from "../parts/later.js";
 import { pythonLine } from "../parts/python.js";
+import { obstacle } from "../parts/words.js";
 
 const REST_MS = 250;
 /** Alternatives that are gone after, and tokens after each. */

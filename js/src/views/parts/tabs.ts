@@ -26,6 +26,7 @@ export function tabbed(link: Link, name: string, label: string, offered: [string
   let open = "";
 
   function toggle(tool: string): void {
+    made.get(open)?.leave?.();
     open = open === tool ? "" : tool;
     for (const tab of tabs) {
       const chosen = tab.dataset.tool === open;
@@ -71,6 +72,7 @@ export function tabbed(link: Link, name: string, label: string, offered: [string
       if (open) made.get(open)?.settle?.();
     },
     close() {
+      made.get(open)?.leave?.();
       for (const view of made.values()) view.close?.();
     },
   };

@@ -79,7 +79,8 @@ export interface Card {
   close(): void;
 }
 
-export function card(store: Store, id: string): Card {
+/** `more`: what else is known of a token just now. */
+export function card(store: Store, id: string, more: (node: number) => readonly Fact[]): Card {
   // In the top layer nothing clips it; where there is none, it stays within the widget.
   const element = h("div", { class: "card", role: "tooltip", id, popover: "manual", "data-testid": "card" });
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -92,7 +93,9 @@ export function card(store: Store, id: string): Card {
   function fill(node: number): void {
     const unit = store.unitOf[store.depth[node]];
     const [from, to] = store.unitSpan(unit);
-    const facts = factsOf(store, node).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)));
+    const facts = [...factsOf(store, node), ...more(node)].map(([name, value]) =>
+      h("div", {}, h("dt", {}, name), h("dd", {}, value)),
+    );
     const name = label(store.unitText(unit));
     const head = h("p", {}, h("code", {}, name || "(no bytes)"), ` token ${whole(store.depth[node])}`);
     element.replaceChildren(head, h("dl", {}, ...facts));

@@ -4,6 +4,7 @@ import { h, setAttribute } from "../../dom.js";
 import { css, endOf, flame, STEPS, stepOf, type Theme, tokenValue } from "../../draw/colour.js";
 import { whole } from "../../draw/format.js";
 import type { Link } from "../../link.js";
+import type { Overlay } from "../../overlay.js";
 import type { Palette } from "../../state.js";
 import type { Pane } from "./pane.js";
 import { Profile } from "./profile.js";
@@ -48,6 +49,7 @@ export function minimap(link: Link, pane: Pane): Minimap {
   let height = 0;
   let keep = 0; // positions of the profile that still hold
   let scale = ""; // metric and end that the profile was made for
+  let covered: Overlay | null = null; // and what it was made of instead
   let painted = "";
 
   const observer =
@@ -60,12 +62,14 @@ export function minimap(link: Link, pane: Pane): Minimap {
   observer?.observe(element);
 
   function update(): boolean {
+    const { overlay } = link;
     const { metric } = link.look;
     const end = endOf(store, metric);
     const scaled = `${metric} ${end}`;
-    if (scaled !== scale) keep = 0;
-    scale = scaled;
-    const stepAt = (position: number): number => stepOf(metric, tokenValue(store, store.path[position], metric), end);
+    if (scaled !== scale || overlay !== covered) keep = 0;
+    [scale, covered] = [scaled, overlay];
+    const stepAt = (position: number): number =>
+      overlay ? (overlay.steps[position] ?? 0) : stepOf(metric, tokenValue(store, store.path[position], metric), end);
     const changed = profile.update(store.length, keep, stepAt);
     keep = store.length;
     return changed;

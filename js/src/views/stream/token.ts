@@ -4,6 +4,7 @@ import { namesOf } from "../../branches.js";
 import { h, setAttribute } from "../../dom.js";
 import { endOf, stepOf, unitValue } from "../../draw/colour.js";
 import type { Link } from "../../link.js";
+import { type Overlay, overlaid } from "../../overlay.js";
 import { KINDS } from "../../protocol.js";
 import type { Metric } from "../../state.js";
 import { type Run, runs } from "../../text.js";
@@ -23,8 +24,13 @@ export class Painter {
   #metric: Metric = "surprisal";
   #end = 0;
   #unseen: readonly [from: number, to: number] = [0, 0];
-  /** What is noted at tokens: where dice fell elsewhere, and where the branch that is shown begins, by its name. */
+  #overlay: Overlay | null = null;
+  /**
+   * What is noted at tokens: where dice fell elsewhere, where what was written under interventions begins, and where the
+   * branch that is shown begins, by its name.
+   */
   #diverged: ReadonlySet<number> = new Set();
+  #altered: ReadonlyMap<number, string> = new Map();
   #named = { node: -1, name: "" };
   #notes = "";
 
@@ -36,7 +42,7 @@ export class Painter {
 
   /** Takes over what the classes depend on. Whether any of it has changed. */
   refresh(): boolean {
-    const { store, status } = this.#link;
+    const { store, status, overlay } = this.#link;
     const { metric } = this.#link.look;
     const end = endOf(store, metric);
     const tip = store.at(store.length - 1);
@@ -44,17 +50,19 @@ export class Painter {
     const unseen = [status.keep, status.keep + left] as const;
     const gone = left > 0 || this.#unseen[1] > this.#unseen[0];
     const same = metric === this.#metric && end === this.#end && !(gone && unseen.join() !== this.#unseen.join());
-    [this.#metric, this.#end, this.#unseen] = [metric, end, unseen];
-    return this.#takeNotes() || !same;
+    const covered = overlay !== this.#overlay;
+    [this.#metric, this.#end, this.#unseen, this.#overlay] = [metric, end, unseen, overlay];
+    return this.#takeNotes() || covered || !same;
   }
 
   #takeNotes(): boolean {
     const { store, marks } = this.#link;
     this.#named = this.#nameOf(store.at(store.length - 1));
-    const notes = JSON.stringify([marks.diverged, this.#named]);
+    const notes = JSON.stringify([marks.diverged, marks.altered, this.#named]);
     if (notes === this.#notes) return false;
     this.#notes = notes;
     this.#diverged = new Set(marks.diverged);
+    this.#altered = new Map(marks.altered.map(({ node, edits }) => [node, `Written under: ${edits}`]));
     return true;
   }
 
@@ -72,13 +80,15 @@ export class Painter {
     const { store } = this.#link;
     const nodes = store.path.subarray(...store.unitSpan(unit));
     const diverged = nodes.some((node) => this.#diverged.has(node));
+    const altered = nodes.reduce((said, node) => said || (this.#altered.get(node) ?? ""), "");
     span.classList.toggle("diverged", diverged);
-    setAttribute(span, "title", diverged ? DIVERGED : null);
+    span.classList.toggle("altered", altered !== "");
+    setAttribute(span, "title", [diverged && DIVERGED, altered].filter(Boolean).join("\n") || null);
     setAttribute(span, "data-branch", (nodes.includes(this.#named.node) && this.#named.name) || null);
   }
 
   get #noted(): boolean {
-    return this.#diverged.size > 0 || this.#named.name !== "";
+    return this.#diverged.size > 0 || this.#altered.size > 0 || this.#named.name !== "";
   }
 
   /** What a unit's classes say: who chose it, how it scores, and whether the model still sees it. */
@@ -86,10 +96,15 @@ export class Painter {
     const { store } = this.#link;
     const [from, to] = store.unitSpan(unit);
     const name = KINDS[store.columns.kind[store.path[from]]];
-    const step = name === "prompt" ? "" : ` s${stepOf(this.#metric, unitValue(store, unit, this.#metric), this.#end)}`;
+    const looks = this.#overlay ? overlaid(this.#overlay, from, to, name) : name + this.#stepOf(unit, name);
     const joint = to - from > 1 ? " joint" : "";
     const [gone, back] = this.#unseen;
-    return `t ${name}${step}${joint}${from >= gone && from < back ? " unseen" : ""}`;
+    return `t ${looks}${joint}${from >= gone && from < back ? " unseen" : ""}`;
+  }
+
+  #stepOf(unit: number, kind: string): string {
+    const value = kind === "prompt" ? null : unitValue(this.#link.store, unit, this.#metric);
+    return value === null ? "" : ` s${stepOf(this.#metric, value, this.#end)}`;
   }
 
   /** Gives a drawn unit the classes of the day. */

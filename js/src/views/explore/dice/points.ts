@@ -6,7 +6,7 @@ import { svg } from "../../../draw/svg.js";
 import type { WhatIf, WhatIfChange } from "../../../state.js";
 import type { Store } from "../../../store.js";
 import { fieldOf } from "../../parts/sampling.js";
-import { pieceOf, quoted } from "../words.js";
+import { pieceOf, quoted } from "../../parts/words.js";
 import { isLog, type Parameter } from "./range.js";
 
 /** Share of the axis above the text, where the values stand that change nothing. */

@@ -2,9 +2,9 @@
 import { h, setText } from "../../../dom.js";
 import { whole } from "../../../draw/format.js";
 import type { Link } from "../../../link.js";
+import { question } from "../../parts/question.js";
 import { samplerCode } from "../../parts/sampling.js";
-import { question } from "../question.js";
-import { obstacle, pieceOf, selected, tokenWords, unasked } from "../words.js";
+import { obstacle, pieceOf, selected, tokenWords, unasked } from "../../parts/words.js";
 
 interface Replayed {
   /** The path that it was made of. */

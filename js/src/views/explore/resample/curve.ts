@@ -1,12 +1,12 @@
 /** How the distribution of answers narrows while a text is written: stretches of one height, over its tokens. */
 import { linear, type Tick } from "../../../draw/axis.js";
 import { percent, whole } from "../../../draw/format.js";
-import { type Frame, type Picture, type Reading, rule } from "../../../draw/plot.js";
+import { type Frame, noted, type Picture, type Reading } from "../../../draw/plot.js";
 import { areaOf, inkOf, OTHERS, type Point, type Slots } from "../../../draw/series.js";
 import { svg } from "../../../draw/svg.js";
 import type { Committed } from "../../../state.js";
 import type { Store } from "../../../store.js";
-import { pieceOf, tokenWords } from "../words.js";
+import { pieceOf, tokenWords } from "../../parts/words.js";
 import { nameOf, slotOf } from "./answers.js";
 
 /** Answers that have a stretch of their own; the others share one. */
@@ -76,7 +76,7 @@ export function picture(store: Store, curve: Committed, slots: Slots, marked: nu
       .map(({ name, slot, shares, below }) => ({ text: name, at: below[last] + shares[last] / 2, slot })),
     paint: (frame) => [
       ...parts.map((part) => stretch(part, positions, frame)),
-      ...(decided === null ? [] : mark(frame, decided)),
+      ...(decided === null ? [] : noted(frame, frame.x(decided), "decided")),
     ],
   };
 }
@@ -87,17 +87,6 @@ function stretch({ slot, shares, below }: Stretch, positions: readonly number[],
   const line = (values: readonly number[]): Point[] => values.map((value, i) => [x(positions[i]), y(value)]);
   const above = shares.map((share, i) => below[i] + share);
   return svg("path", { class: `plot-area ${inkOf(slot)}`, d: areaOf(line(above), line(below)) });
-}
-
-function mark(frame: Frame, decided: number): SVGElement[] {
-  const at = frame.x(decided);
-  const left = at > frame.width / 2;
-  const words = svg(
-    "text",
-    { class: "plot-word", x: at + (left ? -6 : 6), y: 14, "text-anchor": left ? "end" : "start" },
-    "decided",
-  );
-  return [rule("curve-decided", at, frame), words];
 }
 
 export function readingOf(store: Store, curve: Committed, slots: Slots, stop: number): Reading {

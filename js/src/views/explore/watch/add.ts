@@ -4,8 +4,8 @@ import type { Link } from "../../../link.js";
 import type { Variants } from "../../../state.js";
 import { label } from "../../../text.js";
 import { later } from "../../parts/later.js";
-import { question } from "../question.js";
-import { pieceOf, quoted } from "../words.js";
+import { question } from "../../parts/question.js";
+import { pieceOf, quoted } from "../../parts/words.js";
 import { meant, read } from "./wanted.js";
 
 /** Milliseconds without a key before the kernel is asked. */

@@ -3,7 +3,7 @@ import { percent, whole } from "../../../draw/format.js";
 import type { KINDS } from "../../../protocol.js";
 import type { Xray, XrayStage } from "../../../state.js";
 import { fieldOf, isNumber } from "../../parts/sampling.js";
-import { quoted } from "../words.js";
+import { quoted } from "../../parts/words.js";
 import { massOf } from "./columns.js";
 
 const TITLES: Record<string, string> = {

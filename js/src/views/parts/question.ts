@@ -1,10 +1,10 @@
 /** A question that takes the model a while: what asks it, how far it is, and what ends it early. */
 import { h, setText } from "../../dom.js";
 import type { Command, Link } from "../../link.js";
-import { progressBar } from "../parts/bars.js";
-import { button } from "../parts/button.js";
-import { failureBox } from "../parts/failure.js";
-import { reveal } from "../parts/reveal.js";
+import { progressBar } from "./bars.js";
+import { button } from "./button.js";
+import { failureBox } from "./failure.js";
+import { reveal } from "./reveal.js";
 import { obstacle } from "./words.js";
 
 interface Asked<T, P> {

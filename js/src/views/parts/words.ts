@@ -1,4 +1,4 @@
-/** What the views of the road not taken say in the same words. */
+/** What views that ask the model say in the same words. */
 import { whole } from "../../draw/format.js";
 import type { Link } from "../../link.js";
 import type { Store } from "../../store.js";

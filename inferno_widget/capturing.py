@@ -1,0 +1,128 @@
+"""What goes on inside the model at the steps to come, kept until somebody looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, cast
+
+import numpy as np
+
+from .arguments import count
+from .engine.client import Stop, interruptible
+from .engine.inside import Asked, Look, Wanted
+from .engine.inside import What as Tensor
+from .engine.second import SecondClient
+from .errors import InfernoError
+from .inspection import Inspection, What, inspection_of, layer_numbers, positions_seen, whats
+
+if TYPE_CHECKING:
+    from .inside import Inside
+
+FOR_EVER = 1 << 31
+"""Stands for the end of a text that goes on."""
+
+
+class Capture:
+    """What a session keeps of the inside of the model while it runs: on from the start until `stop`, or a ``with``.
+
+    Made by `Session.capture`. The arrays stay in the engine's process until `take` fetches them.
+
+    Attributes
+    ----------
+    what : what is kept
+    on : whether it still is
+    """
+
+    def __init__(
+        self,
+        session: Inside,
+        what: What | Sequence[What],
+        layers: int | Sequence[int] | None,
+        positions: range | None,
+        k: int,
+        limit: int,
+    ) -> None:
+        self.what, self.on = whats(what), True
+        self._session, self._k, self._taken = session, count("k", k), dict[str, Inspection]()
+        tensors = cast("tuple[Tensor, ...]", tuple(name for name in self.what if name != "lens"))
+        chosen = None if layers is None else layer_numbers(layers)
+        self._asked = Asked(tensors, chosen, count("limit", limit))
+        self._positions = positions
+        self._own = not isinstance(session.engine, SecondClient)
+        self._engine = SecondClient(session.model.engine) if self._own else session.taps
+        try:
+            self._engine.capture(self._wanted())
+        except BaseException:
+            if self._own:
+                self._engine.close()
+            raise
+        self._before = session.work_in(self._engine) if self._own else None
+
+    def __repr__(self) -> str:
+        return f"<Capture of {', '.join(self.what)}: {'on' if self.on else 'off'}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _wanted(self) -> Wanted:
+        """What is to be kept from now on."""
+        trace = self._session.trace
+        seen = trace.window().size(trace.length)
+        positions = range(max(0, seen - 1), FOR_EVER) if self._positions is None else self._positions
+        return Wanted(self._asked, positions, "lens" in self.what)
+
+    def take(self, since: int = 0) -> Inspection:
+        """What was captured of the tokens on the current path; of those where it stood then, once it is off.
+
+        Parameters
+        ----------
+        since : position of the first token that is meant; once it is off, all are
+
+        Raises
+        ------
+        InfernoError
+            If nothing was captured there.
+        """
+        if not self.on:
+            if not self._taken:
+                raise InfernoError("nothing was captured of the path")
+            return self._taken["path"]
+        session, cancel = self._session, Stop()
+        seen = positions_seen(session)
+        ids = session.trace.column("token_id")[seen].tolist()
+        rows = tuple(np.flatnonzero(seen >= since).tolist()) if since else ()  # none named: all
+        if since and not rows:
+            raise InfernoError(f"there is no token at position {since:,} or behind it")
+        look = Look(ids, rows, self._asked, self._k if "lens" in self.what else 0)
+        with interruptible(cancel):
+            arrays = self._engine.captured(look, cancel=cancel)
+        kept = arrays.pop("positions")
+        if not len(kept):
+            raise InfernoError("nothing was captured of the path: generate something first")
+        return inspection_of(session, self.what, self._asked.layers, kept, arrays)
+
+    def clear(self) -> None:
+        """Forget what was captured so far, and go on."""
+        if self.on:
+            self._engine.capture(self._wanted())
+
+    def stop(self) -> None:
+        """Capture nothing more; `take` still gives what was captured of the path."""
+        if not self.on:
+            return
+        self._session.check_innermost(self._engine)
+        with self._session.idle():
+            with suppress(InfernoError):  # nothing was captured, or the process died
+                self._taken["path"] = self.take()
+            self.on = False
+            if self._before is not None:
+                self._session.work_back(self._engine, self._before)
+            elif self._engine.pid is not None:
+                self._engine.capture(None)

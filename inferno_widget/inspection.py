@@ -1,0 +1,409 @@
+"""What went on inside the model while it read a text: attention, residual stream, logit lens, attribution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arguments import count, index
+from .attention import HeadStatistics, statistics
+from .engine.client import Stop, interruptible
+from .engine.inside import LENS, Asked, Look
+from .engine.inside import What as Tensor
+from .record import Floats, Ids
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from .inside import Inside
+    from .plot import InspectionPlot
+
+What = Literal["attention", "residual", "lens", "mlp", "attn_out", "heads"]
+"""What can be looked at; see `Inspection`."""
+Positions = int | slice | range | None
+"""Tokens of the current path: one, counted from the end where negative, or several; all when None."""
+Telling = Callable[[float], object]
+"""Told the finished fraction, 0 to 1; answers False to end the work, which raises `Cancelled`."""
+
+
+class Ended:
+    """Progress that is told to somebody who may also end the work in between, by setting `cancel`."""
+
+    def __init__(self, tell: Telling = lambda _: None) -> None:
+        self._tell, self.cancel = tell, Stop()
+
+    def __call__(self, fraction: float) -> object:
+        return self._tell(fraction)
+
+
+WHATS: tuple[What, ...] = get_args(What)
+LIMIT = 1 << 30
+"""Bytes that an inspection may take unless it is told otherwise."""
+
+
+@dataclass(frozen=True, repr=False)
+class Lens:
+    """What the model would say if it stopped behind a layer: the last norm and the output matrix on its stream.
+
+    A layer's row is the distribution of the token that follows a position. The last layer's is the model's own.
+
+    Attributes
+    ----------
+    layers : int32 [layer]
+    positions : int32 [position], of the tokens that were read
+    top_ids, top_logprobs : int32 and float32 [layer, position, k], the most likely first, nats
+    top_texts : their texts, in the same nesting
+    entropy : float32 [layer, position], nats
+    kl : float32 [layer, position], KL(final || layer), nats: what is lost by stopping there
+    answer : int32 [position], the most likely token in the end
+    rank, logprob : int32 and float32 [layer, position], of that token
+    token_rank, token_logprob : the same of the token that came; 0 and NaN where none has yet
+    """
+
+    layers: Ids
+    positions: Ids
+    top_ids: NDArray[np.int32]
+    top_logprobs: Floats
+    top_texts: list[list[list[str]]]
+    entropy: Floats
+    kl: Floats
+    answer: Ids
+    rank: NDArray[np.int32]
+    logprob: Floats
+    token_rank: NDArray[np.int32]
+    token_logprob: Floats
+
+    def __repr__(self) -> str:
+        k = self.top_ids.shape[-1]
+        return f"<Lens {len(self.layers)} layers x {len(self.positions)} positions, {k} tokens each>"
+
+    @property
+    def decided(self) -> Ids:
+        """int32 [position], the first layer from which on the final answer stays the most likely token."""
+        first = np.array(self.rank[::-1] == 1).cumprod(axis=0).sum(axis=0)
+        decided: Ids = self.layers[np.minimum(len(self.layers) - first, len(self.layers) - 1)]
+        return decided
+
+    def plot(self, **options: Any) -> go.Figure:
+        """The figure; see `figures.lens`."""
+        from .figures import lens
+
+        return lens(self, **options)
+
+    def at(self, position: int) -> str:
+        """The lines of one position: each layer's most likely token, its probability, entropy and KL."""
+        found = np.flatnonzero(self.positions == position)
+        if not len(found):
+            raise IndexError(f"position {position} was not looked at")
+        at = int(found[0])
+        rows = zip(self.layers, self.top_texts, self.top_logprobs, self.entropy, self.kl, self.rank, strict=True)
+        return "\n".join(
+            f"{layer:4}  {texts[at][0]!r:16} {100 * np.exp(logprobs[at, 0]):5.1f} %  entropy {entropy[at]:5.2f}  "
+            f"KL {kl[at]:6.3f}  rank of the answer {rank[at]}"
+            for layer, texts, logprobs, entropy, kl, rank in rows
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class Attribution:
+    """Who added how much to a token's logit: a direct logit attribution.
+
+    Each contribution to the residual stream is read as the model reads the whole stream in the end, with the last norm
+    *linearised*: divided by the size that the whole stream has there. What a block adds by way of later blocks is
+    counted as theirs. The parts sum to `logit`.
+
+    Attributes
+    ----------
+    position : of the last token that was read
+    token, text : whose logit it is
+    attn_out, mlp : float32 [layer], logits that each block's attention and MLP added
+    start : that was there before the first block: the embedding
+    added : that interventions on the stream added
+    bias : of the last norm or of the output
+    logit : all together: the model's own logit, before it is capped softly, where it is
+    """
+
+    position: int
+    token: int
+    text: str
+    attn_out: Floats
+    mlp: Floats
+    start: float
+    added: float
+    bias: float
+    logit: float
+
+    def __repr__(self) -> str:
+        head = f"<Attribution of {self.text!r} behind position {self.position}: logit {self.logit:.2f}>"
+        lines = [f"start {self.start:8.3f}"]
+        rows = enumerate(zip(self.attn_out.tolist(), self.mlp.tolist(), strict=True))
+        lines += [f"{layer:5} {attention:8.3f} attention  {mlp:8.3f} MLP" for layer, (attention, mlp) in rows]
+        return "\n".join([head, *lines])
+
+    def plot(self, **options: Any) -> go.Figure:
+        """The figure; see `figures.attribution`."""
+        from .figures import attribution
+
+        return attribution(self, **options)
+
+
+@dataclass(frozen=True, repr=False)
+class Inspection:
+    """What went on inside while some tokens of a text were read. What was not asked for raises AttributeError.
+
+    Attributes
+    ----------
+    what : what was asked for
+    layers : int32 [layer], the blocks
+    positions : int32 [query], of the tokens that were read, on the path
+    keys : int32 [key], of the tokens that they could look at
+    ids, texts : int32 [key] and as many str, of the keys
+    """
+
+    what: tuple[What, ...]
+    layers: Ids
+    positions: Ids
+    keys: Ids
+    ids: Ids
+    texts: list[str]
+    arrays: Mapping[str, NDArray[Any]]
+    lenses: Lens | None = None
+
+    def __repr__(self) -> str:
+        where = f"{len(self.layers)} layers x {len(self.positions)} positions"
+        return f"<Inspection {where}: {', '.join(self.what)}; {self.nbytes / 2**20:.1f} MiB>"
+
+    @property
+    def attention(self) -> Floats:
+        """[layer, head, query, key], weights; a row sums to 1. Zero where a key comes later, or is out of a window."""
+        return self._array("attention")
+
+    @property
+    def residual(self) -> Floats:
+        """[layer, position, n_embd], the stream behind each block."""
+        return self._array("residual")
+
+    @property
+    def heads(self) -> Floats:
+        """[layer, head, position, head_size], what each head read, before the output matrix mixes the heads."""
+        return self._array("heads")
+
+    @property
+    def attn_out(self) -> Floats:
+        """[layer, position, n_embd], what attention added to the stream (behind a norm, where there is one)."""
+        return self._array("attn_out")
+
+    @property
+    def mlp(self) -> Floats:
+        """[layer, position, n_embd], what the MLP added to the stream (behind a norm, where there is one)."""
+        return self._array("mlp")
+
+    @property
+    def head_statistics(self) -> HeadStatistics:
+        """What each head looks at, in numbers, float64 [layer, head]; `attention` has them one by one."""
+        return statistics(self.attention, self.ids.tolist(), np.searchsorted(self.keys, self.positions))
+
+    @property
+    def lens(self) -> Lens:
+        """What the model would say behind each layer."""
+        if self.lenses is None:
+            raise self._missing("lens")
+        return self.lenses
+
+    @property
+    def plot(self) -> InspectionPlot:
+        """Figures: ``inspection.plot.attention(layer, head)``."""
+        from .plot import InspectionPlot
+
+        return InspectionPlot(self)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+    def _array(self, name: What) -> Floats:
+        if name not in self.arrays:
+            raise self._missing(name)
+        return self.arrays[name]
+
+    def _missing(self, name: What) -> AttributeError:
+        return AttributeError(f'{name} was not asked for, only {", ".join(self.what)}: inspect(..., what=("{name}",))')
+
+
+def inspect(
+    session: Inside,
+    at: Positions,
+    what: What | Sequence[What],
+    layers: int | Sequence[int] | None,
+    *,
+    k: int,
+    limit: int,
+    progress: Telling | None,
+) -> Inspection:
+    """`Session.inspect`."""
+    names, chosen = whats(what), None if layers is None else layer_numbers(layers)
+    seen = positions_seen(session)
+    rows = _rows(seen, at, session.trace.length)
+    ids = session.trace.column("token_id")[seen]
+    following = np.append(ids[1:], -1)[rows]
+    asked = Asked(cast("tuple[Tensor, ...]", tuple(name for name in names if name != "lens")), chosen, limit)
+    look = Look(
+        ids[: rows[-1] + 1].tolist(), rows.tolist(), asked, count("k", k) if "lens" in names else 0, following.tolist()
+    )
+    with working(progress) as (cancel, tell):
+        arrays = session.taps.inspect(look, cancel=cancel, progress=tell)
+    return inspection_of(session, names, chosen, rows, arrays)
+
+
+class Predicted(NamedTuple):
+    """A place on the path whose token is predicted.
+
+    Attributes
+    ----------
+    at : its position
+    ids : of the tokens that the model sees before it
+    came : the token there; None behind the path
+    """
+
+    at: int
+    ids: list[int]
+    came: int | None
+
+    def token(self, session: Inside, wanted: str | int | None) -> int:
+        """The token that is wanted; the one that came, or else the most likely one, where none is."""
+        if wanted is not None:
+            return _token(session, wanted)
+        if self.came is not None:
+            return self.came
+        look = Look(self.ids, [len(self.ids) - 1], Asked((), (0,)), 1)
+        found = session.taps.inspect(look, cancel=Stop(), progress=lambda _: None)
+        return int(found[LENS + "answer"][0])
+
+
+def predicted_at(session: Inside, at: int | None) -> Predicted:
+    """The place at position `at` of the path; the one behind it when None."""
+    length, seen = session.trace.length, positions_seen(session)
+    at = length if at is None else index("at", at)
+    if not 1 <= at <= length:
+        raise IndexError(f"at must be between 1 and {length}, not {at}: nothing predicts the first token")
+    row = int(_rows(seen, at - 1, length)[0])
+    ids = session.trace.column("token_id")
+    return Predicted(at, ids[seen[: row + 1]].tolist(), int(ids[at]) if at < length else None)
+
+
+def attribution(session: Inside, at: int | None, token: str | int | None, progress: Telling | None) -> Attribution:
+    """`Session.attribution`."""
+    place = predicted_at(session, at)
+    chosen = place.token(session, token)
+    with working(progress) as (cancel, tell):
+        found = session.taps.attribute(place.ids, chosen, cancel=cancel, progress=tell)
+    numbers = {name: float(found[name][0]) for name in ("start", "added", "bias", "logit")}
+    text = session.model.detokenize([chosen]).decode(errors="backslashreplace")
+    return Attribution(place.at - 1, chosen, text, found["attn_out"], found["mlp"], **numbers)
+
+
+def inspection_of(
+    session: Inside,
+    what: tuple[What, ...],
+    layers: Sequence[int] | None,
+    rows: NDArray[np.int64],
+    arrays: Mapping[str, NDArray[Any]],
+) -> Inspection:
+    """Arrays from the engine, of some of the tokens that the model sees, with what they are of."""
+    seen = positions_seen(session)
+    chosen = range(session.model.info.n_layer) if layers is None else layers
+    numbers, positions = np.array(chosen, np.int32), seen[rows].astype(np.int32)
+    keys = seen[: rows[-1] + 1].astype(np.int32)
+    lens = lens_of(session, arrays, numbers, positions) if "lens" in what else None
+    kept = {name: array for name, array in arrays.items() if not name.startswith(LENS)}
+    ids = session.trace.column("token_id")[keys]
+    return Inspection(what, numbers, positions, keys, ids, _texts(session, keys), kept, lens)
+
+
+def lens_of(session: Inside, arrays: Mapping[str, NDArray[Any]], layers: Ids, positions: Ids) -> Lens:
+    """The lens among the arrays of an inspection."""
+    said = {name.removeprefix(LENS): array for name, array in arrays.items() if name.startswith(LENS)}
+    ids = np.unique(said["top_ids"]).tolist()
+    pieces = session.engine.pieces(ids)
+    text = {token: piece.decode(errors="backslashreplace") for token, piece in zip(ids, pieces, strict=True)}
+    texts = [[[text[token] for token in row] for row in layer] for layer in said["top_ids"].tolist()]
+    return Lens(layers, positions, top_texts=texts, **said)
+
+
+def whats(what: object) -> tuple[What, ...]:
+    """What is asked for, in the order of `WHATS`; ValueError names what is none of these."""
+    names = (what,) if isinstance(what, str) else tuple(cast("Sequence[str]", what))
+    for name in names:
+        if name not in WHATS:
+            raise ValueError(f"what must be of {', '.join(WHATS)}, not {name!r}")
+    if not names:
+        raise ValueError(f"what is empty: ask for some of {', '.join(WHATS)}")
+    return tuple(name for name in WHATS if name in names)
+
+
+def layer_numbers(layers: int | Sequence[int]) -> tuple[int, ...]:
+    """Numbers of blocks, as a tuple."""
+    numbers = (layers,) if isinstance(layers, int | np.integer) else tuple(layers)
+    if not numbers:
+        raise ValueError("layers is empty: name some, or None for all")
+    return tuple(index("layers", number) for number in numbers)
+
+
+def positions_seen(session: Inside) -> NDArray[np.int32]:
+    """Positions of the path that the model sees."""
+    return session.trace.window().of(np.arange(session.trace.length, dtype=np.int32))
+
+
+def _rows(seen: NDArray[np.int32], at: Positions, length: int) -> NDArray[np.int64]:
+    """Where the positions that are meant stand among those that the model sees."""
+    if isinstance(at, int | np.integer) and not isinstance(at, bool):
+        if not -length <= at < length:
+            raise IndexError(f"there is no token at position {at:,} of {length:,}")
+        meant = np.array([at % length])
+    elif at is None or isinstance(at, slice):
+        meant = np.arange(length)[slice(None) if at is None else at]
+    elif isinstance(at, range):
+        meant = np.sort(np.array(at, np.int64))
+        if len(meant) and not 0 <= meant[0] <= meant[-1] < length:
+            raise IndexError(f"the positions {at.start} to {at.stop - 1} are not all within the {length:,} of the text")
+    else:
+        raise TypeError(f"at must be a position, a slice or a range, not {at!r}")
+    rows = np.searchsorted(seen, np.sort(meant))
+    if not len(rows):
+        raise ValueError("no position is meant")
+    if not np.array_equal(seen[np.minimum(rows, len(seen) - 1)], np.sort(meant)):
+        raise IndexError("some of these tokens were left out when the text slid: the model does not see them any more")
+    return rows
+
+
+def _texts(session: Inside, keys: Ids) -> list[str]:
+    texts = session.trace.texts(session.trace.path())
+    return [texts[key] for key in keys]
+
+
+def _token(session: Inside, token: str | int) -> int:
+    if isinstance(token, str):
+        return session.model.token(token)
+    number = index("token", token)
+    if not 0 <= number < session.model.info.n_vocab:
+        raise ValueError(f"{number} is not a token id of this model (0 to {session.model.info.n_vocab - 1})")
+    return number
+
+
+@contextmanager
+def working(progress: Telling | None) -> Iterator[tuple[Stop, Callable[[float], None]]]:
+    """A flag that Ctrl-C sets, or whoever is told the progress, and what tells him."""
+    cancel = progress.cancel if isinstance(progress, Ended) else Stop()
+
+    def tell(fraction: float) -> None:
+        if progress and progress(fraction) is False:
+            cancel.set()
+
+    with interruptible(cancel):
+        yield cancel, tell
