@@ -137,6 +137,13 @@ def test_the_heads_of_a_layer(newest: bool, bench: Workbench, model: Model) -> N
         np.testing.assert_allclose(np.array(numbers, float), getattr(python, names.get(name, name))[0], atol=1e-4)
 
 
+def test_the_first_token_looks_at_itself(bench: Workbench) -> None:
+    said, (small,) = told(bench.heads(0, 0))
+    assert (said["length"], said["size"], small) == (1, 1, b"\xff" * said["n_head"])
+    assert said["statistics"]["previous_token"] == [None] * said["n_head"]
+    assert told(bench.attention(0, 0, 0, "rollout"))[1] == [np.float32(1).tobytes()]
+
+
 def test_small_maps_keep_the_largest_weights() -> None:
     weights = np.random.default_rng(1).random((3, 150, 150), np.float32)
     small = inside.pooled(weights)
@@ -671,6 +678,7 @@ def test_errors_are_in_words(bench: Workbench, benches: Callable[..., Workbench]
         "this token is on another branch": lambda: bench.lens(10_000, 1, 1),
         "n must be a whole number of at least 1": lambda: bench.lens(-1, 0, 1),
         "nothing predicts the first token": lambda: bench.attribution(0),
+        "must be between 1 and .* nothing predicts": lambda: bench.causal_map(0, False),
         "nothing predicts the first token: select": lambda: bench.try_edits(0, [OFF]),
     }
     for match, gesture in refused.items():
