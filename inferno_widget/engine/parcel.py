@@ -6,6 +6,7 @@ import mmap
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,8 @@ def _forget(memory: mmap.mmap, end: int) -> None:
     """Give the memory before `end` back to the system, where it can be given back by parts."""
     whole = end // mmap.PAGESIZE * mmap.PAGESIZE
     if whole and hasattr(mmap, "MADV_REMOVE"):
-        memory.madvise(mmap.MADV_REMOVE, 0, whole)
+        with suppress(OSError):  # some sandboxes do not know it
+            memory.madvise(mmap.MADV_REMOVE, 0, whole)
 
 
 def _bytes(shape: tuple[int, ...], dtype: str) -> int:

@@ -139,6 +139,18 @@ def test_arrays_cross_in_a_parcel_that_is_empty_afterwards() -> None:
     parcel.release()
 
 
+def test_arrays_that_are_taken_by_parts_arrive_whole() -> None:
+    parcel = Parcel()
+    sent = {"few": np.arange(7, dtype=np.int32), "many": np.arange(3 * 2_500_001, dtype=np.float32).reshape(3, -1)}
+    sent["more"] = -sent["many"]
+    layout = layout_of(sent)
+    for name, room in parcel.room(layout).items():
+        room[...] = sent[name]
+    taken = parcel.take(layout)
+    assert all(np.array_equal(taken[name], sent[name]) for name in sent)
+    parcel.release()
+
+
 def test_options_of_the_second_context_are_those_of_the_first(models: dict) -> None:
     options = Options(n_ctx=512, n_threads=1, n_batch=1024, type_k="f16", type_v="bf16")
     first = LlamaEngine(str(models["tiny"][0]), options, cancel=Switch(), progress=ignore)
