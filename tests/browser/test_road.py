@@ -100,6 +100,18 @@ def test_the_tree_is_walked_named_and_pruned_by_keys(lab):
     assert page.kernel_eval(f"w.trace.pruned == {{{FORK}}}")
 
 
+def test_what_is_opened_and_the_branch_that_is_shown_come_into_view(lab):
+    page, widget = opened(lab, height=700)
+    fork = f"w.session.goto({TRUNK_END}).fork(20, int(w.trace.record(20).top_ids[k % 9])).generate(2 + k)"
+    page.kernel_run(f"for k in range(40): {fork}")
+    widget.locator(".explore [data-tool=tree]").click()
+    expect(widget.locator(".tree-summary")).to_contain_text(re.compile(r"\d\d branches"))
+    expect(widget.locator(".explore .drawer")).to_be_in_viewport(ratio=0.9)
+    assert widget.get_by_test_id("tree").evaluate("tree => tree.scrollTop") > 100, "the newest is far below"
+    page.kernel_run(f"w.session.goto({TRUNK_END})")
+    page.page.wait_for_function("document.querySelector('[data-testid=tree]').scrollTop < 50")
+
+
 def test_what_was_pruned_comes_back(lab):
     page, widget = opened(lab, "tree")
     branches(widget).first.get_by_role("button", name="Prune").click()

@@ -1,5 +1,5 @@
 /** A line of Python that does what was done here, and a way to copy it. */
-import { h, setText } from "../../dom.js";
+import { h, setAttribute, setText } from "../../dom.js";
 import { copyButton } from "./copy.js";
 
 export function pythonLine(name: string) {
@@ -12,6 +12,7 @@ export function pythonLine(name: string) {
     draw(line: string): void {
       element.hidden = !line;
       setText(code, line);
+      setAttribute(code, "title", line);
     },
   };
 }
