@@ -36,6 +36,8 @@ NEUTRAL: Rgb = (121, 121, 127)
 """Ink for a page of unknown colour: a contrast of 4.3 on white and on the widget's dark page, the best there is."""
 MANY = 5_000
 """Points from which on the browser's graphics card draws them."""
+FEW = 16
+"""Positions that have room for their tokens on an axis, at most."""
 _SEEN = 3.0
 """Least contrast of points, lines and bars with their page, after WCAG 2."""
 _SYMBOLS = {Kind.PROMPT: "circle-open", Kind.GENERATED: "circle", Kind.FORCED: "diamond"}
@@ -194,7 +196,7 @@ def commitment(
 ) -> go.Figure:
     """Share of each answer among the continuations of each prefix, one upon the other; the text's own lies lowest.
 
-    A line marks the position before which the answer was decided.
+    A line marks the position before which the answer was decided. Below a short text stand its own tokens.
 
     Parameters
     ----------
@@ -224,6 +226,9 @@ def commitment(
     decided = found.decided()
     if decided is not None:
         figure.add_vline(decided, line={"color": css(NEUTRAL), "dash": "dash"}, annotation_text="decided")
+    if len(found.positions) <= FEW:
+        ticks = [f"{escape(label(piece))}<br>{at:,}" for at, piece in zip(found.positions, found.pieces, strict=True)]
+        figure.update_xaxes(tickvals=found.positions, ticktext=ticks, tickangle=0)
     figure.update_yaxes(range=[0, 100])
     return figure
 

@@ -178,6 +178,8 @@ def test_the_figure_stacks_the_answers_and_marks_the_decision() -> None:
     assert [area.name for area in figure.data] == ["a", "b", "c", "all others"]
     np.testing.assert_allclose(sum(np.array(area.y) for area in figure.data), 100)
     assert figure.layout.shapes[0].x0 == 6
+    assert figure.layout.xaxis.ticktext == ("·x<br>5", "·x<br>6", "·x<br>7")
+    assert curve_of([[5, 5]] * 17).plot().layout.xaxis.ticktext is None, "there is no room for more"
     lowest = curve_of([[5, 5], [1, 9]], "b").plot()
     assert lowest.data[0].name == "b"
     assert not lowest.layout.shapes or lowest.layout.shapes[0].x0 == 6
