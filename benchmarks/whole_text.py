@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import re
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
@@ -91,14 +92,22 @@ class _Alone:
         return self._pool.submit(_timed, what).result()
 
     def peak(self) -> float:
-        """The most memory that its processes had since they hold the model, MiB; shared pages count in each."""
-        return self._pool.submit(_peak).result()
+        """The most memory that its processes hold at once during a look, MiB."""
+        pids = self._pool.submit(_pids).result()
+        look, most = self._pool.submit(_timed, ""), 0
+        while not look.done():
+            most = max(most, sum(map(_held, pids)))
+            time.sleep(0.01)
+        return most / 1024
+
+
+def _held(pid: int) -> int:
+    """Resident memory of a process, kB; what several share is divided among them."""
+    return int(re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)[1])
 
 
 def _begin(maker: Callable[[], _Look]) -> None:
     _here["look"], _here["numbers"] = maker(), itertools.count()
-    for pid in _here["look"].pids:
-        Path(f"/proc/{pid}/clear_refs").write_text("5")  # forgets the peak of loading
 
 
 def _timed(what: str) -> float:
@@ -107,9 +116,8 @@ def _timed(what: str) -> float:
     return seconds(lambda: _here["look"].inside(_here["ids"], what))
 
 
-def _peak() -> float:
-    statuses = [Path(f"/proc/{pid}/status").read_text() for pid in _here["look"].pids]
-    return sum(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) for status in statuses) / 1024
+def _pids() -> list[int]:
+    return _here["look"].pids
 
 
 def _ours(path: Path) -> _Look:
