@@ -177,6 +177,8 @@ def place_at(session: Running, at: int | None) -> Place:
     """The place before position `at` of the path, None for its end; what the model saw there is seen again."""
     path = session.trace.path()
     at = len(path) if at is None else index("at", at)
+    if not len(path):
+        raise IndexError("nothing of the text is read yet: score() reads the prompt")
     if not 1 <= at <= len(path):
         raise IndexError(f"at must be between 1 and {len(path)}, not {at}: nothing predicts the first token")
     window = session.trace.window(int(path[at])) if at < len(path) else session.room()

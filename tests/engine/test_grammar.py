@@ -121,6 +121,11 @@ def test_what_a_schema_has_said_word_for_word_is_json(demo: Driver, word: str) -
     assert json.loads(said_by(demo, key)) == {word: word}
 
 
+def test_a_repetition_that_counts_backwards_says_what_it_took(client: Driver) -> None:
+    with pytest.raises(GrammarError, match=r"cannot be used: it takes more (memory|time) than the .* allowed: make it"):
+        client.engine.allowed('root ::= "a"{2,1}', [])
+
+
 def test_a_schema_may_be_a_reference_to_a_part_that_refers_to_itself(demo: Driver) -> None:
     node = {"type": "array", "items": {"$ref": "#/$defs/node"}, "maxItems": 2}
     schema = {"$defs": {"node": node}, "$ref": "#/$defs/node"}
