@@ -133,7 +133,7 @@ def what_if(
     A run with a logits processor was chosen from other numbers than the recorded ones; what is said of one does not
     hold. Nor does it beyond rounding where `logits` computes a row anew: a draw at the very edge may fall elsewhere.
     """
-    name, values = _one(parameter)
+    name, values = one_parameter(parameter)
     path = trace.path(node)
     breakers = vocabulary or Pieces(trace.pieces)
     worlds = [World(_changed(name, value), breakers) for value in values]
@@ -223,13 +223,16 @@ def _changed(name: str, value: Any) -> Callable[[Sampler], Sampler]:
     return lambda sampler: replace(sampler, **changes)
 
 
-def _one(parameter: Mapping[str, Iterable[Any]]) -> tuple[str, list[Any]]:
+def one_parameter(parameter: Mapping[str, Iterable[Any]]) -> tuple[str, list[Any]]:
+    """The one parameter of a sampler that is asked about, and its values."""
     check_keywords("Sampler", parameter, [f.name for f in fields(Sampler)])
     if len(parameter) != 1:
         raise TypeError("what_if needs one parameter and its values, as temperature=[0.2, 0.5, 1]")
     ((name, values),) = parameter.items()
     if name == "seed":
         raise ValueError("another seed is not the same dice: what_if asks about the other parameters")
+    if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
+        raise TypeError(f"what_if needs several values, in a list, as {name}=[{values!r}]")
     return name, list(values)
 
 

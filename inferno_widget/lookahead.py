@@ -22,6 +22,7 @@ from .window import Window
 if TYPE_CHECKING:
     from .running import Running
     from .sampling import Sampler
+    from .trace import Trace
 
 Each = Callable[[int, StepRecord], object]
 """Told of every token as it comes: (index of the continuation, record). If it returns False, the work ends there."""
@@ -35,11 +36,13 @@ class Place(NamedTuple):
     at : position of their first token
     node : the one before it; -1 for none
     window : what the model sees of the text
+    trace : the tree of which `node` is a part
     """
 
     at: int
     node: int
     window: Window
+    trace: Trace
 
     @property
     def size(self) -> int:
@@ -174,10 +177,12 @@ def place_at(session: Running, at: int | None) -> Place:
     """The place before position `at` of the path, None for its end; what the model saw there is seen again."""
     path = session.trace.path()
     at = len(path) if at is None else index("at", at)
+    if not len(path):
+        raise IndexError("nothing of the text is read yet: score() reads the prompt")
     if not 1 <= at <= len(path):
         raise IndexError(f"at must be between 1 and {len(path)}, not {at}: nothing predicts the first token")
     window = session.trace.window(int(path[at])) if at < len(path) else session.room()
-    return Place(at, int(path[at - 1]), window)
+    return Place(at, int(path[at - 1]), window, session.trace)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .arguments import count, index, stop_strings
-from .dice import WhatIf, what_if
+from .dice import WhatIf, one_parameter, what_if
 from .engine.client import Stop
 from .errors import InfernoError, hint_unknown_keywords
 from .lookahead import Each, Lookahead, beside, look_ahead, place_at
@@ -220,7 +220,7 @@ class Looking(Replaying):
             more are computed: what is not known then is marked as `FirstChange.unknown`
         **parameter : one parameter of `Sampler` and the values to try
         """
-        values: dict[str, Any] = {name: list(tried) for name, tried in parameter.items()}
+        values: dict[str, Any] = dict([one_parameter(parameter)])
         node, engine = self.trace.head, self.engine
         blind = what_if(self.trace, node=node, vocabulary=engine, **values)
         if not blind.unknown:

@@ -226,10 +226,15 @@ def answering(by: By) -> Callable[[str], Hashable]:
     """What finds the answer in a text."""
     if callable(by):
         return by
+    wanted = f"by must be a regular expression, a function of a text, or None, not {by!r}"
     try:
-        pattern = FIRST_WORD if by is None else re.compile(by)
+        pattern: re.Pattern[str] = FIRST_WORD if by is None else re.compile(by)
     except re.error as error:
         raise ValueError(f"by is no regular expression: {error}") from error
+    except TypeError:
+        raise TypeError(wanted) from None
+    if not isinstance(pattern.pattern, str):
+        raise TypeError(wanted)
 
     def answer(text: str) -> Hashable:
         found = pattern.search(text)

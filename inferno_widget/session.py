@@ -206,6 +206,10 @@ class Session(Inside):
         They are recorded as they were shown, and nothing is computed. A token that the path goes through already is
         not recorded again. All its tokens when `n` is None.
         """
+        if not isinstance(way, Continuation):
+            raise TypeError(f"way must be a continuation, such as lookahead()[0], not {way!r}")
+        if way.place.trace is not self.trace:
+            raise ValueError("this way was shown by another session, and its numbers hold for that text alone")
         self._settle()
         records = way.records[: len(way.records) if n is None else count("n", n)]
         self.trace.goto(way.place.node)

@@ -140,6 +140,7 @@ def _start_of(trace: Trace, node: int) -> int:
 
     Raises ValueError where there are no others.
     """
+    trace.record(node)  # raises where there is none
     hidden = hidden_nodes(trace)
     while True:
         parent = int(trace.nodes["parent"][node])

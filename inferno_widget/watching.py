@@ -46,6 +46,8 @@ def sets_of(model: Model, tokens: Sequence[Watchable], *, variants: bool) -> dic
     for token in tokens:
         groups = token if isinstance(token, Mapping) else {_name(model, token): [token]}
         for name, members in groups.items():
+            if not isinstance(name, str):
+                raise TypeError(f"a watch has a text for its name, not {name!r}")
             if isinstance(members, str | int):
                 raise TypeError(f"{name!r} must name several tokens, in a list, not {members!r}")
             ids = dict.fromkeys(each for member in members for each in _ids(model, member, variants))
@@ -99,7 +101,10 @@ def rescored(
 
 
 def _name(model: Model, token: str | int) -> str:
-    return token if isinstance(token, str) else model.detokenize([token]).decode(errors="backslashreplace")
+    if isinstance(token, str):
+        return token
+    _ids(model, token, False)  # raises where it is none
+    return model.detokenize([token]).decode(errors="backslashreplace")
 
 
 def _ids(model: Model, token: str | int, variants: bool) -> list[int]:

@@ -129,6 +129,9 @@ def _refusal(text: str, schema: bool, said: str, offset: int | None) -> GrammarE
         said = said.replace(" (use --allow-fetch for force)", "").replace("stdin#", "#")
         return GrammarError(f"the JSON schema cannot become a grammar: {said.removesuffix(': ')}")
     said = said.replace("stoull", "a number is too large").replace("stoul", "a number is too large")
+    said = said.replace(
+        "std::bad_alloc", "it takes more memory than the 1 GiB that is allowed: make it smaller or less nested"
+    )
     place = place_of_complaint(text, said) or (None if offset is None else place_in_bytes(text, offset))
     if place is None:
         return GrammarError(f"the grammar cannot be used: {said}")
@@ -205,7 +208,7 @@ class _Process:
             raise InfernoError(words.strip().splitlines()[-1])
         if TOO_LONG in words:
             return _DiedError("it takes more time than the 5 seconds that are allowed", sudden=False)
-        if "bad_alloc" in words or "MemoryError" in words:
+        if any(said in words for said in ("bad_alloc", "MemoryError", "cannot allocate memory")):
             return _DiedError("it takes more memory than the 1 GiB that is allowed", sudden=False)
         said = "".join(f", saying {line.strip()!r}" for line in words.splitlines()[-1:])
         reason = f"llama.cpp ended its process over it (exit code {self._process.returncode}){said}"

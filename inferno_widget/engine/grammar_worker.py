@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import ctypes
+import json
 import math
 import os
 import signal
@@ -19,7 +20,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import llama_cpp.llama_cpp as C
 import numpy as np
@@ -187,11 +188,22 @@ class Grammarian:
 
 def _converted(schema: str) -> str:
     """GBNF for a schema. In its strings the converter forgets what JSON does not have as it is: control characters, and
-    where a pattern has a dot or excludes something, quotes and backslashes.
+    where a pattern has a dot or excludes something, quotes and backslashes. In what it is to say word for word, it
+    forgets that a backslash has a meaning in GBNF too.
     """
-    from llama_cpp.llama_grammar import json_schema_to_gbnf
+    from llama_cpp.llama_grammar import SchemaConverter
 
-    return with_exclusions(json_schema_to_gbnf(schema), NOT_IN_JSON)
+    class Converter(SchemaConverter):
+        def _format_literal(self, literal: str) -> str:
+            said = json.dumps(json.loads(literal), ensure_ascii=False)
+            return '"' + said.replace("\\", r"\\").replace('"', r"\"") + '"'
+
+    wanted = json.loads(schema)
+    if "$ref" in wanted:  # else what stands beside it would not be looked through for further references
+        wanted["anyOf"] = [{"$ref": wanted.pop("$ref")}]
+    converter: Any = cast("Any", Converter)(prop_order={}, allow_fetch=False, dotall=False, raw_pattern=False)
+    converter.visit(converter.resolve_refs(wanted, "stdin"), "")
+    return with_exclusions(str(converter.format_grammar()), NOT_IN_JSON)
 
 
 def _parted(said: str, text: bytes) -> tuple[str, int | None]:

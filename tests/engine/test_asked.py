@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -145,6 +146,22 @@ def test_it_says_where_a_replay_diverges(asked: dict[str, list[Any]], session: S
         assert session.replayed == change.at
         if change.at is not None:
             assert session.trace.record(int(session.trace.path()[change.at])).token_id == change.token
+
+
+def test_before_anything_is_read_there_is_no_row(model: Model) -> None:
+    with (
+        model.session(PROMPT) as session,
+        pytest.raises(IndexError, match="nothing of the text is read yet"),
+    ):
+        session.row(1)
+
+
+@pytest.mark.parametrize("given", [{"temperature": 0.5}, {"grammar": 'root ::= "a"'}, {"logit_bias": {5: 1.0}}])
+def test_one_value_is_not_several(session: Session, given: dict[str, Any]) -> None:
+    """A grammar's characters, or the keys of a bias, would else be taken for values."""
+    for ask in (session.what_if, partial(what_if, session.trace)):
+        with pytest.raises(TypeError, match="what_if needs several values, in a list, as "):
+            ask(**given)
 
 
 def test_rows_come_in_batches_and_can_be_had_enough_of(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

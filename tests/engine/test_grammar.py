@@ -111,6 +111,28 @@ def test_a_schema_gives_what_it_describes(demo: Driver, seed: int) -> None:
     assert list(found) == list(SCHEMA["properties"])
 
 
+WORDS_OF_JSON = ["\n", '"', "back\\slash", "C:\\new", "\t", "grün", "🔥", "\x01", "]", "a/b"]
+
+
+@pytest.mark.parametrize("word", WORDS_OF_JSON)
+def test_what_a_schema_has_said_word_for_word_is_json(demo: Driver, word: str) -> None:
+    key = {"type": "object", "properties": {word: {"const": word}}, "required": [word], "additionalProperties": False}
+    assert json.loads(said_by(demo, {"enum": [word]})) == word
+    assert json.loads(said_by(demo, key)) == {word: word}
+
+
+def test_a_repetition_that_counts_backwards_says_what_it_took(client: Driver) -> None:
+    with pytest.raises(GrammarError, match=r"cannot be used: it takes more (memory|time) than the .* allowed: make it"):
+        client.engine.allowed('root ::= "a"{2,1}', [])
+
+
+def test_a_schema_may_be_a_reference_to_a_part_that_refers_to_itself(demo: Driver) -> None:
+    node = {"type": "array", "items": {"$ref": "#/$defs/node"}, "maxItems": 2}
+    schema = {"$defs": {"node": node}, "$ref": "#/$defs/node"}
+    found = json.loads(said_by(demo, schema, seed=3))
+    jsonschema.validate(found, schema)
+
+
 @pytest.mark.parametrize("pattern", ["^.{1,20}$", "^[^a]{1,20}$"])
 def test_a_string_of_a_schema_is_one_of_json(demo: Driver, pattern: str) -> None:
     """The converter's own grammar lets line breaks and quotes through."""

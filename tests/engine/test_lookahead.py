@@ -143,6 +143,17 @@ def test_a_way_over_the_path_itself_is_not_recorded_again(session: Session) -> N
     assert found, "the path's token should be among the twenty most likely"
 
 
+def test_what_is_no_way_of_this_session_is_refused(session: Session, model: Model) -> None:
+    """Its records would be taken for predictions behind a text that they do not know."""
+    way = model.session(session.trace.text[:20], Sampler(seed=1)).lookahead(k=1, depth=2)[0]
+    before = snapshot(session)
+    with pytest.raises(ValueError, match="shown by another session"):
+        session.take(way)
+    with pytest.raises(TypeError, match=r"way must be a continuation, such as lookahead\(\)\[0\], not 3"):
+        session.take(3)  # type: ignore[arg-type]
+    assert snapshot(session) == before
+
+
 def test_the_repr_is_a_table(session: Session) -> None:
     said = repr(session.lookahead(k=2, depth=3)).splitlines()
     assert said[0] == f"<Lookahead at {session.trace.length}: 2 alternatives, 3 tokens after each>"

@@ -84,6 +84,12 @@ def test_what_an_answer_is(by: object, text: str, answer: object) -> None:
     assert answering(by)(text) == answer
 
 
+@pytest.mark.parametrize("by", [5, b"a", re.compile(b"a")])
+def test_what_can_give_no_answer_is_refused(by: object) -> None:
+    with pytest.raises(TypeError, match="by must be a regular expression, a function of a text, or None, not "):
+        answering(by)
+
+
 def test_a_resample_can_be_ended_early(session: Session) -> None:
     told = []
 

@@ -161,6 +161,12 @@ def test_an_edit_makes_the_text_and_scores_it(session: Session, change: Callable
     assert session.state == "ready"
 
 
+@pytest.mark.parametrize("node", [-1, 10**6, 10**20])
+def test_a_node_that_is_not_there_cannot_be_pruned(session: Session, node: int) -> None:
+    with pytest.raises(IndexError, match=f"node {node} is not in a trace of"):
+        session.prune(node)
+
+
 def test_an_edit_is_one_prefill(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     for name in ("prefill", "logits", "generate"):

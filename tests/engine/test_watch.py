@@ -211,6 +211,17 @@ def test_texts_that_are_no_token_are_explained(session: Session) -> None:
     assert session.watch("a")["a"][0] > 258, "not the byte's own token"
 
 
+@pytest.mark.parametrize("token", [1.5, None, -1, 10**9, True])
+def test_what_is_neither_text_nor_id_is_not_watched(session: Session, token: object) -> None:
+    with pytest.raises(ValueError, match="is neither a text nor a token id of this model"):
+        session.watch(token)
+
+
+def test_a_watch_is_named_by_a_text(session: Session) -> None:
+    with pytest.raises(TypeError, match="a watch has a text for its name, not 5"):
+        session.watch({5: [" the"]})
+
+
 def test_chains_hold_every_node_once(session: Session) -> None:
     session.generate(10)
     head = session.trace.head
