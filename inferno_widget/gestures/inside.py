@@ -221,8 +221,8 @@ class Maps(NamedTuple):
 
     Attributes
     ----------
-    whole : uint8 [head, token, token], the square root of the weight times 255
-    small : uint8 [head, size, size], the largest weight of each cell times 255
+    whole : uint8 [head, token, token], the square root of the weight times 255: little can be told from nothing
+    small : uint8 [head, size, size], the largest of these in each cell
     statistics : by their names on the page, a number a head
     """
 
@@ -313,17 +313,17 @@ def maps_of(view: View, seen: Inspection, layer: int) -> Maps:
         whole = np.zeros((len(weights), view.length, view.length), np.float32)
         whole[:, seen.positions] = view.spread(weights)
         weights = whole
-    return Maps(np.rint(np.sqrt(weights) * 255).astype(np.uint8), pooled(weights), named(numbers))
+    roots = np.rint(np.sqrt(weights) * 255).astype(np.uint8)
+    return Maps(roots, pooled(roots), named(numbers))
 
 
-def pooled(weights: Floats) -> Bytes:
-    """Maps [head, n, n] as uint8 [head, size, size] of the largest weights."""
-    n = weights.shape[-1]
+def pooled(maps: Bytes) -> Bytes:
+    """Maps [head, n, n] as [head, size, size] of the largest in each cell."""
+    n = maps.shape[-1]
     size = min(n, SMALL)
     edges = np.arange(size) * n // size
-    small = np.maximum.reduceat(np.maximum.reduceat(weights, edges, axis=1), edges, axis=2)
-    cells: Bytes = np.rint(small * 255).astype(np.uint8)
-    return cells
+    small: Bytes = np.maximum.reduceat(np.maximum.reduceat(maps, edges, axis=1), edges, axis=2)
+    return small
 
 
 def named(found: HeadStatistics) -> dict[str, list[float | None]]:

@@ -428,8 +428,8 @@ export interface Verified {
 }
 
 /**
- * heads: small maps of all heads of a layer. Buffer: uint8 [head, size, size], the largest weight of each cell (255 is 1),
- * row: query, column: key.
+ * heads: small maps of all heads of a layer. Buffer: uint8 [head, size, size], of each cell the square root of the largest
+ * weight, times 255; row: query, column: key.
  */
 export interface Heads {
   node: number;

@@ -129,7 +129,7 @@ def test_the_heads_of_a_layer(newest: bool, bench: Workbench, model: Model) -> N
     seen = bench.session.inspect(slice(length), "attention", 2)
     maps = np.frombuffer(small, np.uint8).reshape(said["n_head"], said["size"], said["size"])
     assert said["size"] == length, "a short text has a cell a token"
-    assert np.abs(maps - seen.attention[0] * 255.0).max() <= 0.51
+    assert np.abs(maps - np.sqrt(seen.attention[0]) * 255.0).max() < 0.6
     python = run_code(bench, said["code"])
     names = {"first_token": "first", "previous_token": "previous"}
     assert set(said["statistics"]) == {"entropy", "distance", "first_token", "previous_token", "induction"}
@@ -145,13 +145,13 @@ def test_the_first_token_looks_at_itself(bench: Workbench) -> None:
 
 
 def test_small_maps_keep_the_largest_weights() -> None:
-    weights = np.random.default_rng(1).random((3, 150, 150), np.float32)
-    small = inside.pooled(weights)
+    maps = np.random.default_rng(1).integers(0, 256, (3, 150, 150), np.uint8)
+    small = inside.pooled(maps)
     assert small.shape == (3, 64, 64)
     edges = [i * 150 // 64 for i in range(65)]
     for row, column in ((0, 0), (5, 60), (63, 63)):
-        cell = weights[:, edges[row] : edges[row + 1], edges[column] : edges[column + 1]]
-        assert np.array_equal(small[:, row, column], np.rint(cell.max(axis=(1, 2)) * 255))
+        cell = maps[:, edges[row] : edges[row + 1], edges[column] : edges[column + 1]]
+        assert np.array_equal(small[:, row, column], cell.max(axis=(1, 2)))
 
 
 @pytest.mark.parametrize("over", [*inside.OVER, "rollout"])

@@ -62,7 +62,7 @@ export function headGrid(choose: (head: number) => void) {
         size,
         first: skip ? 1 : 0,
       };
-      put(canvas, pixels(part, size, colours(theme, palette, false, reach(part, false))), size, 0, 0);
+      put(canvas, pixels(part, size, colours(theme, palette, reach(part))), size, 0, 0);
     }
   }
 

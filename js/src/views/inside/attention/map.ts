@@ -88,9 +88,9 @@ export function headMap(link: Link, back: () => void) {
     canvas.style.width = `${canvas.width / ratio}px`;
     canvas.style.height = `${canvas.height / ratio}px`;
     const part = { map: large.bytes, size: count(), first: look.skip ? 1 : 0 };
-    const most = reach(part, true);
+    const most = reach(part);
     setText(scale, `colours up to ${percent((most / 255) ** 2)}`);
-    put(canvas, pixels(part, inner, colours(look.theme, look.palette, true, most)), inner, x, y);
+    put(canvas, pixels(part, inner, colours(look.theme, look.palette, most)), inner, x, y);
     const context = canvas.getContext("2d");
     if (!context) return;
     context.scale(ratio, ratio);

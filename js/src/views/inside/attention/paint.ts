@@ -12,9 +12,9 @@ export interface MapLook {
 /** How soon the colours cover the page: what is next to nothing shall not look like something. */
 const COVER = 2.5;
 /** Weight that they reach to at least: below, a byte is too coarse, and nothing much is there. */
-export const LEAST = 0.1;
+export const LEAST = 0.02;
 
-/** What of a map counts: columns from `first` on, of `size` x `size` bytes. */
+/** What of a map counts: columns from `first` on, of `size` x `size` bytes, the square roots of weights times 255. */
 export interface Part {
   map: Uint8Array;
   size: number;
@@ -22,8 +22,8 @@ export interface Part {
 }
 
 /** The byte that the colours reach to: that of all; without the first column, the largest that counts, if it is not too little. */
-export function reach(part: Part, root: boolean): number {
-  return part.first ? Math.max(peak(part), Math.round(255 * (root ? Math.sqrt(LEAST) : LEAST))) : 255;
+export function reach(part: Part): number {
+  return part.first ? Math.max(peak(part), Math.round(255 * Math.sqrt(LEAST))) : 255;
 }
 
 /** The largest byte that counts. */
@@ -33,15 +33,11 @@ function peak({ map, size, first }: Part): number {
   return most;
 }
 
-/**
- * Colours of a byte, [256] of red, green, blue and cover, as an image has them: by the root of its share of `most`.
- * `root`: the bytes are roots already.
- */
-export function colours(theme: Theme, palette: Palette, root: boolean, most: number): Uint32Array {
+/** Colours of a byte, [256] of red, green, blue and cover, as an image has them: by its share of `most`. */
+export function colours(theme: Theme, palette: Palette, most: number): Uint32Array {
   const table = new Uint32Array(256);
   for (let byte = 0; byte < 256; byte++) {
-    const part = Math.min(1, byte / Math.max(1, most));
-    const share = root ? part : Math.sqrt(part);
+    const share = Math.min(1, byte / Math.max(1, most));
     const full = flame(STEPS * share, theme, palette);
     const cover = Math.min(1, COVER * share);
     const [red, green, blue] = PAGE[theme].map((paper, i) => Math.round(paper + (full[i] - paper) * cover));
