@@ -22,6 +22,10 @@ it("opens a drawer a tab, one at a time, and closes it by the same tab", () => {
   expect([chosen().length, page.get(".drawer").hidden]).toEqual([0, true]);
 });
 
+it("names the rows of tabs that stand below each other, so that they do not look like one", () => {
+  expect(page.texts(".tabs-heading")).toEqual(["The road not taken", "Inside the model"]);
+});
+
 it("scrolls what is opened into view, once and not whenever it is drawn", async () => {
   const shown: [Element, unknown][] = [];
   Element.prototype.scrollIntoView = function (how) {

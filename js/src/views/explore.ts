@@ -27,5 +27,5 @@ const RECORDED = ["tree", "compare"];
 
 export function explore(link: Link): View {
   const offered = Object.entries(VIEWS).filter(([name]) => !link.recorded || RECORDED.includes(name));
-  return tabbed(link, "explore", "The road not taken", offered);
+  return tabbed(link, "explore", "The road not taken", offered, true);
 }

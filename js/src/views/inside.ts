@@ -18,5 +18,5 @@ const VIEWS: Record<string, Tab> = {
 };
 
 export function inside(link: Link): View {
-  return tabbed(link, "inside", "Inside the model", Object.entries(VIEWS));
+  return tabbed(link, "inside", "Inside the model", Object.entries(VIEWS), true);
 }

@@ -10,8 +10,8 @@ export interface Tab {
   make: (link: Link) => View;
 }
 
-/** `label` says what they are to a screen reader; `name` is the class of the whole. */
-export function tabbed(link: Link, name: string, label: string, offered: [string, Tab][]): View {
+/** `label` says what they are, `headed` to everybody, else to a screen reader; `name` is the class of the whole. */
+export function tabbed(link: Link, name: string, label: string, offered: [string, Tab][], headed = false): View {
   const id = `inferno-${name}-${crypto.getRandomValues(new Uint32Array(1))[0]}`; // two views may be in one page
   const drawer = h("div", { class: "drawer", id: `${id}-drawer`, role: "tabpanel", hidden: true });
   const makers = new Map(offered);
@@ -21,7 +21,13 @@ export function tabbed(link: Link, name: string, label: string, offered: [string
   });
   tabs[0].tabIndex = 0;
   const list = h("div", { class: "tabs", role: "tablist", "aria-label": label }, ...tabs);
-  const element = h("div", { class: name }, list, drawer);
+  const heading = h("span", { class: "tabs-heading", "aria-hidden": "true" }, label);
+  const element = h(
+    "div",
+    { class: name },
+    h("div", { class: "tabs-row" }, ...(headed ? [heading] : []), list),
+    drawer,
+  );
   const made = new Map<string, View>();
   let open = "";
 
