@@ -187,6 +187,13 @@ describe("writing on", () => {
     expect(edits()).toHaveLength(2); // to be tried again
   });
 
+  it("says of no intervention that it is in force when the kernel is gone", async () => {
+    page.model.put("marks", { edits: [OFF] });
+    await vi.waitFor(() => expect(force().hidden).toBe(false));
+    page.model.emit("comm_live_update");
+    await vi.waitFor(() => expect(force().hidden).toBe(true));
+  });
+
   it("says in place why it cannot be", async () => {
     await press(1, 2);
     await page.click("[data-action=write-on]");

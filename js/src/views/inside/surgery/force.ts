@@ -45,7 +45,7 @@ export function inForce(link: Link, draft: () => Edit[]) {
     actions: h("div", { class: "surgery-write" }, h("div", { class: "line" }, write, place), failure.element),
     draw(edits: Edit[], able: boolean): void {
       const now = link.marks.edits;
-      element.hidden = !now.length;
+      element.hidden = !now.length || !link.reachable; // with its kernel all that ends
       const said = now.map(editWords).join("; ");
       const others = same(now, edits) ? "" : " The list below is another one.";
       setText(
