@@ -450,6 +450,9 @@ class Tapped(LlamaEngine):
             self._look_on(entry, start, collector, cancel, lambda: progress(1 - (len(ids) - entry.decoded) / total))
         finally:
             self.capture = capture
+            if collector.ends and max(layer for _, layer in collector.wanted) < len(self.plan.layers) - 1:
+                # The blocks behind were not evaluated: their cells hold nothing that another look could use.
+                self.pool.shorten(entry, min(start, entry.decoded))
 
     def _look_on(self, entry: Entry, start: int, collector: Collector, cancel: Flag, told: Callable[[], None]) -> None:
         ids = entry.tokens

@@ -206,6 +206,18 @@ def test_what_was_read_before_is_not_read_again_and_says_the_same(tiny: Case) ->
     assert told[-1] == 1
 
 
+def test_blocks_behind_the_last_that_was_looked_at_are_read_by_whoever_looks_at_them(tiny: Case) -> None:
+    with tiny.model.session(tiny.ids) as session:
+        for at in (None, 60):
+            session.inspect(at, "attention", layers=0)
+            seen = session.inspect(99, "attention")
+            assert np.abs(seen.attention - tiny.run.attention[:, :, 99:]).max() < 2e-3
+        with session.intervene(Scale(0, 0, 1)):  # the changed context writes and is looked at with one cache
+            session.inspect(None, "attention", layers=0)
+            session.score()
+            assert np.abs(session.row(99) - tiny.run.logits[98]).max() < 2e-2
+
+
 def test_keys_are_positions_where_the_cells_of_the_cache_are_not(tiny: Case) -> None:
     """Under an intervention all branches share the second context's cache, whose cells are used anew when they go."""
     with tiny.model.session(tiny.ids[:60], GREEDY) as session, session.intervene(Scale(0, 0, 0.5)):
