@@ -182,7 +182,7 @@ describe("the view", () => {
     expect(page.sent("attention")).toMatchObject([{ node: 3, layer: 0, head: 0, over: "mean" }]);
     expect(page.sent("heads")).toMatchObject([{ node: 3, layer: 0 }]);
     const asked = page.model.sent.map(({ kind }) => kind).filter((kind) => kind === "attention" || kind === "heads");
-    expect(asked, "the whole text is read once").toEqual(["heads", "attention"]);
+    expect(asked, "a short text is read once").toEqual(["heads", "attention"]);
     expect(page.sent("head_map")).toEqual([]);
     expect(page.sent("follow")).toEqual([]);
   });

@@ -36,8 +36,7 @@ export function asking(link: Link, chosen: Chosen, changed: () => void) {
       // What a token could read is in the maps of the whole text too: another selection asks for no others.
       const tip = store.length <= MAPPED ? newest : node;
       const under = JSON.stringify([store.epoch, model, link.marks.edits]);
-      // The maps first: for them the whole text is read, and then a row costs one token more. The other way round it is
-      // read twice.
+      // The maps first: a short text is read in all layers for them, and then a row costs one token more.
       if (!shown.enlarged || !heads.told) heads.look([under, tip, layer].join(), { kind: "heads", node: tip, layer });
       if (shown.enlarged) large.look([under, tip, layer, head].join(), { kind: "head_map", node: tip, layer, head });
       if (shown.row) rows.look([under, node, layer, head, over].join(), { kind: "attention", node, layer, head, over });
