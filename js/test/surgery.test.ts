@@ -145,6 +145,12 @@ describe("steering", () => {
   });
 });
 
+it("leaves no heads to be pressed where the run is gone", async () => {
+  expect(page.get(".surgery-body").hidden).toBe(false);
+  page.model.rows(run([], [], { epoch: 2 }));
+  await vi.waitFor(() => expect(page.get(".surgery-body").hidden).toBe(true));
+});
+
 describe("writing on", () => {
   const force = () => page.get("[data-testid=in-force]");
 

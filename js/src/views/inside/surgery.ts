@@ -93,7 +93,7 @@ export function surgery(link: Link): View {
     note.hidden = !note.textContent;
     failure.show(hindered ? null : (sizing.failure ?? (edits.length ? trying.failure : null)));
     again.hidden = failure.element.hidden;
-    body.hidden = !size;
+    body.hidden = !size || !store.length;
     force.draw(edits, hindered === "");
     if (!size) return;
     const map = hangs.mapOf(node());
