@@ -8,40 +8,20 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import Tabs
-from tests.browser.lab import KERNELS, NEVER_ENDS, LabPage
+from tests.browser.lab import KERNELS, LabPage
+from tests.browser.story import AT, run, told
 
 pytestmark = pytest.mark.parametrize("kernel", KERNELS[:1], indirect=True)
 
-AT = 14
-"""Position of the token that is looked at: the third after the prompt's."""
-RUN = f"""\
-from inferno_widget import Inferno
-w = Inferno(prompt="Once upon a time there was a king who had three", max_tokens=12)
-{NEVER_ENDS}
-w.workbench.set("seed", 7)
-w"""
 STEP = re.compile(r"(?:^| )s(\d+)(?: |$)")
 
 
 def opened(lab: Tabs, **options: object) -> tuple[LabPage, Locator]:
     """A finished run of which one token is selected, and what that one read is shown."""
-    page = lab.open([RUN], **options)
-    page.run_all()
-    widget = page.widget()
-    expect(widget.get_by_test_id("status")).to_have_attribute("data-state", "empty")
-    run(page, widget)
-    widget.locator(f"[data-node='{AT}']").first.click()
-    expect(widget.locator(".logits-head")).to_contain_text(f"token {AT}")
-    widget.get_by_role("tab", name="Attention").click()
+    page, widget = told(lab, AT, "Attention", **options)
     reads(widget, f"token {AT} ", "layer 0, mean of the heads")
     expect(heads(widget)).to_have_count(page.kernel_eval("w.model.info.n_head"))
     return page, widget
-
-
-def run(page: LabPage, widget: Locator) -> None:
-    widget.locator("button[data-action=run]").click()
-    page.kernel_until("w.session is not None and w.session.state == 'ready' and len(w.trace) > 12")
-    expect(widget.get_by_test_id("status")).to_have_attribute("data-state", "ready")
 
 
 def heads(widget: Locator) -> Locator:

@@ -8,38 +8,10 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import Tabs
-from tests.browser.lab import KERNELS, NEVER_ENDS, LabPage
+from tests.browser.lab import KERNELS
+from tests.browser.story import AT, settled, told
 
 pytestmark = pytest.mark.parametrize("kernel", KERNELS[:1], indirect=True)
-
-PROMPT = "Once upon a time there was a king who had three"
-AT = 14
-"""Position of the token that is looked into: the third after the prompt's."""
-RUN = f"""\
-from inferno_widget import Ablate, Inferno
-w = Inferno(prompt="{PROMPT}", max_tokens=12)
-{NEVER_ENDS}
-w.workbench.set("seed", 7)
-w"""
-
-
-def opened(lab: Tabs, tab: str, **options: object) -> tuple[LabPage, Locator]:
-    """A finished run of which one token is selected, and a tab of the inside."""
-    page = lab.open([RUN], **options)
-    page.run_all()
-    widget = page.widget()
-    expect(widget.get_by_test_id("status")).to_have_attribute("data-state", "empty")
-    widget.locator("button[data-action=run]").click()
-    settled(page, widget, "len(w.trace) > 12")
-    widget.locator(f"[data-node='{AT}']").first.click()
-    expect(widget.locator(".logits-head")).to_contain_text(f"token {AT}")
-    widget.get_by_role("tab", name=tab).click()
-    return page, widget
-
-
-def settled(page: LabPage, widget: Locator, what: str) -> None:
-    page.kernel_until(f"w.session is not None and w.session.state == 'ready' and {what}")
-    expect(widget.get_by_test_id("status")).to_have_attribute("data-state", "ready")
 
 
 def cell(widget: Locator, row: int, column: int) -> Locator:
@@ -52,7 +24,7 @@ def seen(text: str) -> str:
 
 
 def test_the_lens_says_what_the_session_says(lab: Tabs) -> None:
-    page, widget = opened(lab, "Logit lens")
+    page, widget = told(lab, AT, "Logit lens")
     decided = widget.get_by_test_id("lens-said")
     expect(decided).to_contain_text("is the most likely")
     page.kernel_run(f"lens = w.session.inspect(range({AT}), what='lens').lens")
@@ -84,7 +56,7 @@ def test_the_lens_says_what_the_session_says(lab: Tabs) -> None:
 
 
 def test_a_head_is_switched_off_and_the_bars_say_what_the_session_says(lab: Tabs) -> None:
-    page, widget = opened(lab, "Interventions")
+    page, widget = told(lab, AT, "Interventions")
     layer, head = page.kernel_eval(f"list(w.session.causal_map({AT}).top(1)[0][:2])")
     cell(widget, layer, head).click()
     expect(widget.locator(".surgery-words")).to_have_text([f"head {head} of layer {layer} is off"])
@@ -113,7 +85,7 @@ with w.session.intervene(Ablate({layer}, head={head})):
 
 
 def test_a_text_is_written_under_interventions_and_leaving_gives_the_path_back(lab: Tabs) -> None:
-    page, widget = opened(lab, "Interventions")
+    page, widget = told(lab, AT, "Interventions")
     before = page.kernel_eval("w.trace.path().tolist()")
     for layer in (1, 2):
         widget.locator(f"[role=gridcell][data-row='{layer}'].whole").first.click()
@@ -134,7 +106,7 @@ def test_a_text_is_written_under_interventions_and_leaving_gives_the_path_back(l
 
 
 def test_a_causal_map_colours_the_heads_and_ends_early(lab: Tabs) -> None:
-    page, widget = opened(lab, "Interventions")
+    page, widget = told(lab, AT, "Interventions")
     said = widget.get_by_test_id("causal")
     widget.locator("[data-action=causal]").click()
     expect(widget.locator("[data-action=causal-stop]")).to_be_hidden()

@@ -6,40 +6,13 @@ import math
 import re
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import expect
 
 from tests.browser.conftest import Tabs
-from tests.browser.lab import KERNELS, NEVER_ENDS, LabPage
+from tests.browser.lab import KERNELS
+from tests.browser.story import TOKENS, choose, told
 
 pytestmark = pytest.mark.parametrize("kernel", KERNELS[:1], indirect=True)
-
-PROMPT = "Once upon a time there was a king who had three"
-TOKENS = 12
-RUN = f"""\
-from inferno_widget import Inferno
-w = Inferno(prompt="{PROMPT}", max_tokens={TOKENS})
-{NEVER_ENDS}
-w.workbench.set("seed", 7)
-w"""
-
-
-def opened(lab: Tabs, tool: str, **options: object) -> tuple[LabPage, Locator]:
-    """A finished run, and a drawer of the road not taken."""
-    page = lab.open([RUN], **options)
-    page.run_all()
-    widget = page.widget()
-    expect(widget.get_by_test_id("status")).to_have_attribute("data-state", "empty")
-    widget.locator("button[data-action=run]").click()
-    page.kernel_until(f"w.session is not None and w.session.state == 'ready' and len(w.trace) > {TOKENS}")
-    expect(widget.get_by_test_id("status")).to_have_attribute("data-state", "ready")
-    widget.get_by_role("tab", name=tool).click()
-    return page, widget
-
-
-def choose(widget: Locator, position: int) -> None:
-    """Select a token, and wait until the distribution names it."""
-    widget.locator(f"[data-node='{position}']").first.click()
-    expect(widget.locator(".logits-head")).to_contain_text(f"token {position}")
 
 
 def probability(text: str) -> float:
@@ -53,7 +26,7 @@ def rounds_to(said: float, value: float) -> bool:
 
 
 def test_a_watched_word_has_its_probability_at_every_token(lab: Tabs) -> None:
-    page, widget = opened(lab, "Watch")
+    page, widget = told(lab, None, "Watch")
     field, plot = widget.locator("[data-field=watch]"), widget.get_by_test_id("watch-plot")
     field.fill("king")
     expect(widget.locator(".watch-way")).to_contain_text(["king", "·king"])
@@ -93,7 +66,7 @@ def test_a_watched_word_has_its_probability_at_every_token(lab: Tabs) -> None:
 
 
 def test_the_same_dice_say_where_the_run_would_differ_and_play_it(lab: Tabs) -> None:
-    page, widget = opened(lab, "Same dice")
+    page, widget = told(lab, None, "Same dice")
     widget.locator("[data-action=what-if]").click()
     points, plot = widget.locator(".dice-point"), widget.get_by_test_id("dice-plot")
     expect(points).to_have_count(41)
@@ -133,7 +106,7 @@ def test_the_same_dice_say_where_the_run_would_differ_and_play_it(lab: Tabs) -> 
 
 
 def test_resampling_counts_answers_and_says_when_it_was_decided(lab: Tabs) -> None:
-    page, widget = opened(lab, "Resample", height=1400)
+    page, widget = told(lab, None, "Resample", height=1400)
     at = page.kernel_eval("len(w.session.prompt_ids)") + 2
     choose(widget, at)
     widget.locator("[data-field=resample-n]").fill("12")
@@ -163,7 +136,7 @@ def test_resampling_counts_answers_and_says_when_it_was_decided(lab: Tabs) -> No
 
 
 def test_enough_ends_the_work_with_what_there_is(lab: Tabs) -> None:
-    page, widget = opened(lab, "Resample")
+    page, widget = told(lab, None, "Resample")
     nodes = page.kernel_eval("len(w.trace)")
     widget.locator("[data-field=resample-n]").fill("4000")
     widget.locator("[data-field=resample-tokens]").fill("60")

@@ -8,37 +8,10 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import Tabs
-from tests.browser.lab import KERNELS, NEVER_ENDS, LabPage
+from tests.browser.lab import KERNELS
+from tests.browser.story import AT, PROMPT, run, told
 
 pytestmark = pytest.mark.parametrize("kernel", KERNELS[:1], indirect=True)
-
-PROMPT = "Once upon a time there was a king who had three"
-AT = 14
-"""Position of the token that is looked into: the third after the prompt's."""
-RUN = f"""\
-from inferno_widget import Inferno
-w = Inferno(prompt="{PROMPT}", max_tokens=12)
-{NEVER_ENDS}
-w.workbench.set("seed", 7)
-w"""
-
-
-def opened(lab: Tabs, **options: object) -> tuple[LabPage, Locator]:
-    """A finished run of which one token is selected, and named above the distribution."""
-    page = lab.open([RUN], **options)
-    page.run_all()
-    widget = page.widget()
-    expect(widget.get_by_test_id("status")).to_have_attribute("data-state", "empty")
-    run(page, widget)
-    widget.locator(f"[data-node='{AT}']").first.click()
-    expect(widget.locator(".logits-head")).to_contain_text(f"token {AT}")
-    return page, widget
-
-
-def run(page: LabPage, widget: Locator) -> None:
-    widget.locator("button[data-action=run]").click()
-    page.kernel_until("w.session is not None and w.session.state == 'ready' and len(w.trace) > 12")
-    expect(widget.get_by_test_id("status")).to_have_attribute("data-state", "ready")
 
 
 def ghosts(item: Locator) -> Locator:
@@ -47,7 +20,7 @@ def ghosts(item: Locator) -> Locator:
 
 
 def test_a_ghost_word_takes_the_road_as_far_as_there(lab: Tabs) -> None:
-    page, widget = opened(lab)
+    page, widget = told(lab)
     before = page.kernel_eval("len(w.trace)")
     widget.locator("[data-action=ahead]").click()
     item = widget.locator(".logits-item").nth(1)
@@ -67,7 +40,7 @@ def test_a_ghost_word_takes_the_road_as_far_as_there(lab: Tabs) -> None:
 
 
 def test_looking_ahead_is_worked_by_keys_alone(lab: Tabs) -> None:
-    page, widget = opened(lab)
+    page, widget = told(lab)
     text = widget.get_by_test_id("stream")
     text.press("l")
     expect(widget.locator("[data-action=ahead]")).to_have_attribute("aria-pressed", "true")
@@ -86,7 +59,7 @@ def test_looking_ahead_is_worked_by_keys_alone(lab: Tabs) -> None:
 
 
 def test_an_x_ray_shows_the_stages_and_follows_a_slider_without_the_model(lab: Tabs) -> None:
-    page, widget = opened(lab)
+    page, widget = told(lab)
     widget.get_by_role("tab", name="X-ray").click()
     stages = widget.locator(".xray-stage")
     verdict = widget.get_by_test_id("xray-verdict")
@@ -116,7 +89,7 @@ def test_an_x_ray_shows_the_stages_and_follows_a_slider_without_the_model(lab: T
 
 
 def test_a_grammar_is_refused_at_its_line_or_rules_the_run(lab: Tabs) -> None:
-    page, widget = opened(lab)
+    page, widget = told(lab)
     widget.get_by_role("tab", name="Sampler").click()
     field = widget.locator("[data-field=grammar]")
     field.fill('root ::= " yes" | no\nno ::= [')

@@ -31,7 +31,7 @@ from inferno_widget.gestures.seen import ENTRY_BYTES, Seen
 from inferno_widget.jobs import Job
 from inferno_widget.workbench import Workbench
 from tests.engine.test_widget import Page
-from tests.engine.tools import DEMO, PROMPT, slowly, snapshot, until
+from tests.engine.tools import DEMO, PROMPT, slowly, snapshot, until, workbenches
 from tests.traces import forked_trace
 
 WAIT = 20
@@ -48,18 +48,8 @@ def model() -> Iterator[Model]:
 
 @pytest.fixture
 def benches() -> Iterator[Callable[..., Workbench]]:
-    """Makes workbenches, and closes them; none leaves a thread behind."""
-    threads, made = set(threading.enumerate()), list[Workbench]()
-
-    def make(target: object, **options: Any) -> Workbench:
-        made.append(Workbench(**{"max_tokens": 12, **options}))
-        made[-1].begin_with(target)
-        return made[-1]
-
-    yield make
-    for bench in made:
-        bench.close()
-    until(lambda: not [t for t in set(threading.enumerate()) - threads if t.name.startswith("inferno-w")])
+    with workbenches(max_tokens=12) as make:
+        yield make
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 
 from inferno_widget import InfernoError, Model, Sampler, Session
@@ -19,8 +18,7 @@ from inferno_widget.gestures import xrays
 from inferno_widget.gestures.words import Speller
 from inferno_widget.jobs import Job
 from inferno_widget.workbench import Workbench
-from tests.engine.test_session import PROMPT, loaded, slowly, until
-from tests.engine.tools import DEMO
+from tests.engine.tools import DEMO, PROMPT, loaded, slowly, until, workbenches
 from tests.make_models import tiny_llama
 from tests.traces import forked_trace
 
@@ -36,20 +34,8 @@ def model() -> Iterator[Model]:
 
 @pytest.fixture
 def benches() -> Iterator[Callable[..., Workbench]]:
-    """Makes workbenches, and closes them; none leaves a thread or a process behind."""
-    threads, children = set(threading.enumerate()), set(psutil.Process().children())
-    made: list[Workbench] = []
-
-    def make(target: object, **options: Any) -> Workbench:
-        made.append(Workbench(**{"max_tokens": 20, **options}))
-        made[-1].begin_with(target)
-        return made[-1]
-
-    yield make
-    for bench in made:
-        bench.close()
-    until(lambda: not [t for t in set(threading.enumerate()) - threads if t.name.startswith("inferno-w")])
-    assert set(psutil.Process().children()) <= children
+    with workbenches(max_tokens=20) as make:
+        yield make
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from inferno_widget.gestures import models
 from inferno_widget.gestures.telling import speed
 from inferno_widget.wire import PROTOCOL
 from inferno_widget.workbench import Workbench
-from tests.engine.test_session import PROMPT, dice, loaded, slowly, until
+from tests.engine.tools import PROMPT, dice, loaded, slowly, until
 from tests.frames import decode
 from tests.make_models import tiny_llama
 from tests.traces import PIECES, forked_trace, made_trace, record

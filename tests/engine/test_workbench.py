@@ -17,7 +17,7 @@ from inferno_widget import InfernoError, Model, ModelFileError, Sampler, Session
 from inferno_widget.model import demo_path
 from inferno_widget.preferences import Preferences
 from inferno_widget.workbench import Workbench
-from tests.engine.test_session import PROMPT, dice, kill, loaded, slowly, until
+from tests.engine.tools import PROMPT, dice, kill, loaded, slowly, until, workbenches
 from tests.make_models import tiny_chat, tiny_llama, tiny_qwen2
 from tests.traces import forked_trace
 
@@ -41,20 +41,8 @@ def model(files: Path) -> Iterator[Model]:
 
 @pytest.fixture
 def benches(files: Path) -> Iterator[Callable[..., Workbench]]:
-    """Makes workbenches, and closes them; none leaves a thread or a process behind."""
-    threads, children = set(threading.enumerate()), set(psutil.Process().children())
-    made: list[Workbench] = []
-
-    def make(target: object = None, **options: Any) -> Workbench:
-        made.append(Workbench(**{"root": files, "max_tokens": 5, **options}))
-        made[-1].begin_with(target)
-        return made[-1]
-
-    yield make
-    for bench in made:
-        bench.close()
-    until(lambda: not [t for t in set(threading.enumerate()) - threads if t.name.startswith("inferno-w")])
-    assert set(psutil.Process().children()) <= children
+    with workbenches(root=files, max_tokens=5) as make:
+        yield make
 
 
 @pytest.fixture

@@ -7,16 +7,21 @@ import itertools
 import math
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psutil
 
 from inferno_widget import Model, Sampler, Session, StepRecord, Trace
 from inferno_widget.engine import Branch, Finish, Options, Request
 from inferno_widget.engine.llama import LlamaEngine
 from inferno_widget.window import Window
+from inferno_widget.workbench import Workbench
 
 DEMO = Path(__file__).parents[2] / "inferno_widget" / "models" / "demo.gguf"
 GREEDY = Sampler(temperature=0)
@@ -147,6 +152,24 @@ def until(done: Callable[[], object], seconds: float = 20) -> None:
     while not done():
         assert time.monotonic() < end, "it never came"
         time.sleep(0.001)
+
+
+@contextmanager
+def workbenches(**defaults: Any) -> Generator[Callable[..., Workbench]]:
+    """Makes workbenches, and closes them; none leaves a thread or a process behind."""
+    threads, children = set(threading.enumerate()), set(psutil.Process().children())
+    made: list[Workbench] = []
+
+    def make(target: object = None, **options: Any) -> Workbench:
+        made.append(Workbench(**{**defaults, **options}))
+        made[-1].begin_with(target)
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.close()
+    until(lambda: not [t for t in set(threading.enumerate()) - threads if t.name.startswith("inferno-w")])
+    assert set(psutil.Process().children()) <= children
 
 
 def kill(model: Model) -> None:
