@@ -64,7 +64,21 @@ def take_for_the_readme(lab: Lab) -> None:
         page.run_all()
         select(page, page.widget())
         shutil.copy(page.screenshot(name), DOCS / f"{name}.png")
+        if name == "light":
+            look_further(page, page.widget())
         page.close()
+
+
+def look_further(page: LabPage, widget: Locator) -> None:
+    """What would follow each alternative, above the X-ray of the token; and the inside."""
+    widget.locator("[data-action=ahead]").click()
+    expect(widget.locator(".logits-item").nth(7).locator(".ghost-word:not([hidden])")).to_have_count(12)
+    for name, tab, there in (("road", "X-ray", ".xray-stage"), ("inside", "Logit lens", ".lens-cell")):
+        widget.get_by_role("tab", name=tab).click()
+        expect(widget.locator(there).first).to_be_visible()
+        rest(page)
+        shutil.copy(page.screenshot(name), DOCS / f"{name}.png")
+        widget.get_by_role("tab", name=tab).click()
 
 
 # --- every state ------------------------------------------------------------------------------------------
