@@ -244,6 +244,16 @@ describe("a plot", () => {
     expect(element.querySelector<HTMLElement>(".plot-tip")?.hidden).toBe(true);
   });
 
+  it("is read on by keyboard while the page scrolls below a pointer at rest", () => {
+    const { element, draw } = make();
+    draw(picture());
+    key(element, "Home");
+    element.dispatchEvent(new MouseEvent("pointermove", { clientX: 300, bubbles: true }));
+    element.dispatchEvent(new MouseEvent("pointerleave"));
+    key(element, "Enter");
+    expect(chosen).toEqual([0]);
+  });
+
   it("keeps its place when fewer values are left", () => {
     const { element, draw } = make();
     draw(picture());

@@ -81,9 +81,9 @@ def test_the_same_dice_say_where_the_run_would_differ_and_play_it(lab: Tabs) -> 
     expect(plot).to_have_attribute(
         "aria-valuetext", re.compile(rf"^temperature 0, another token at position {first}: ")
     )
-    page.screenshot("same-dice", of=widget.locator(".explore"))
     plot.press("Enter")
     expect(widget.locator(".logits-head")).to_contain_text(f"token {first}")
+    page.screenshot("same-dice", of=widget.locator(".explore"))
     widget.locator("[data-action=latest]").click()
 
     before = page.kernel_eval("w.trace.path().tolist()")

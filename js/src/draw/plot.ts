@@ -86,6 +86,7 @@ export function plot({ name, label, height, read, choose }: PlotOptions) {
   let width = globalThis.ResizeObserver ? 0 : USUAL;
   let picture: Picture | null = null;
   let at = -1; // the place that is read, by pointer or by keyboard
+  let keyed = false; // by keyboard: a page that scrolls below a pointer at rest does not change it
 
   const observer =
     globalThis.ResizeObserver &&
@@ -193,15 +194,25 @@ export function plot({ name, label, height, read, choose }: PlotOptions) {
     follow();
   };
 
-  element.addEventListener("pointermove", (event) => move(stopAt(event)));
-  element.addEventListener("pointerleave", () => move(-1));
-  element.addEventListener("blur", () => move(-1));
+  element.addEventListener("pointermove", (event) => {
+    if (keyed && !event.movementX && !event.movementY) return;
+    keyed = false;
+    move(stopAt(event));
+  });
+  element.addEventListener("pointerleave", () => {
+    if (!keyed) move(-1);
+  });
+  element.addEventListener("blur", () => {
+    keyed = false;
+    move(-1);
+  });
   element.addEventListener("click", (event) => {
     const stop = stopAt(event);
     if (stop >= 0) choose(stop);
   });
   element.addEventListener("keydown", (event) => {
     if (!picture?.stops || event.ctrlKey || event.metaKey || event.altKey) return;
+    keyed = true;
     const last = picture.stops - 1;
     const from = at >= 0 ? at : picture.marked;
     if (event.key === "Escape" && at >= 0) move(-1);
