@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import reprlib
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -93,9 +94,31 @@ class TraceFileError(InfernoError):
     """A file is not an ``.inferno`` trace that this version can read."""
 
 
+MOST_TOLD = 2_000
+"""Characters of an error that a page gets; beyond them stands what somebody passed, not what is wrong with it."""
+
+
+class _Brief(reprlib.Repr):
+    """Python's notation of a value, as much as a message has room for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 3, 80, 80
+
+    def repr_int(self, x: int, level: int) -> str:
+        return super().repr_int(x, level) if x.bit_length() < 1000 else f"a number of {x.bit_length():,} bits"
+
+
+brief = _Brief().repr
+"""What a message shows of a value that was passed: never more than a few hundred characters."""
+
+
 def told(error: BaseException) -> dict[str, str]:
-    """An error as the page gets it: `Failure` of ``protocol.ts``."""
-    return {"type": type(error).__name__, "message": str(error)}
+    """An error as the page gets it: `Failure` of ``protocol.ts``, in whole characters."""
+    message = str(error)
+    if len(message) > MOST_TOLD:
+        message = f"{message[: MOST_TOLD - 500]} … {message[-500:]}"
+    return {"type": type(error).__name__, "message": message.encode(errors="backslashreplace").decode()}
 
 
 def _restore(cls: type[InfernoError], args: tuple[object, ...], state: dict[str, object]) -> InfernoError:
@@ -138,7 +161,7 @@ def check_keywords(name: str, given: Iterable[str], known: Sequence[str]) -> Non
 def check_text(name: str, text: object) -> None:
     """Raise TypeError unless `text` is a string, and ValueError unless all of it can be written as UTF-8."""
     if not isinstance(text, str):
-        raise TypeError(f"{name} must be text, not {text!r}")
+        raise TypeError(f"{name} must be text, not {brief(text)}")
     try:
         text.encode()
     except UnicodeEncodeError as error:

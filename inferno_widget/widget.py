@@ -9,6 +9,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -17,7 +18,8 @@ import anywidget
 import traitlets
 from IPython import get_ipython
 
-from .errors import hint_unknown_keywords, told
+from .commands import read_command, request_of
+from .errors import InfernoError, hint_unknown_keywords, told
 from .export.fallback import Keeper
 from .feed import Feed
 from .gestures.base import Answer
@@ -26,7 +28,7 @@ from .jobs import Job
 from .model import Model
 from .session import Session
 from .trace import Trace
-from .wire import PROTOCOL, read_command
+from .wire import PROTOCOL
 from .workbench import Workbench
 
 STATIC = Path(__file__).parent / "static"
@@ -39,6 +41,8 @@ LIBRARY_SECONDS, WARNING_SECONDS = 0.5, 2.0
 LIBRARY_BYTES = 60
 """Bytes a second that they may cost during a run: a slow model makes some 1,500 of records."""
 CLOSE_SECONDS = 5
+AGAIN_SECONDS = 1.0
+"""After a fault of our own, how long until the page is told anew."""
 TELLING = ("prompt", "status", "library", "marks")
 """Traits that hold some of the text. Saved notebooks hold every trait, so without a fallback these go as messages."""
 PAGE = ("replay", "alive", "enough")
@@ -101,8 +105,8 @@ class Inferno(anywidget.AnyWidget):
         self._keeper = Keeper(self._keep) if fallback else None
         self._messages: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._later: list[object] = []
-        self._jobs: dict[object, Job[Any]] = {}  # by the id of the message that asked for it
-        self._parts: dict[object, Any] = {}
+        self._jobs: dict[int | None, Job[Any]] = {}  # by the id of the message that asked for it
+        self._parts: dict[int | None, Any] = {}
         self._telling = threading.Lock()  # parts come from the threads that work
         self._wake, self._ended = threading.Event(), threading.Event()
         self._status_at = self._library_at = self._warned_at = 0.0
@@ -162,6 +166,10 @@ class Inferno(anywidget.AnyWidget):
 
     # --- messages from the page -----------------------------------------------------------------------
 
+    def set_state(self, sync_data: object) -> None:
+        """A page asks by messages and writes no trait: who writes one gets back what holds, and is told so."""
+        self._receive(None, _Written(tuple(sync_data) if isinstance(sync_data, dict) else ()), None)
+
     def _receive(self, _: object, content: object, __: object) -> None:
         self._messages.put(content)
         self._wake.set()
@@ -172,15 +180,15 @@ class Inferno(anywidget.AnyWidget):
 
     def _obey(self, content: object) -> None:
         if isinstance(content, _Done):
-            self._jobs.pop(content.request, None)
-            with self._telling:
-                self._parts.pop(content.request, None)  # they are all in the answer
-            self._reply(content.request, content.future)
+            self._done(content)
+            return
+        if isinstance(content, _Written):
+            self._put_right(content)
             return
         if self._waits(content):
             self._later.append(content)
             return
-        request = content.get("id") if isinstance(content, dict) else None
+        request = request_of(content)
         answer: Future[Any] = Future()
         try:
             found = self._act(content)
@@ -196,6 +204,24 @@ class Inferno(anywidget.AnyWidget):
             answer.set_result(found)
         self._reply(request, answer)
 
+    def _done(self, done: _Done) -> None:
+        """Tell what a gesture that took long came to."""
+        if self._jobs.get(done.request) is done.future:  # no later message has the same number
+            del self._jobs[done.request]
+        with self._telling:
+            self._parts.pop(done.request, None)  # they are all in the answer
+        self._reply(done.request, done.future)
+
+    def _put_right(self, written: _Written) -> None:
+        """Send what holds in place of what a page wrote."""
+        names = [name for name in self.keys if name in written.names]
+        if names:
+            self.send_state(names)
+        what = ", ".join(names) or "its state"
+        self._note(
+            InfernoError(f"a page cannot write {what}, which is the kernel's: it sends a message, as a click does")
+        )
+
     def _act(self, content: object) -> object:
         kind, fields = read_command(content)
         fields.pop("id", None)
@@ -206,14 +232,18 @@ class Inferno(anywidget.AnyWidget):
     def _waits(self, content: object) -> bool:
         return isinstance(content, dict) and content.get("kind") in WAITING and self.workbench.loading is not None
 
-    def _reply(self, request: object, future: Future[Any]) -> None:
+    def _reply(self, request: int | None, future: Future[Any]) -> None:
         """Answer a message, after what it changed."""
         self._mirror()
         self._tell_status()
         self._tell_library()
-        if request is None or future.cancelled():
+        if future.cancelled():
             return
         error = future.exception()
+        if request is None:
+            if error:
+                self._note(error)
+            return
         if error:
             self.send({"kind": "reply", "id": request, "ok": False, "error": told(error)})
             return
@@ -226,7 +256,11 @@ class Inferno(anywidget.AnyWidget):
         given = {} if value is None else {"value": value}
         self.send({"kind": "reply", "id": request, "ok": True, **given}, buffers=buffers)
 
-    def _hear(self, request: object, part: Any) -> None:
+    def _note(self, error: BaseException) -> None:
+        """Say what is wrong where no answer can: of a message without a number, or of the widget itself."""
+        self.send({"kind": "note", "error": told(error)})
+
+    def _hear(self, request: int | None, part: Any) -> None:
         """Keep a part of an answer until the next frame: those that are lists go together, of others the latest."""
         with self._telling:
             held = self._parts.get(request)
@@ -256,11 +290,21 @@ class Inferno(anywidget.AnyWidget):
             while not self._closed:
                 self._wake.wait(due)
                 self._wake.clear()
-                self._catch_up()
-                due = self._publish()
-                self._rest()
+                try:
+                    due = self._round()
+                except Exception as error:  # noqa: BLE001  without this thread the widget would be dead
+                    due = AGAIN_SECONDS
+                    with suppress(Exception):  # what failed may be the line to the page
+                        self._note(error)
         finally:
             self._ended.set()
+
+    def _round(self) -> float | None:
+        """Obey and tell. Returns in how many seconds more is due, None if nothing is."""
+        self._catch_up()
+        due = self._publish()
+        self._rest()
+        return due
 
     def _catch_up(self) -> None:
         """Obey all that was said."""
@@ -348,8 +392,14 @@ class Inferno(anywidget.AnyWidget):
 class _Done(NamedTuple):
     """What a gesture that took long came to."""
 
-    request: object
+    request: int | None
     future: Future[Any]
+
+
+class _Written(NamedTuple):
+    """Traits that a page wrote."""
+
+    names: tuple[object, ...]
 
 
 def _answer_where_asked(widget: Inferno) -> None:

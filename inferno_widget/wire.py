@@ -20,26 +20,6 @@ ROWS_PER_FRAME: int = PROTOCOL["limits"]["rows_per_frame"]
 _HEADER = struct.Struct("<" + "".join({"uint32": "I", "int32": "i"}[dtype] for _, dtype in PROTOCOL["header"]))
 _COLUMNS = [(name, np.dtype(dtype).newbyteorder("<")) for name, dtype, _ in PROTOCOL["columns"]]
 _PIECE = struct.Struct("<iH")
-_TYPES: dict[str, type] = {"int": int, "str": str, "bool": bool, "list": list, "any": object}
-
-
-def read_command(content: object) -> tuple[str, dict[str, Any]]:
-    """Kind and fields of a message from the page.
-
-    Raises
-    ------
-    ValueError
-        If it is none of ``to_kernel`` in ``protocol.json``; the message says how.
-    """
-    kind = content.get("kind") if isinstance(content, dict) else None
-    types = PROTOCOL["to_kernel"].get(kind) if isinstance(kind, str) else None
-    if types is None or not isinstance(content, dict):
-        raise ValueError(f"the kernel knows no message of kind {kind!r}")
-    for name, type_ in types.items():
-        value = content.get(name)
-        if name not in content or not isinstance(value, _TYPES[type_]) or (type_ == "int" and isinstance(value, bool)):
-            raise ValueError(f"{name} of the message {kind!r} must be of type {type_}, not {value!r}")
-    return str(kind), {name: content[name] for name in types}
 
 
 class Encoder:

@@ -30,7 +30,7 @@ from inferno_widget.gestures import inside, surgery
 from inferno_widget.gestures.seen import ENTRY_BYTES, Seen
 from inferno_widget.jobs import Job
 from inferno_widget.workbench import Workbench
-from tests.engine.test_widget import Page
+from tests.engine.page import Page
 from tests.engine.tools import DEMO, PROMPT, slowly, snapshot, until, workbenches
 from tests.traces import forked_trace
 

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from inferno_widget.commands import read_command
 from inferno_widget.record import Kind, StepRecord
 from inferno_widget.trace import Trace
-from inferno_widget.wire import PROTOCOL, ROWS_PER_FRAME, Encoder, bit_mask, read_command
+from inferno_widget.wire import PROTOCOL, ROWS_PER_FRAME, Encoder, bit_mask
 from tests.frames import decode
 from tests.traces import CONTROL, PIECES, forked_trace, made_trace, record
 
