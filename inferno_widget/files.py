@@ -15,13 +15,15 @@ The format is a ZIP archive with exactly
 
 Version 1 had no column ``left_out``: its models saw the whole text. Version 2 had no ``watched.npy``, and a trace in
 which nothing is watched is still written as one. A reader refuses a version newer than its own, and believes nothing:
-what does not fit together is no trace.
+what does not fit together is no trace (`sound`), and nothing is unpacked that the memory has no room for.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import os
+import stat
 import zipfile
 from pathlib import Path
 from typing import IO, Any
@@ -38,6 +40,12 @@ from .writing import whole_file
 VERSION = 3
 MAX_BYTES = 1 << 30
 """Most that a file may unpack to: some four million tokens."""
+MAX_JSON = 1 << 26
+"""Most bytes of a member that is JSON: the path of those four million takes half of it."""
+MAX_VALUES = 1 << 23
+"""Most values in such a member: a byte of JSON may be 70 bytes of Python."""
+MAX_DIRECTORY = 1 << 16
+"""Most bytes of the list of members: a zip of a megabyte may list a million of them."""
 WATCHED = "watched.npy"
 SINCE_2 = {"left_out"}
 """Columns that version 1 did not have; 0 stands for what they would say."""
@@ -96,12 +104,13 @@ def load(path: str | Path) -> Trace:
     Raises
     ------
     TraceFileError
-        If it is not such a file, is damaged, or was written by a newer version.
+        If it is not such a file, is damaged, was written by a newer version, or is larger than the memory.
     OSError
         If there is no such file, or it may not be read.
     """
-    with Path(path).open("rb") as file:
+    with _opened(Path(path)) as file:
         try:
+            _check_directory(file)
             with zipfile.ZipFile(file) as archive:
                 return _read(archive)
         except TraceFileError as error:
@@ -110,35 +119,58 @@ def load(path: str | Path) -> Trace:
             raise TraceFileError(f"{path}: not an .inferno file, or a damaged one ({error})") from error
 
 
+def _opened(path: Path) -> IO[bytes]:
+    """The file, open for reading. What is no file is not waited for, as a pipe that nobody writes to would be."""
+    file = open(path, "rb", opener=_at_once)  # noqa: SIM115  Path's has no opener, and the caller closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise TraceFileError(f"{path}: not an .inferno file, but a pipe, a device or a socket")
+    return file
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _check_directory(file: IO[bytes]) -> None:
+    """Refuse a zip whose list of members is not at its end as `save` leaves it, short and of the plain sort.
+
+    `zipfile` reads the whole list into memory before anyone can look at it.
+    """
+    file.seek(0, os.SEEK_END)
+    length = file.tell()
+    file.seek(max(0, length - 42))
+    before, end = (tail := file.read())[:-22], tail[-22:]
+    if end[:4] != b"PK\5\6" or end[20:] != b"\0\0" or before[:4] == b"PK\6\7":
+        raise TraceFileError("not an .inferno file, or a damaged one (it does not end as a zip file of ours does)")
+    size = int.from_bytes(end[12:16], "little")
+    if size > MAX_DIRECTORY:
+        raise TraceFileError(f"its list of members has {size:,} bytes, where {MAX_DIRECTORY:,} are allowed")
+
+
 def _read(archive: zipfile.ZipFile) -> Trace:
-    size = sum(member.file_size for member in archive.infolist())
-    if size > MAX_BYTES:
-        raise TraceFileError(f"it would unpack to {size:,} bytes; {MAX_BYTES:,} are allowed")
-    manifest = json.loads(archive.read("trace.json"))
+    _check_sizes(archive)
+    manifest = _json(archive, "trace.json")
     if manifest["format"] != "inferno":
         raise TraceFileError("not an .inferno file")
-    if manifest["version"] > VERSION:
+    version, k, n = (_whole(manifest, name) for name in ("version", "k", "nodes"))
+    if version > VERSION:
         raise TraceFileError(
-            f"written by a newer version (format {manifest['version']}; this one reads up to {VERSION}): "
+            f"written by a newer version (format {version}; this one reads up to {VERSION}): "
             "update inferno_widget to open it"
         )
-    if not 1 <= manifest["k"] <= MAX_K:
-        raise TraceFileError(f"k is {manifest['k']}, where 1 to {MAX_K} was expected")
-    dtype = node_dtype(manifest["k"])
-    absent = SINCE_2 if manifest["version"] < 2 else set()
+    if not 1 <= k <= MAX_K:
+        raise TraceFileError(f"k is {k}, where 1 to {MAX_K} was expected")
+    dtype = node_dtype(k)
+    absent = SINCE_2 if version < 2 else set()
     names = [name for name in dtype.names or () if name not in absent]
     watches = {str(name): tuple(map(int, ids)) for name, ids in manifest.get("watches", ())}
     watched = {WATCHED} if watches else set()
     _check_members(archive, {"trace.json", "pieces.json", *map(_member, names), *watched})
-    columns = {name: _column(archive, _member(name), manifest["nodes"], dtype[name]) for name in names}
-    rows = np.zeros(manifest["nodes"], dtype)  # only now: as many rows are really there
-    for name, column in columns.items():
-        rows[name] = column
-    pieces = {int(token): bytes.fromhex(piece) for token, piece in json.loads(archive.read("pieces.json")).items()}
     return Trace.restored(
-        rows,
+        _rows(archive, names, n, dtype),
         path=manifest["path"],
-        pieces=pieces,
+        pieces={int(token): bytes.fromhex(piece) for token, piece in _json(archive, "pieces.json").items()},
         runs=[dict(run) for run in manifest["runs"]],
         model=dict(manifest["model"]),
         control=map(int, manifest["control"]),
@@ -146,8 +178,49 @@ def _read(archive: zipfile.ZipFile) -> Trace:
         pruned=map(int, manifest.get("pruned", ())),
         diverged=map(int, manifest.get("diverged", ())),
         watches=watches,
-        watched=_column(archive, WATCHED, manifest["nodes"], np.dtype((np.float32, len(watches)))) if watches else None,
+        watched=_column(archive, WATCHED, n, np.dtype((np.float32, len(watches)))) if watches else None,
     )
+
+
+def _check_sizes(archive: zipfile.ZipFile) -> None:
+    """Refuse what would unpack to more than is allowed, or than there is room for: it is there twice at most."""
+    from .memory import free_memory  # which needs psutil, and nothing else of a trace does
+
+    size, free = sum(member.file_size for member in archive.infolist()), free_memory()
+    if size > MAX_BYTES:
+        raise TraceFileError(f"it would unpack to {size:,} bytes; {MAX_BYTES:,} are allowed")
+    if 2 * size > free:
+        raise TraceFileError(f"it would unpack to {size:,} bytes and take twice that, where {free:,} bytes are free")
+
+
+def _json(archive: zipfile.ZipFile, name: str) -> dict[str, Any]:
+    """An object; counted before it is read, because a small text may be a large object."""
+    if archive.getinfo(name).file_size > MAX_JSON:
+        raise TraceFileError(f"{name} has {archive.getinfo(name).file_size:,} bytes, where {MAX_JSON:,} are allowed")
+    data = archive.read(name)
+    if (count := sum(map(data.count, (b",", b"[", b"{")))) > MAX_VALUES:
+        raise TraceFileError(f"{name} has about {count:,} values, where {MAX_VALUES:,} are allowed")
+    found = json.loads(data)
+    if not isinstance(found, dict):
+        raise TraceFileError(f"not an .inferno file, or a damaged one ({name} holds no object)")
+    return found
+
+
+def _whole(manifest: dict[str, Any], name: str) -> int:
+    value = manifest[name]
+    if type(value) is not int:
+        raise TraceFileError(f"not an .inferno file, or a damaged one ({name} is {value!r:.40}, no whole number)")
+    return value
+
+
+def _rows(archive: zipfile.ZipFile, names: list[str], n: int, dtype: np.dtype[Any]) -> NDArray[np.void]:
+    """All columns side by side; those that the file does not have are zeros."""
+    first = _column(archive, _member(names[0]), n, dtype[names[0]])  # before there is room for what is only declared
+    rows = np.zeros(n, dtype)
+    rows[names[0]] = first
+    for name in names[1:]:
+        rows[name] = _column(archive, _member(name), n, dtype[name])
+    return rows
 
 
 def _member(column: str) -> str:

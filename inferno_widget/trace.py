@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from . import sound
 from .record import Kind, StepRecord, from_row, record_dtype, watched_of, write_row
 from .shown import Shown
 from .window import Window
@@ -99,16 +100,17 @@ class Trace(Shown):
 
         Raises
         ------
-        ValueError
-            If they do not fit together.
+        ValueError, TypeError
+            If they do not fit together; `sound` says what is looked at.
         """
         trace = cls(rows.dtype["top_ids"].shape[0], model=model, control=control)
         trace.runs, trace.pieces, trace._rows, trace._n = runs, pieces, rows, len(rows)
         trace.names, trace.pruned, trace.diverged = dict(names or {}), frozenset(pruned), list(diverged)
         trace.watches = dict(watches or {})
         trace._watched = np.zeros((len(rows), 0), np.float32) if watched is None else watched.copy()
-        _check_rows(rows, pieces, runs)
-        _check_marks(trace, trace._watched)
+        if trace._watched.shape != (len(rows), len(trace.watches)):
+            raise ValueError("what was watched is not a column a watch")
+        sound.check(trace)
         trace.goto(path[-1] if path else -1)
         if path != trace._path:
             raise ValueError("the path is none in the tree")
@@ -421,44 +423,6 @@ def interventions_of(trace: Trace, node: int) -> list[dict[str, Any]]:
     """The interventions under which a node was recorded, as `Trace.runs` keeps them."""
     run = int(trace.nodes["run"][node])
     return list(trace.runs[run].get("interventions", ())) if run >= 0 else []
-
-
-def _check_rows(rows: NDArray[np.void], pieces: Mapping[int, bytes], runs: list[dict[str, Any]]) -> None:
-    """Raise ValueError unless `rows` are a tree of records whose tokens and runs are known."""
-    parent, nodes = rows["parent"], np.arange(len(rows))
-    if np.any((parent >= nodes) | (parent < -1)):
-        raise ValueError("a node stands before its parent")
-    if np.any(rows["position"] != np.where(parent < 0, 0, rows["position"][parent] + 1)):
-        raise ValueError("a position does not follow its parent's")
-    if np.any(rows["kind"] >= len(Kind)) or np.any((rows["run"] < -1) | (rows["run"] >= len(runs))):
-        raise ValueError("a node is of an unknown kind or run")
-    keep = np.array([*(run.get("keep", 0) for run in runs), 0])  # the last is that of no run, -1
-    if keep.dtype.kind != "i" or np.any(keep < 0):
-        raise ValueError("a run keeps no whole number of tokens")
-    if not all(_is_replay(run["replay"]) for run in runs if "replay" in run):
-        raise ValueError("a run does not say what it plays again")
-    seen = rows["position"] - rows["left_out"]
-    if np.any(rows["left_out"] < 0) or np.any((rows["left_out"] > 0) & (seen <= keep[rows["run"]])):
-        raise ValueError("a node leaves out more than there is before it")
-    tokens = {*rows["token_id"].tolist(), *rows["top_ids"].ravel().tolist()} - {-1}
-    if np.any(rows["token_id"] < 0) or tokens - pieces.keys():
-        raise ValueError("the bytes of some tokens are missing")
-
-
-def _is_replay(said: object) -> bool:
-    """Whether that is what a run of a replay says of itself."""
-    return isinstance(said, dict) and isinstance(said.get("at"), int) and isinstance(said.get("mu", 0.0), float | int)
-
-
-def _check_marks(trace: Trace, watched: NDArray[np.float32]) -> None:
-    """Raise ValueError unless what was noted on a trace is about its nodes and tokens."""
-    if not all(0 <= node < len(trace) for node in (*trace.names.values(), *trace.pruned, *trace.diverged)):
-        raise ValueError("a branch has a name, is hidden or diverged, and there is none")
-    n_vocab = trace.model.get("n_vocab") or 2**31
-    if not all(ids and all(0 <= token < n_vocab for token in ids) for ids in trace.watches.values()):
-        raise ValueError("a watch has no token of this model")
-    if watched.shape != (len(trace), len(trace.watches)) or np.any((watched < 0) | (watched > 1 + 1e-5)):
-        raise ValueError("what was watched are no probabilities")
 
 
 def _picture(form: str, what: str) -> str:
