@@ -25,7 +25,7 @@ from . import Branch, Finish, Holdings, Options, Processor, Progress, Request, W
 from .batch import Batch
 from .channel import FLAGS, Channel, Flag, SharedMemory, surroundings
 from .grammar import Grammar
-from .parcel import Parcel
+from .parcel import Receiver
 
 LOG_LINES = 200
 MASKS = 16
@@ -88,7 +88,7 @@ class Child:
 
     def __init__(self, n_vocab: int) -> None:
         self.memory = SharedMemory(n_vocab)
-        self.parcel, self.parcelling = Parcel(), threading.Lock()
+        self.parcels = Receiver()
         self.stage = "start"
         self.exited = threading.Event()
         self._slots = list(range(FLAGS // 2))
@@ -99,12 +99,12 @@ class Child:
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-P", "-m", "inferno_widget.engine.worker"),
-                *(str(n_vocab), self.memory.handle, self.parcel.handle),
+                *(str(n_vocab), self.memory.handle, self.parcels.handle),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            pass_fds=self.memory.descriptors + self.parcel.descriptors,
+            pass_fds=self.memory.descriptors + self.parcels.descriptors,
             env=surroundings(),
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
@@ -221,7 +221,7 @@ class Child:
             self.process.kill()
             self.process.wait()
         self.memory.release()
-        self.parcel.release()
+        self.parcels.release()
 
 
 class EngineClient:

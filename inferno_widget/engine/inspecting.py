@@ -18,8 +18,8 @@ from .capturing import Capture
 from .inside import LENS, Asked, Look, What
 from .lens import Said
 from .llama import Flag
-from .parcel import Layout, Parcel, layout_of, size_of
-from .taps import Collector, Rows, Tapped
+from .parcel import Layout, Sender, Sent, size_of
+from .taps import Collector, Rows, Tapped, as_slice
 
 STEM = -1
 """Stands for the residual stream before the first block, among layers."""
@@ -53,11 +53,11 @@ def layout(engine: Tapped, look: Look) -> Layout:
     return wanted
 
 
-def inspect(engine: Tapped, look: Look, parcel: Parcel, *, cancel: Flag, progress: Progress) -> Layout:
-    """Put what is asked for into the parcel; what lies in it."""
+def inspect(engine: Tapped, look: Look, sender: Sender, *, cancel: Flag, progress: Progress) -> Sent:
+    """Send what is asked for."""
     wanted = layout(engine, look)
     head = engine.head if look.lens else None
-    arrays = parcel.room(wanted)
+    arrays = sender.room(wanted)
     layers, last = engine.layers(look.asked), len(engine.plan.layers) - 1
     gathered = _Gathered(look.positions, {what: arrays[what] for what in look.asked.what}, layers)
     if head:
@@ -74,12 +74,12 @@ def inspect(engine: Tapped, look: Look, parcel: Parcel, *, cancel: Flag, progres
         tokens = look.tokens or [-1] * len(look.positions)
         final = None if layers[-1] == last else gathered.final
         arrays[LENS + "answer"][:] = head.say(gathered.arrays["residual"], final, tokens, said, cancel=cancel)
-    return wanted
+    return sender.send()
 
 
 def attribute(
-    engine: Tapped, ids: Sequence[int], token: int, parcel: Parcel, *, cancel: Flag, progress: Progress
-) -> Layout:
+    engine: Tapped, ids: Sequence[int], token: int, sender: Sender, *, cancel: Flag, progress: Progress
+) -> Sent:
     """What each block's attention and MLP add to the logit of `token` behind `ids`.
 
     "attn_out" and "mlp" float32 [layer]; float32 [1] "start", what stood in the stream before the first block, "added",
@@ -107,20 +107,20 @@ def attribute(
         "bias": np.array([bias], np.float32),
         "logit": np.array([shares.sum(dtype=np.float64) + bias], np.float32),
     }
-    return parcel_of(result, parcel)
+    return sender.send(result)
 
 
-def captured(engine: Tapped, look: Look, parcel: Parcel, *, cancel: Flag) -> Layout:
-    """Put what was captured of a text into the parcel, with the "positions" that there are; what lies in it."""
+def captured(engine: Tapped, look: Look, sender: Sender, *, cancel: Flag) -> Sent:
+    """Send what was captured of a text, with the "positions" that there are."""
     capture = engine.capture
     assert isinstance(capture, Capture)
     kept = {at: rows for at, rows in capture.of(look.ids).items() if not look.positions or at in look.positions}
     at = list(kept)
     if not at:
-        return parcel_of({"positions": np.array(at, np.int32)}, parcel)
+        return sender.send({"positions": np.array(at, np.int32)})
     asked = replace(look.asked, layers=capture.layers, limit=sys.maxsize)  # what is kept was within its limit
     wanted = layout(engine, replace(look, positions=at, asked=asked)) | {"positions": ((len(at),), INT)}
-    arrays = parcel.room(wanted)
+    arrays = sender.room(wanted)
     arrays["positions"][:] = at
     for i, rows in enumerate(kept.values()):
         for what in asked.what:
@@ -132,15 +132,7 @@ def captured(engine: Tapped, look: Look, parcel: Parcel, *, cancel: Flag) -> Lay
         final = None if ends else np.stack([rows["final"] for rows in kept.values()])
         tokens = [look.ids[j + 1] if j + 1 < len(look.ids) else -1 for j in at]
         arrays[LENS + "answer"][:] = engine.head.say(streams, final, tokens, said, cancel=cancel)
-    return wanted
-
-
-def parcel_of(arrays: dict[str, NDArray[Any]], parcel: Parcel) -> Layout:
-    """Put arrays into the parcel; what lies in it."""
-    wanted = layout_of(arrays)
-    for name, room in parcel.room(wanted).items():
-        room[...] = arrays[name]
-    return wanted
+    return sender.send()
 
 
 def _of_stream(*layers: int) -> frozenset[tuple[What, int]]:
@@ -173,9 +165,9 @@ class _Gathered:
         """What a collector tells of values; the stream behind block `last` is the final one."""
 
         def put(what: What, layer: int, rows: Rows, values: Floats) -> None:
-            kept = np.isin(rows.positions, self.positions)
-            at = np.searchsorted(self.positions, rows.positions[kept])
-            values = values[..., kept, :]
+            meant = np.isin(rows.positions, self.positions)
+            at = as_slice(np.searchsorted(self.positions, rows.positions[meant]))
+            values = values[..., as_slice(np.flatnonzero(meant)), :]
             if what == "residual" and layer == STEM and self.stem is not None:
                 self.stem[at] = values
                 return

@@ -136,6 +136,6 @@ class SecondClient(EngineClient):
     def _fetch(self, name: str, *arguments: object, cancel: Stop, progress: Progress) -> Arrays:
         self.start(cancel=cancel)
         child, door = self._first.child(), self._living()
-        with child.parcelling:  # there is one parcel, which the next call would fill again
-            layout = door.call(name, *arguments, cancel=cancel, handlers={"progress": progress})
-            return child.parcel.take(layout)
+        with child.parcels.one:
+            sent = door.call(name, *arguments, cancel=cancel, handlers={"progress": progress})
+            return child.parcels.take(sent)

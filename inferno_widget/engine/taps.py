@@ -383,7 +383,7 @@ class Tapped(LlamaEngine):
                 for rows in self._stretches:
                     at, kept = self._rows_in(rows, values.shape[-2])
                     some = rows._replace(positions=rows.positions[kept])
-                    sink(what, layer, some, values[..., at, :])
+                    sink(what, layer, some, values[..., as_slice(at), :])
             return True
 
         return collect
@@ -421,7 +421,7 @@ class Tapped(LlamaEngine):
         if key not in self._sights:
             shown = np.flatnonzero((mask.reshape(-1, mask.shape[-1])[rows.at] > -np.inf).any(axis=0))
             positions = self._positions[cells][shown] if cells in self._positions else shown
-            self._sights[key] = Sight(_as_slice(shown), _as_slice(positions))
+            self._sights[key] = Sight(as_slice(shown), as_slice(positions))
         return self._sights[key]
 
     # --- several branches -----------------------------------------------------------------------------------
@@ -479,7 +479,7 @@ class _Never:
         return False
 
 
-def _as_slice(indices: NDArray[np.int64]) -> slice | NDArray[np.int64]:
+def as_slice(indices: NDArray[np.int64]) -> slice | NDArray[np.int64]:
     """The same as a slice, which numpy copies quicker, where they follow one another."""
     if len(indices) and indices[-1] - indices[0] == len(indices) - 1 and np.all(np.diff(indices) == 1):
         return slice(int(indices[0]), int(indices[-1]) + 1)

@@ -33,9 +33,9 @@ from .causal import causal_map, heads_of
 from .channel import Channel, Flag, SharedMemory
 from .grammar import Grammar
 from .inside import Edit, Look, Wanted
-from .inspecting import attribute, captured, inspect, parcel_of
+from .inspecting import attribute, captured, inspect
 from .llama import LlamaEngine
-from .parcel import Layout, Parcel
+from .parcel import Sender, Sent
 from .taps import Tapped
 
 FLUSH_SECONDS = 0.01
@@ -104,8 +104,8 @@ class Worker:
     Answers are ``(request, kind, value)`` with kind "progress", "records", "process", "done" or "error".
     """
 
-    def __init__(self, channel: Channel, memory: SharedMemory, parcel: Parcel) -> None:
-        self._channel, self._memory, self._parcel = channel, memory, parcel
+    def __init__(self, channel: Channel, memory: SharedMemory, sender: Sender) -> None:
+        self._channel, self._memory, self._sender = channel, memory, sender
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._jobs: dict[int, Job] = {}
         self._known: set[int] = set()
@@ -286,27 +286,27 @@ class Worker:
         assert isinstance(self._engine, Tapped)
         return self._engine
 
-    def _do_inspect(self, request: int, flag: Flag, look: Look) -> Layout:
-        return inspect(self._tapped, look, self._parcel, cancel=flag, progress=self._progress(request))
+    def _do_inspect(self, request: int, flag: Flag, look: Look) -> Sent:
+        return inspect(self._tapped, look, self._sender, cancel=flag, progress=self._progress(request))
 
     def _do_capture(self, _: int, __: Flag, wanted: Wanted | None) -> None:
         self._tapped.capture = None if wanted is None else Capture(self._tapped, wanted)
 
-    def _do_captured(self, _: int, flag: Flag, look: Look) -> Layout:
-        return captured(self._tapped, look, self._parcel, cancel=flag)
+    def _do_captured(self, _: int, flag: Flag, look: Look) -> Sent:
+        return captured(self._tapped, look, self._sender, cancel=flag)
 
     def _do_causal_map(
         self, request: int, flag: Flag, ids: list[int], layers: tuple[int, ...] | None, token: int, last: bool
-    ) -> Layout:
+    ) -> Sent:
         heads, progress = heads_of(self._tapped, layers), self._progress(request)
         found = causal_map(self._tapped, ids, heads, token, last=last, cancel=flag, progress=progress)
         n_layer = len({layer for layer, _ in heads})
-        return parcel_of(
-            {name: each.reshape(n_layer, -1) for name, each in zip(("kl", "change"), found, strict=True)}, self._parcel
+        return self._sender.send(
+            {name: each.reshape(n_layer, -1) for name, each in zip(("kl", "change"), found, strict=True)}
         )
 
-    def _do_attribute(self, request: int, flag: Flag, ids: list[int], token: int) -> Layout:
-        return attribute(self._tapped, ids, token, self._parcel, cancel=flag, progress=self._progress(request))
+    def _do_attribute(self, request: int, flag: Flag, ids: list[int], token: int) -> Sent:
+        return attribute(self._tapped, ids, token, self._sender, cancel=flag, progress=self._progress(request))
 
     # --- the kernel's part of a step ----------------------------------------------------------------------
 
@@ -335,15 +335,15 @@ class Worker:
 
 
 def main() -> None:
-    """``python -m inferno_widget.engine.worker N_VOCAB MEMORY PARCEL``, with the pipe on standard input and output."""
+    """``python -m inferno_widget.engine.worker N_VOCAB MEMORY SENDER``, with the pipe on standard input and output."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the kernel tells us what to do
     faulthandler.enable()
     _die_first()
     reader, writer = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # native code that prints must not write into the pipe
     sys.stdout = sys.stderr
-    n_vocab, handle, parcel = sys.argv[1:]
-    Worker(Channel(reader, writer), SharedMemory(int(n_vocab), handle), Parcel(parcel)).run()
+    n_vocab, handle, sender = sys.argv[1:]
+    Worker(Channel(reader, writer), SharedMemory(int(n_vocab), handle), Sender(sender)).run()
 
 
 def _die_first() -> None:

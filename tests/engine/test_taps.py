@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from inferno_widget import InfernoError, Model
@@ -13,7 +17,7 @@ from inferno_widget.engine import Options
 from inferno_widget.engine.graph import Layer, Plan
 from inferno_widget.engine.inside import Asked, Edit
 from inferno_widget.engine.llama import LlamaEngine
-from inferno_widget.engine.parcel import Parcel, layout_of
+from inferno_widget.engine.parcel import Receiver, Sender, Sent, layout_of
 from inferno_widget.engine.taps import Tapped
 from tests.engine.conftest import EXACT
 from tests.engine.tools import Switch, ignore
@@ -124,31 +128,45 @@ def test_a_model_that_is_not_looked_at_has_no_second_context(models: dict) -> No
         assert model.taps.pid == model.engine.pid
 
 
-def test_arrays_cross_in_a_parcel_that_is_empty_afterwards() -> None:
-    parcel = Parcel()
+def test_arrays_are_handed_over_whole_and_none_is_taken_for_another() -> None:
+    receiver = Receiver()
+    sender = Sender(str(os.dup(int(receiver.handle))))  # as a child inherits it
     arrays = {"a": np.arange(7, dtype=np.int32), "b": np.ones((2, 3), np.float32), "none": np.zeros((0, 4), np.float32)}
-    layout = layout_of(arrays)
-    for name, room in parcel.room(layout).items():
+    sender.send({"a": np.zeros(9, np.int32)})  # whoever asked has gone
+    sender.room(layout_of(arrays))  # given up before it was sent
+    for name, room in sender.room(layout_of(arrays)).items():
         assert not room.any()
         room[...] = arrays[name]
-    taken = parcel.take(layout)
-    assert all(
-        np.array_equal(taken[name], array) and taken[name].dtype == array.dtype for name, array in arrays.items()
-    )
-    assert not any(room.any() for room in parcel.room(layout).values())
-    parcel.release()
+    taken = receiver.take(sender.send())
+    sender.send({"a": np.zeros(9, np.int32)})
+    assert taken.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert taken[name].dtype == array.dtype
+        assert np.array_equal(taken[name], array)
+    taken["a"] += 1  # it is the taker's own
+    with pytest.raises(InfernoError, match="did not arrive"):
+        receiver.take(Sent("never", {}))
+    sender.release()
+    receiver.release()
 
 
-def test_arrays_that_are_taken_by_parts_arrive_whole() -> None:
-    parcel = Parcel()
-    sent = {"few": np.arange(7, dtype=np.int32), "many": np.arange(3 * 2_500_001, dtype=np.float32).reshape(3, -1)}
-    sent["more"] = -sent["many"]
-    layout = layout_of(sent)
-    for name, room in parcel.room(layout).items():
-        room[...] = sent[name]
-    taken = parcel.take(layout)
-    assert all(np.array_equal(taken[name], sent[name]) for name in sent)
-    parcel.release()
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is mapped")
+def test_memory_of_arrays_goes_with_the_last_of_them(models: dict) -> None:
+    with Model(models["tiny"][0], n_ctx=2048, n_threads=1) as model, model.session([1] * 1500) as session:
+        session.inspect(-1)
+        open_files, mapped = psutil.Process().num_fds(), _in_memory()
+        few = [session.inspect(-1) for _ in range(5)]
+        assert (psutil.Process().num_fds(), _in_memory()) == (open_files, mapped)  # copies
+        many = [session.inspect(what="attention") for _ in range(2)]
+        assert _in_memory() == mapped + 2
+        assert np.allclose(many[0].attention[:, :, -1], few[0].attention[:, :, 0], atol=1e-5)
+        del many
+        assert (psutil.Process().num_fds(), _in_memory()) == (open_files, mapped)
+
+
+def _in_memory() -> int:
+    """How many files without a name this process has mapped."""
+    return sum("memfd:inferno" in line for line in Path("/proc/self/maps").read_text().splitlines())
 
 
 def test_options_of_the_second_context_are_those_of_the_first(models: dict) -> None:
