@@ -23,7 +23,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import stat
 import zipfile
 from pathlib import Path
 from typing import IO, Any
@@ -33,6 +32,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from .errors import TraceFileError
+from .reading import open_regular, parsed_json
 from .record import MAX_K
 from .trace import Trace, node_dtype
 from .writing import whole_file
@@ -42,10 +42,10 @@ MAX_BYTES = 1 << 30
 """Most that a file may unpack to: some four million tokens."""
 MAX_JSON = 1 << 26
 """Most bytes of a member that is JSON: the path of those four million takes half of it."""
-MAX_VALUES = 1 << 23
-"""Most values in such a member: a byte of JSON may be 70 bytes of Python."""
 MAX_DIRECTORY = 1 << 16
 """Most bytes of the list of members: a zip of a megabyte may list a million of them."""
+_SMALL = 1 << 24
+"""Bytes for which there is room always."""
 WATCHED = "watched.npy"
 SINCE_2 = {"left_out"}
 """Columns that version 1 did not have; 0 stands for what they would say."""
@@ -106,9 +106,9 @@ def load(path: str | Path) -> Trace:
     TraceFileError
         If it is not such a file, is damaged, was written by a newer version, or is larger than the memory.
     OSError
-        If there is no such file, or it may not be read.
+        If there is no such file, it may not be read, or it is a pipe or a device.
     """
-    with _opened(Path(path)) as file:
+    with open_regular(Path(path)) as file:
         try:
             _check_directory(file)
             with zipfile.ZipFile(file) as archive:
@@ -117,19 +117,6 @@ def load(path: str | Path) -> Trace:
             raise TraceFileError(f"{path}: {error}") from None
         except Exception as error:  # the libraries below have a dozen types for damaged bytes
             raise TraceFileError(f"{path}: not an .inferno file, or a damaged one ({error})") from error
-
-
-def _opened(path: Path) -> IO[bytes]:
-    """The file, open for reading. What is no file is not waited for, as a pipe that nobody writes to would be."""
-    file = open(path, "rb", opener=_at_once)  # noqa: SIM115  Path's has no opener, and the caller closes it
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise TraceFileError(f"{path}: not an .inferno file, but a pipe, a device or a socket")
-    return file
-
-
-def _at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _check_directory(file: IO[bytes]) -> None:
@@ -186,24 +173,18 @@ def _check_sizes(archive: zipfile.ZipFile) -> None:
     """Refuse what would unpack to more than is allowed, or than there is room for: it is there twice at most."""
     from .memory import free_memory  # which needs psutil, and nothing else of a trace does
 
-    size, free = sum(member.file_size for member in archive.infolist()), free_memory()
+    size = sum(member.file_size for member in archive.infolist())
     if size > MAX_BYTES:
         raise TraceFileError(f"it would unpack to {size:,} bytes; {MAX_BYTES:,} are allowed")
-    if 2 * size > free:
+    if size > _SMALL and 2 * size > (free := free_memory()):
         raise TraceFileError(f"it would unpack to {size:,} bytes and take twice that, where {free:,} bytes are free")
 
 
 def _json(archive: zipfile.ZipFile, name: str) -> dict[str, Any]:
-    """An object; counted before it is read, because a small text may be a large object."""
-    if archive.getinfo(name).file_size > MAX_JSON:
-        raise TraceFileError(f"{name} has {archive.getinfo(name).file_size:,} bytes, where {MAX_JSON:,} are allowed")
-    data = archive.read(name)
-    if (count := sum(map(data.count, (b",", b"[", b"{")))) > MAX_VALUES:
-        raise TraceFileError(f"{name} has about {count:,} values, where {MAX_VALUES:,} are allowed")
-    found = json.loads(data)
-    if not isinstance(found, dict):
-        raise TraceFileError(f"not an .inferno file, or a damaged one ({name} holds no object)")
-    return found
+    size = archive.getinfo(name).file_size
+    if size > MAX_JSON:
+        raise TraceFileError(f"{name} has {size:,} bytes, where {MAX_JSON:,} are allowed")
+    return parsed_json(archive.read(name))
 
 
 def _whole(manifest: dict[str, Any], name: str) -> int:

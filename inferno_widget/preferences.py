@@ -17,12 +17,15 @@ import os
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 import platformdirs
 
+from .errors import check_text
 from .presets import BUILTIN, applied
+from .reading import open_regular, parsed_json
 from .sampling import Sampler
 from .writing import whole_file
 
@@ -30,6 +33,13 @@ VARIABLE = "INFERNO_WIDGET_CONFIG"
 RECENT = 10
 """Models that are remembered."""
 LOCK_SECONDS = 2.0
+MAX_BYTES = 1 << 20
+"""Of the file: what is longer is none of ours."""
+MAX_PRESETS = 500
+NAME = 200
+"""Letters of a preset's name, at most."""
+_NOTE = 300
+"""Letters of what is wrong with an entry that are told, at most."""
 
 LOOK: dict[str, Any] = {
     "metric": "surprisal",
@@ -116,7 +126,7 @@ class Preferences:
         """The file's content, as far as it makes sense; what was last known where it cannot be read."""
         self.note, self._damaged = "", False
         try:
-            found = _parsed(self.path.read_text(encoding="utf-8"))
+            found = parsed_json(_bytes_of(self.path))
         except FileNotFoundError:
             found = {}
         except OSError as error:
@@ -130,9 +140,12 @@ class Preferences:
     def _sensible(self, found: dict[str, Any]) -> dict[str, Any]:
         """`found` without what this version cannot use."""
         look, presets, recent = (_as(kind, found.get(name)) for name, kind in _PARTS.items())
+        if len(presets) > MAX_PRESETS:
+            self.note = f"{self.path}: of {len(presets):,} presets the first {MAX_PRESETS} are used"
+        first = dict(islice(presets.items(), MAX_PRESETS))
         kept = {
             "look": {name: value for name, value in look.items() if self._passes(check_look, name, value)},
-            "presets": {name: value for name, value in presets.items() if self._passes(check_preset, name, value)},
+            "presets": {name: value for name, value in first.items() if self._passes(check_preset, name, value)},
             "recent": [path for path in recent if isinstance(path, str)][:RECENT],
         }
         return {**found, **kept}
@@ -141,7 +154,7 @@ class Preferences:
         try:
             check(name, value)
         except (TypeError, ValueError) as error:
-            self.note = f"{self.path}: passed over what cannot be used ({error})"
+            self.note = f"{self.path}: passed over what cannot be used ({str(error)[:_NOTE]})"
             return False
         return True
 
@@ -189,20 +202,23 @@ def check_look(name: str, value: object) -> None:
 
 def check_preset(name: str, settings: Mapping[str, Any]) -> None:
     """Raise ValueError or TypeError unless a person's preset may have this name and these settings."""
-    if not name.strip():
-        raise ValueError("a preset needs a name")
+    if not name.strip() or len(name) > NAME:
+        raise ValueError(f"a preset needs a name, of at most {NAME} letters")
+    check_text("the name of a preset", name)
     if name in BUILTIN:
         raise ValueError(f"the preset {name!r} came with the package: choose another name")
     if not isinstance(settings, Mapping):
         raise TypeError(f"the preset {name!r} must be an object, not {settings!r}")
     applied(Sampler(), settings)
+    check_text(f"the preset {name!r}", json.dumps(dict(settings), ensure_ascii=False))
 
 
-def _parsed(text: str) -> dict[str, Any]:
-    document = json.loads(text)
-    if not isinstance(document, dict):
-        raise ValueError("it holds no JSON object")  # noqa: TRY004  as damaged as what is no JSON at all
-    return document
+def _bytes_of(path: Path) -> bytes:
+    with open_regular(path) as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
+    return data
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
