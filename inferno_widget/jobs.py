@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
+from .engine.client import Stop
 from .errors import Cancelled
 
 T = TypeVar("T")
@@ -18,14 +19,13 @@ class Job(Future[T]):
     Parameters
     ----------
     work : called with the job; it tells parts, and soon after `tell` was False (or `wanted` is) it returns the result
-        as far as it goes
+        as far as it goes. What it asks of an engine then ends too
     """
 
     def __init__(self, work: Callable[[Job[T]], T]) -> None:
         super().__init__()
         self._work = work
-        self._enough = threading.Event()
-        self._endings: list[Callable[[], object]] = []
+        self._stop = Stop()
         self._lock = threading.RLock()  # a part may be told by what another one brought about
         self._untold: list[Any] = []
         self._listener: Callable[[Any], object] | None = None
@@ -33,7 +33,7 @@ class Job(Future[T]):
     @property
     def wanted(self) -> bool:
         """Whether more than there is now is asked for."""
-        return not self._enough.is_set()
+        return not self._stop.is_set()
 
     def tell(self, part: Any) -> bool:
         """Tell the listener a part of the result. False: that was enough."""
@@ -54,19 +54,11 @@ class Job(Future[T]):
 
     def enough(self) -> None:
         """Have it end soon, with what there is. If it has not begun there is nothing, and it ends with `Cancelled`."""
-        with self._lock:
-            self._enough.set()
-            endings, self._endings = self._endings, []
-        for ending in endings:
-            ending()
+        self._stop.set()
 
     def at_enough(self, ending: Callable[[], object]) -> None:
         """Have `ending` called as soon as it is enough, from the thread that says so; now if it is already."""
-        with self._lock:
-            if self.wanted:
-                self._endings.append(ending)
-                return
-        ending()
+        self._stop.at_set(ending)
 
     def end(self, seconds: float) -> bool:
         """`enough`, and wait for the end. False if it is still under way after so many seconds."""
@@ -79,4 +71,5 @@ class Job(Future[T]):
         """Do the work."""
         if not self.wanted:
             raise Cancelled("it was ended before it had begun")
-        return self._work(self)
+        with self._stop.stopping():
+            return self._work(self)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Literal, TypeVar
 
+from .engine.client import Stop
 from .errors import Cancelled, told
 from .jobs import Job
 
@@ -100,7 +101,7 @@ class Task:
         self.stage, self.progress, self.error = "waiting", None, None
         self.over = False
         self._work, self._changed = work, changed
-        self._cancelled = threading.Event()
+        self._cancelled = Stop()
         self._thread = threading.Thread(target=self._run, name=f"inferno-widget-{kind}", daemon=True)
 
     stage: str
@@ -152,7 +153,8 @@ class Task:
 
     def _run(self) -> None:
         try:
-            self._work(self)
+            with self._cancelled.stopping():
+                self._work(self)
         except Exception as error:  # noqa: BLE001  shown where the person looks
             self.error = error
         self.over = True

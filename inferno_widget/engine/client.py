@@ -12,12 +12,13 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextvars import ContextVar
 from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_widget.errors import EngineDiedError, InfernoError
+from inferno_widget.errors import Cancelled, EngineDiedError, InfernoError
 from inferno_widget.record import Floats, Ids, StepRecord
 from inferno_widget.sampling.grammar import text_of
 
@@ -33,12 +34,19 @@ MASKS = 16
 
 
 class Stop:
-    """A cancel flag of the kernel that reaches into the child while it works."""
+    """A cancel flag of the kernel that reaches into the child while it works.
+
+    One that is made where another is `stopping` is set with that one.
+    """
 
     def __init__(self) -> None:
         self._event = threading.Event()
-        self._lock = threading.Lock()
-        self._flags: set[Flag] = set()
+        self._lock = threading.RLock()
+        self._endings: list[Callable[[], object]] = []
+        self._inner: weakref.WeakSet[Stop] = weakref.WeakSet()
+        outer = _in_force.get()
+        if outer is not None:
+            outer._reach(self)  # noqa: SLF001  it is one of them
 
     def is_set(self) -> bool:
         return self._event.is_set()
@@ -46,21 +54,45 @@ class Stop:
     def set(self) -> None:
         with self._lock:
             self._event.set()
-            for flag in self._flags:
-                flag.set()
+            for ending in [*self._endings, *(inner.set for inner in self._inner)]:
+                ending()
+
+    def _reach(self, inner: Stop) -> None:
+        with self._lock:
+            self._inner.add(inner)
+            if self.is_set():
+                inner.set()
+
+    def at_set(self, ending: Callable[[], object]) -> None:
+        """Have `ending` called when this is set, by whoever sets it; now if it is already."""
+        with self._lock:
+            self._endings.append(ending)
+            if self.is_set():
+                ending()
 
     @contextlib.contextmanager
-    def reaching(self, flag: Flag) -> Generator[None]:
-        """Set `flag` too if this is set, now or while the block runs."""
-        with self._lock:
-            self._flags.add(flag)
-            if self.is_set():
-                flag.set()
+    def reaching(self, ending: Callable[[], object]) -> Generator[None]:
+        """Call `ending` if this is set, now or while the block runs."""
+        self.at_set(ending)
         try:
             yield
         finally:
             with self._lock:
-                self._flags.discard(flag)
+                self._endings.remove(ending)
+
+    @contextlib.contextmanager
+    def stopping(self) -> Generator[None]:
+        """Let this end all that is asked of engines in this thread while the block runs."""
+        before = _in_force.set(self)
+        try:
+            yield
+        finally:
+            _in_force.reset(before)
+            with self._lock:
+                self._inner.clear()  # what was begun here, and goes on, is not meant any more
+
+
+_in_force: ContextVar[Stop | None] = ContextVar("the stop of this thread", default=None)
 
 
 class Caller(Protocol):
@@ -142,7 +174,7 @@ class Child:
         flag = Flag(self.memory, slot)
         flag.clear()
         try:
-            with cancel.reaching(flag):
+            with cancel.reaching(flag.set):
                 stage = str(arguments[1]) if name == "second" else name
                 if stage != "holdings":  # asked in passing: what it works at is something else
                     self.stage = stage
@@ -250,7 +282,6 @@ class EngineClient:
         self._answering = threading.Lock()
         self._pieces: dict[int, bytes] = {}
         self._masks: dict[tuple[str, bool, tuple[int, ...]], NDArray[np.bool_]] = {}  # the same place is asked again
-        self._never = Stop()
 
     # --- the process ----------------------------------------------------------------------------------
 
@@ -277,13 +308,15 @@ class EngineClient:
             self._end = weakref.finalize(self, child.end)
             cancel = cancel or Stop()
             try:
-                with interruptible(cancel):
+                with cancel.reaching(child.process.kill), interruptible(cancel):  # it has nothing to lose yet
                     handlers = {"progress": progress or _ignore}
                     first = self.generation << 32
                     arguments = (self.path, self.options, first)
                     self.n_ctx = child.call("load", *arguments, cancel=cancel, handlers=handlers)
-            except BaseException:
+            except BaseException as error:
                 self._end()
+                if isinstance(error, EngineDiedError) and cancel.is_set():
+                    raise Cancelled("loading was cancelled") from None
                 raise
             self._child = child
             self.generation += 1
@@ -314,22 +347,22 @@ class EngineClient:
     # --- Engine ---------------------------------------------------------------------------------------
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
-        ids: list[int] = self._living().call("tokenize", text, special, cancel=self._never)
+        ids: list[int] = self._living().call("tokenize", text, special, cancel=Stop())
         return ids
 
     def pieces(self, ids: Sequence[int]) -> list[bytes]:
         missing = [token for token in ids if token not in self._pieces]
         if missing:
-            found = self._living().call("pieces", missing, cancel=self._never)
+            found = self._living().call("pieces", missing, cancel=Stop())
             self._pieces.update(zip(missing, found, strict=True))
         return [self._pieces[token] for token in ids]
 
     def branch(self, parent: Branch | None, keep: int) -> Branch:
-        branch: Branch = self._living().call("branch", parent, keep, cancel=self._never)
+        branch: Branch = self._living().call("branch", parent, keep, cancel=Stop())
         return branch
 
     def append(self, branch: Branch, ids: Sequence[int]) -> None:
-        self._living().call("append", branch, list(ids), cancel=self._never)
+        self._living().call("append", branch, list(ids), cancel=Stop())
 
     def prefill(
         self,
@@ -415,7 +448,7 @@ class EngineClient:
     def logits(self, branch: Branch, at: int) -> Floats:
         child = self._living()
         with self._answering:
-            child.call("logits", branch, at, cancel=self._never)
+            child.call("logits", branch, at, cancel=Stop())
             return child.memory.answer.copy()
 
     def allowed(
@@ -423,17 +456,17 @@ class EngineClient:
     ) -> NDArray[np.bool_]:
         known = text_of(grammar), isinstance(grammar, str), tuple(said)
         if known not in self._masks:
-            packed = self._living().call("allowed", grammar, list(said), first, cancel=self._never)
+            packed = self._living().call("allowed", grammar, list(said), first, cancel=Stop())
             self._masks[known] = np.unpackbits(np.frombuffer(packed, np.uint8), count=self.n_vocab).astype(np.bool_)
             for oldest in list(self._masks)[:-MASKS]:
                 self._masks.pop(oldest, None)
         return self._masks[known] if ids is None else self._masks[known][ids]
 
     def drop(self, branch: Branch) -> None:
-        self._living().call("drop", branch, cancel=self._never)
+        self._living().call("drop", branch, cancel=Stop())
 
     def holdings(self) -> Holdings:
-        held: Holdings = self._living().call("holdings", cancel=self._never)
+        held: Holdings = self._living().call("holdings", cancel=Stop())
         return held
 
     def _records(

@@ -79,7 +79,7 @@ class SecondClient(EngineClient):
             self._made_in = self._first.generation
             self.generation += 1
             if self._wanted is not None:
-                self._living().call("capture", self._wanted, cancel=self._never)
+                self._living().call("capture", self._wanted, cancel=Stop())
 
     def close(self) -> None:
         """Free the context; the model stays."""
@@ -127,7 +127,7 @@ class SecondClient(EngineClient):
         if self.pid is None:
             self.start()  # which tells
         else:
-            self._living().call("capture", wanted, cancel=self._never)
+            self._living().call("capture", wanted, cancel=Stop())
 
     def captured(self, look: Look, *, cancel: Stop) -> Arrays:
         """What was kept of a text; see `inspecting.captured`."""
