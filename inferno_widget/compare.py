@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import brief
 from .tree import end_of
 
 if TYPE_CHECKING:
@@ -123,6 +124,9 @@ class Comparison:
 
 def compare(trace: Trace, a: int | str, b: int | str) -> Comparison:
     """`Trace.compare`."""
+    for name, end in (("a", a), ("b", b)):
+        if isinstance(end, bool) or not isinstance(end, str | int | np.integer):
+            raise TypeError(f"{name} must be a node or the name of a branch, not {brief(end)}")
     paths = [trace.path(end_of(trace, end)) for end in (a, b)]
     shared = 0
     for mine, theirs in zip(*(path.tolist() for path in paths), strict=False):

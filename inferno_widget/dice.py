@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import GrammarError, InfernoError, check_keywords
+from .arguments import several
+from .errors import GrammarError, InfernoError, brief, check_keywords
 from .record import Floats, Kind, StepRecord
 from .sampling import Moment, Sampler, Vocabulary
 from .sampling.stored import NeedsRow, decide
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from .trace import Trace
 
+MANY = 10_000
+"""Values of a parameter that can be asked about at once."""
 Rows = Callable[[int], Floats]
 """Position -> the raw row, float32 [n_vocab], that predicts the token there."""
 
@@ -232,8 +235,11 @@ def one_parameter(parameter: Mapping[str, Iterable[Any]]) -> tuple[str, list[Any
     if name == "seed":
         raise ValueError("another seed is not the same dice: what_if asks about the other parameters")
     if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
-        raise TypeError(f"what_if needs several values, in a list, as {name}=[{values!r}]")
-    return name, list(values)
+        raise TypeError(f"what_if needs several values, in a list, as {name}=[{brief(values)}]")
+    found = several(name, values, "values", most=MANY)
+    for value in found:
+        Sampler(**{name: value})  # raises where it cannot have that value
+    return name, found
 
 
 class Pieces:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import count, index
+from .arguments import count, function, index, predicted, several, token_id
 from .attention import HeadStatistics, statistics
 from .engine.client import Stop, interruptible
 from .engine.inside import LENS, Asked, Look
 from .engine.inside import What as Tensor
+from .errors import brief
 from .record import Floats, Ids
 
 if TYPE_CHECKING:
@@ -247,10 +248,12 @@ def inspect(
     progress: Telling | None,
 ) -> Inspection:
     """`Session.inspect`."""
+    limit, progress = count("limit", limit, 1 << 60), function("progress", progress)
     names, chosen = whats(what), None if layers is None else layer_numbers(layers)
     seen = positions_seen(session)
-    rows = _rows(seen, at, session.trace.length)
-    ids = session.trace.column("token_id")[seen]
+    ids = session.path_ids
+    rows = _rows(seen, at, len(ids))
+    ids = ids[seen]
     following = np.append(ids[1:], -1)[rows]
     asked = Asked(cast("tuple[Tensor, ...]", tuple(name for name in names if name != "lens")), chosen, limit)
     look = Look(
@@ -289,9 +292,7 @@ class Predicted(NamedTuple):
 def predicted_at(session: Inside, at: int | None) -> Predicted:
     """The place at position `at` of the path; the one behind it when None."""
     length, seen = session.trace.length, positions_seen(session)
-    at = length if at is None else index("at", at)
-    if not 1 <= at <= length:
-        raise IndexError(f"at must be between 1 and {length}, not {at}: nothing predicts the first token")
+    at = length if at is None else predicted("at", at, length)
     row = int(_rows(seen, at - 1, length)[0])
     ids = session.trace.column("token_id")
     return Predicted(at, ids[seen[: row + 1]].tolist(), int(ids[at]) if at < length else None)
@@ -322,7 +323,7 @@ def inspection_of(
     keys = seen[: rows[-1] + 1].astype(np.int32)
     lens = lens_of(session, arrays, numbers, positions) if "lens" in what else None
     kept = {name: array for name, array in arrays.items() if not name.startswith(LENS)}
-    ids = session.trace.column("token_id")[keys]
+    ids = session.path_ids[keys]
     return Inspection(what, numbers, positions, keys, ids, _texts(session, keys), kept, lens)
 
 
@@ -338,42 +339,42 @@ def lens_of(session: Inside, arrays: Mapping[str, NDArray[Any]], layers: Ids, po
 
 def whats(what: object) -> tuple[What, ...]:
     """What is asked for, in the order of `WHATS`; ValueError names what is none of these."""
-    names = (what,) if isinstance(what, str) else tuple(cast("Sequence[str]", what))
+    names = [what] if isinstance(what, str) else several("what", what, f"of {', '.join(WHATS)}", 1, 100)
     for name in names:
-        if name not in WHATS:
-            raise ValueError(f"what must be of {', '.join(WHATS)}, not {name!r}")
-    if not names:
-        raise ValueError(f"what is empty: ask for some of {', '.join(WHATS)}")
+        if not isinstance(name, str) or name not in WHATS:
+            raise ValueError(f"what must be of {', '.join(WHATS)}, not {brief(name)}")
     return tuple(name for name in WHATS if name in names)
 
 
 def layer_numbers(layers: int | Sequence[int]) -> tuple[int, ...]:
     """Numbers of blocks, as a tuple."""
-    numbers = (layers,) if isinstance(layers, int | np.integer) else tuple(layers)
-    if not numbers:
-        raise ValueError("layers is empty: name some, or None for all")
-    return tuple(index("layers", number) for number in numbers)
+    if not isinstance(layers, Iterable) or (isinstance(layers, np.ndarray) and not layers.ndim):
+        return (index("layers", layers),)
+    return tuple(index("layers", number) for number in several("layers", layers, "numbers of blocks", 1, 10_000))
 
 
 def positions_seen(session: Inside) -> NDArray[np.int32]:
     """Positions of the path that the model sees."""
-    return session.trace.window().of(np.arange(session.trace.length, dtype=np.int32))
+    return session.trace.window().of(np.arange(len(session.path_ids), dtype=np.int32))
 
 
 def _rows(seen: NDArray[np.int32], at: Positions, length: int) -> NDArray[np.int64]:
     """Where the positions that are meant stand among those that the model sees."""
     if isinstance(at, int | np.integer) and not isinstance(at, bool):
         if not -length <= at < length:
-            raise IndexError(f"there is no token at position {at:,} of {length:,}")
+            raise IndexError(f"at: there is no token at position {brief(at)} of {length:,}")
         meant = np.array([at % length])
     elif at is None or isinstance(at, slice):
+        for bound in (at.start, at.stop, at.step) if at is not None else ():
+            if bound is not None:
+                index("at", bound)
         meant = np.arange(length)[slice(None) if at is None else at]
     elif isinstance(at, range):
         meant = np.sort(np.array(at, np.int64))
         if len(meant) and not 0 <= meant[0] <= meant[-1] < length:
             raise IndexError(f"the positions {at.start} to {at.stop - 1} are not all within the {length:,} of the text")
     else:
-        raise TypeError(f"at must be a position, a slice or a range, not {at!r}")
+        raise TypeError(f"at must be a position, a slice or a range, not {brief(at)}")
     rows = np.searchsorted(seen, np.sort(meant))
     if not len(rows):
         raise ValueError("no position is meant")
@@ -383,17 +384,14 @@ def _rows(seen: NDArray[np.int32], at: Positions, length: int) -> NDArray[np.int
 
 
 def _texts(session: Inside, keys: Ids) -> list[str]:
-    texts = session.trace.texts(session.trace.path())
+    texts = session.path_texts
     return [texts[key] for key in keys]
 
 
 def _token(session: Inside, token: str | int) -> int:
     if isinstance(token, str):
         return session.model.token(token)
-    number = index("token", token)
-    if not 0 <= number < session.model.info.n_vocab:
-        raise ValueError(f"{number} is not a token id of this model (0 to {session.model.info.n_vocab - 1})")
-    return number
+    return token_id("token", token, session.model.info.n_vocab)
 
 
 @contextmanager

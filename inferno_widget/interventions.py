@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arguments import index
+from .arguments import MOST, index, number, one_of, several, whole
 from .engine.inside import Edit
+from .errors import brief, check_text
 from .record import Floats
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .model import Model
     from .session import Session
 
+LARGE = 1e6
+"""Most that a factor or strength may be: what comes of more is no number any more."""
 Part = Literal["attention", "mlp"]
 _TENSORS: dict[str, Literal["attn_out", "mlp"]] = {"attention": "attn_out", "mlp": "mlp"}
 
@@ -45,9 +47,10 @@ class Scale:
     def __post_init__(self) -> None:
         _check_layer(self)
         if self.head is not None:
-            _set(self, "head", index("head", self.head))
-        if self.part not in _TENSORS or (self.head is not None and self.part != "attention"):
-            raise ValueError(f'part must be "attention" or "mlp", and heads are of attention, not {self.part!r}')
+            _set(self, "head", whole("head", self.head, 0))
+        part = one_of("part", self.part, _TENSORS)
+        if self.head is not None and part != "attention":
+            raise ValueError(f'part must be "attention" where a head is named, not {part!r}')
         _set(self, "factor", _number("factor", self.factor))
 
     def edit(self) -> Edit:
@@ -147,8 +150,8 @@ class Patch:
     def __post_init__(self) -> None:
         _check_layer(self)
         _set(self, "position", index("position", self.position))
-        if self.position < 0:
-            raise ValueError(f"position must be that of a token, counted from 0, not {self.position}")
+        if not 0 <= self.position <= MOST:
+            raise ValueError(f"position must be that of a token, counted from 0, not {brief(self.position)}")
         _set(self, "from_", self._taken())
 
     def edit(self) -> Edit:
@@ -186,7 +189,7 @@ def checked(interventions: Iterable[object], n_embd: int) -> tuple[Intervention,
     found = tuple(interventions)
     for each in found:
         if not isinstance(each, Intervention):
-            raise TypeError(f"an intervention is an Ablate, Scale, Steer or Patch, not {each!r}")
+            raise TypeError(f"an intervention is an Ablate, Scale, Steer or Patch, not {brief(each)}")
         row = each.vector if isinstance(each, Steer) else each.from_ if isinstance(each, Patch) else None
         if row is not None and np.size(np.asarray(row)) != n_embd:
             raise ValueError(
@@ -216,14 +219,25 @@ def steering_vector(
     layer : of the block
     pool : what stands for a text: the stream at its "last" token, or the "mean" over its tokens
     """
-    if pool not in ("last", "mean"):
-        raise ValueError(f'pool must be "last" or "mean", not {pool!r}')
-    means = []
-    for name, texts in (("positive", positive), ("negative", negative)):
-        if isinstance(texts, str) or not texts:
-            raise ValueError(f"{name} must be texts, at least one, in a list, not {texts!r}")
-        means.append(np.mean([_stream(model, text, layer, pool) for text in texts], axis=0, dtype=np.float64))
+    from .model import Model
+
+    if not isinstance(model, Model):
+        raise TypeError(f"model must be a loaded Model, not {brief(model)}")
+    one_of("pool", pool, ("last", "mean"))
+    layer = whole("layer", layer, 0, model.info.n_layer - 1)
+    sides = [_texts("positive", positive), _texts("negative", negative)]
+    means = [np.mean([_stream(model, text, layer, pool) for text in side], axis=0, dtype=np.float64) for side in sides]
     return np.asarray(means[0] - means[1], np.float32)
+
+
+def _texts(name: str, texts: object) -> list[str]:
+    try:
+        found = several(name, texts, "texts", 1)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be texts, at least one, in a list, not {brief(texts)}") from None
+    for text in found:
+        check_text(name, text)
+    return found
 
 
 def _stream(model: Model, text: str, layer: int, pool: str) -> Floats:
@@ -241,11 +255,12 @@ def _set(each: object, name: str, value: object) -> None:
 
 def _check_layer(each: Any) -> None:
     _set(each, "layer", index("layer", each.layer))
-    if each.layer < 0:
-        raise ValueError(f"layer must be that of a block, counted from 0, not {each.layer}")
+    if not 0 <= each.layer <= MOST:
+        raise ValueError(f"layer must be that of a block, counted from 0, not {brief(each.layer)}")
     positions = getattr(each, "positions", None)
     if positions is not None:
-        _set(each, "positions", tuple(index("positions", position) for position in positions))
+        listed = several("positions", positions, "positions of tokens")
+        _set(each, "positions", tuple(whole("positions", position, 0) for position in listed))
 
 
 def _positions(positions: Sequence[int] | None) -> tuple[int, ...] | None:
@@ -253,9 +268,10 @@ def _positions(positions: Sequence[int] | None) -> tuple[int, ...] | None:
 
 
 def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not math.isfinite(float(value)):
-        raise ValueError(f"{name} must be a finite number, not {value!r}")
-    return float(value)
+    try:
+        return number(name, value, -LARGE, LARGE)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
 
 
 def _row(name: str, value: Any) -> Floats:
@@ -264,7 +280,9 @@ def _row(name: str, value: Any) -> Floats:
     except (TypeError, ValueError):
         row = np.empty((0, 0), np.float32)
     if row.ndim != 1 or not len(row) or not np.isfinite(row).all():
-        raise ValueError(f"{name} must be one row of finite numbers, as many as the residual stream has, not {value!r}")
+        raise ValueError(
+            f"{name} must be one row of finite numbers, as many as the residual stream has, not {brief(value)}"
+        )
     return row
 
 

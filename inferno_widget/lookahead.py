@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, overload
 
 import numpy as np
 
-from .arguments import index
+from .arguments import predicted
 from .dice import mu_of, said_of
 from .engine import Branch, Finish, Request
 from .engine.client import Stop, interruptible
@@ -176,11 +176,9 @@ class Telling:
 def place_at(session: Running, at: int | None) -> Place:
     """The place before position `at` of the path, None for its end; what the model saw there is seen again."""
     path = session.trace.path()
-    at = len(path) if at is None else index("at", at)
     if not len(path):
         raise IndexError("nothing of the text is read yet: score() reads the prompt")
-    if not 1 <= at <= len(path):
-        raise IndexError(f"at must be between 1 and {len(path)}, not {at}: nothing predicts the first token")
+    at = len(path) if at is None else predicted("at", at, len(path))
     window = session.trace.window(int(path[at])) if at < len(path) else session.room()
     return Place(at, int(path[at - 1]), window, session.trace)
 
@@ -225,6 +223,7 @@ def generate(
             except StopIteration as end:
                 finish: list[Finish] = end.value
                 return finish
+            session.check_open()
             into[index].append(record)
             told(index, record)
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .arguments import count, index, stop_strings
+from .arguments import count, flag, function, index, stop_strings
 from .dice import WhatIf, one_parameter, what_if
 from .engine.client import Stop
-from .errors import InfernoError, hint_unknown_keywords
+from .errors import InfernoError, brief, check_text, hint_unknown_keywords
 from .lookahead import Each, Lookahead, beside, look_ahead, place_at
 from .record import Floats
 from .replay import Replaying
@@ -57,9 +57,9 @@ class Looking(Replaying):
         each : called with (index of the alternative, record) for every token as it comes, from this thread; the
             look-ahead ends early, with what it has, if that returns False
         """
-        k, depth = count("k", k), count("depth", depth)
+        k, depth, each = count("k", k), count("depth", depth), function("each", each)
         self._look()
-        chosen = self._seeded(sampler or Sampler(temperature=0, grammar=self.sampler.grammar))
+        chosen = self._seeded(Sampler(temperature=0, grammar=self.sampler.grammar) if sampler is None else sampler)
         return look_ahead(self, min(k, self.model.info.n_vocab), depth, at, chosen, each)
 
     @hint_unknown_keywords
@@ -89,8 +89,9 @@ class Looking(Replaying):
         each : called with (index, record) for every token as it comes; it all ends early if that returns False
         """
         n, max_tokens, strings = count("n", n), count("max_tokens", max_tokens), stop_strings(stop)
+        each = function("each", each)
         self._look()
-        chosen = self._seeded(sampler or self.sampler)
+        chosen = self._seeded(self.sampler if sampler is None else sampler)
         return resample(self, at, n, max_tokens, by=by, stop=strings, sampler=chosen, each=each)
 
     @hint_unknown_keywords
@@ -117,12 +118,12 @@ class Looking(Replaying):
         each : called with the curve so far for every token that is made, from this thread; the work ends early, with
             the positions that are done, if that returns False
         """
-        n, every, strings = count("n", n), count("every", every), stop_strings(stop)
+        n, every, strings, each = count("n", n), count("every", every), stop_strings(stop), function("each", each)
         self._look()
         first = len(self.prompt_ids) if start is None else index("start", start)
         length = self.trace.length
         if not 1 <= first < length:
-            raise IndexError(f"start must be between 1 and {length - 1}, a token of the text, not {first}")
+            raise IndexError(f"start must be between 1 and {length - 1}, a token of the text, not {brief(first)}")
         most = length - first if max_tokens is None else count("max_tokens", max_tokens)
         positions = range(first, min(length, first + most), every)
         return commitment(self, positions, n, most, by=by, stop=strings, each=each)
@@ -149,7 +150,7 @@ class Looking(Replaying):
         -------
         everything that is watched now : name -> ids of its tokens
         """
-        sets = sets_of(self.model, tokens, variants=variants)
+        each, sets = function("each", each), sets_of(self.model, tokens, variants=flag("variants", variants))
         with self._changed:
             self._check_idle()
             self.trace.watch(sets)
@@ -160,10 +161,11 @@ class Looking(Replaying):
 
     def unwatch(self, name: str) -> None:
         """End what `watch` began, and forget its numbers."""
+        check_text("name", name)
         with self._changed:
             self._check_idle()
             if name not in self.trace.watches:
-                raise KeyError(f"{name!r} is not watched; these are: {', '.join(map(repr, self.trace.watches))}")
+                raise KeyError(f"{brief(name)} is not watched; these are: {', '.join(map(repr, self.trace.watches))}")
             self.trace.unwatch(name)
             self._notify()
 
@@ -178,8 +180,7 @@ class Looking(Replaying):
         ----------
         at : position on the current path, from 1 to its length, which is the next token
         """
-        if self.state == "closed":
-            raise InfernoError("the session is closed; its trace can still be read")
+        self.check_open()
         place = place_at(self, at)
         with beside(self, place) as branch:
             return self.engine.logits(branch, place.size)
@@ -203,7 +204,7 @@ class Looking(Replaying):
         A logits processor is no stage: where there was one, the token may be another than the draw's.
         """
         if sampler is not None:
-            check_sampler(sampler)
+            check_sampler(sampler, self.model)
         place = None if at is None else index("at", at)
         engine = self.engine
         return xray(self.trace, place, sampler, count("top", top), vocabulary=engine, row=self.row).stages
@@ -220,6 +221,7 @@ class Looking(Replaying):
             more are computed: what is not known then is marked as `FirstChange.unknown`
         **parameter : one parameter of `Sampler` and the values to try
         """
+        progress = function("progress", progress)
         values: dict[str, Any] = dict([one_parameter(parameter)])
         node, engine = self.trace.head, self.engine
         blind = what_if(self.trace, node=node, vocabulary=engine, **values)
@@ -245,12 +247,16 @@ class Looking(Replaying):
 
     def _look(self) -> None:
         """Make sure that there is a path to look at, and that nobody is changing it."""
+        self._rest()
+        self.score()
+
+    def _rest(self) -> None:
+        """Make sure that nobody is changing the path."""
         with self._changed:
             self._check_idle()
             if self._unscored and self.state == "paused":
                 raise InfernoError("the prompt is not read yet: resume() or stop() first")
-        self.score()
 
     def _seeded(self, sampler: Sampler) -> Sampler:
-        check_sampler(sampler)
+        check_sampler(sampler, self.model)
         return sampler if sampler.seed is not None else replace(sampler, seed=self.sampler.seed)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Self, cast, overload
 import numpy as np
 import psutil
 
-from .arguments import count
+from .arguments import count, file_path, function, one_of, token_ids, whole
 from .engine import Options, Processor
 from .engine.client import EngineClient, Stop
 from .engine.second import SecondClient
-from .errors import Cancelled, InfernoError, check_keywords, check_text, hint_unknown_keywords
+from .errors import Cancelled, InfernoError, brief, check_keywords, check_text, hint_unknown_keywords
 from .gguf import ModelInfo, read_info
 from .memory import default_n_ctx, rounded, weight_bytes
 from .record import MAX_K
@@ -88,15 +88,16 @@ class Model(Shown):
         type_v: str = "f16",
         progress: Callable[[float], object] | None = None,
     ) -> None:
-        self.path = Path(path) if path is not None else demo_path()
+        function("progress", progress)
+        self.path = file_path("path", path) if path is not None else demo_path()
         self.info: ModelInfo = read_info(self.path)
         self.options = Options(
             n_ctx=_context(n_ctx, self.info),
-            n_threads=_whole("n_threads", n_threads if n_threads is not None else default_threads(self.info), 1, 1024),
-            n_batch=_whole("n_batch", n_batch, 1, 2**16),
-            n_gpu_layers=_whole("n_gpu_layers", n_gpu_layers, -1, 2**16),
-            type_k=_one_of("type_k", type_k, KV_TYPES),
-            type_v=_one_of("type_v", type_v, KV_TYPES),
+            n_threads=whole("n_threads", n_threads if n_threads is not None else default_threads(self.info), 1, 1024),
+            n_batch=whole("n_batch", n_batch, 1, 2**16),
+            n_gpu_layers=whole("n_gpu_layers", n_gpu_layers, -1, 2**16),
+            type_k=one_of("type_k", type_k, KV_TYPES),
+            type_v=one_of("type_v", type_v, KV_TYPES),
         )
         self.card = self._card()
         self.engine = EngineClient(str(self.path), self.options, self.info.n_vocab)
@@ -231,7 +232,7 @@ class Model(Shown):
         text : text, or token ids; or several texts, which are read in batches and get a list each
         top : how many
         """
-        top = min(_whole("top", top, 1, 2**24), self.info.n_vocab)
+        top = min(whole("top", top, 1, 2**24), self.info.n_vocab)
         texts = _as_list(text)
         found = next_of(self, [prompt_ids(self, each) for each in texts], top)
         return found[0] if _is_one(text) else found
@@ -268,7 +269,7 @@ class Model(Shown):
         a `Trace`, or a list of them : tokens of what is given (and one that begins every text, where the model has
             one) are "prompt", those of the text "forced"
         """
-        k = _whole("k", k, 1, MAX_K)
+        k, progress = whole("k", k, 1, MAX_K), function("progress", progress)
         texts = _as_list(text)
         several = isinstance(given, Sequence) and not _is_one(given)
         givens = list(cast("Sequence[Given]", given)) if several else [cast("Given", given)] * len(texts)
@@ -374,15 +375,17 @@ class Model(Shown):
         ValueError
             If no single token is; the message names those of its `variants` that are.
         """
+        check_text("text", text)
         ids = self._by_text.get(text)
         if ids is None:
             n, near = len(self.tokenize(text, special=False)), self.variants(text)
             hint = f"; single tokens near it: {', '.join(map(repr, near))}" if near else ""
-            raise ValueError(f"{text!r} is no single token of this model, but {n}{hint}")
+            raise ValueError(f"text: {brief(text)} is no single token of this model, but {n}{hint}")
         return ids[-1]  # where a byte's own token has the same text, it comes first
 
     def variants(self, text: str) -> dict[str, int]:
         """Single tokens that are `text` with or without a space before it, and in other case: text -> id."""
+        check_text("text", text)
         word = text.strip()
         forms = dict.fromkeys((text, word, word.lower(), word.capitalize(), word.upper()))
         texts = dict.fromkeys(space + form for form in forms for space in ("", " ") if form)
@@ -417,8 +420,9 @@ class Model(Shown):
 
     def detokenize(self, ids: Sequence[int]) -> bytes:
         """The bytes of `ids`."""
+        known = token_ids(ids, self.info.n_vocab, "ids must be token ids")
         self.engine.start()
-        return b"".join(self.engine.pieces(ids))
+        return b"".join(self.engine.pieces(known))
 
     def close(self) -> None:
         """End the model's process and free its memory."""
@@ -430,7 +434,7 @@ def _as_list(text: str | Sequence[int] | Texts) -> list[str | Sequence[int]]:
     if _is_one(text):
         return [cast("str | Sequence[int]", text)]
     if not isinstance(text, list | tuple):
-        raise TypeError(f"text must be text, token ids, or a list of texts, not {text!r}")
+        raise TypeError(f"text must be text, token ids, or a list of texts, not {brief(text)}")
     return list(cast("Texts", text))
 
 
@@ -478,7 +482,7 @@ def fingerprint(path: Path, blocks: int = 64, size: int = 1 << 16) -> str:
 
 def _context(n_ctx: object, info: ModelInfo) -> int:
     """Tokens of context to ask llama.cpp for; beyond a table of learned positions it would end its process."""
-    asked = _whole("n_ctx", n_ctx if n_ctx is not None else default_n_ctx(info), 1, 2**24)
+    asked = whole("n_ctx", n_ctx if n_ctx is not None else default_n_ctx(info), 1, 2**24)
     table = info.tensors.get("position_embd.weight")
     if table is None:
         return asked
@@ -488,17 +492,3 @@ def _context(n_ctx: object, info: ModelInfo) -> int:
             f"beyond, not {asked:,}"
         )
     return min(asked, table.shape[0])
-
-
-def _whole(name: str, value: object, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, not {value!r}")
-    if not low <= value <= high:
-        raise ValueError(f"{name} must be between {low:,} and {high:,}, not {value!r}")
-    return value
-
-
-def _one_of(name: str, value: str, known: Sequence[str]) -> str:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
-    return value

@@ -117,7 +117,7 @@ class Replaying(Running):
 
     def _launch_replay(self, sampler: Sampler | None, from_: int, most: int | None) -> Run:
         if sampler is not None:
-            check_sampler(sampler)
+            check_sampler(sampler, self.model)
         from_ = index("from_", from_)
         most = None if most is None else count("max_tokens", most)
         with self._changed:

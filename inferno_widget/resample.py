@@ -161,10 +161,14 @@ def resample(
     """`Session.resample`, with its arguments checked."""
     answer = answering(by)
     place = place_at(session, at)
+    answer(b"".join(_pieces(session, session.trace.path()[place.at :])).decode(errors="backslashreplace"))  # it can
     request = asked(session, place, sampler, max_tokens, 1, stop)
-    made = _ways(session, place, [request] * n, Telling(each))
-    ways = tuple(way for way in made if way.records or way.finish != "cancelled")  # not those that never began
-    return Resample(place.at, ways, tuple(answer(way.text) for way in ways))
+    ways, answers = list[Continuation](), list[Hashable]()
+    for way in _ways(session, place, request, n, Telling(each)):
+        if way.records or way.finish != "cancelled":  # not those that never began
+            ways.append(way)
+            answers.append(answer(way.text))
+    return Resample(place.at, tuple(ways), tuple(answers))
 
 
 def commitment(
@@ -193,7 +197,7 @@ def commitment(
         left = max(1, max_tokens - (at - first))
         request = asked(session, place, session.sampler, left, 1, stop)
         begun = b"".join(pieces[first:at])
-        texts = [begun + b"".join(way.pieces) for way in _ways(session, place, [request] * n, told)]
+        texts = [begun + b"".join(way.pieces) for way in _ways(session, place, request, n, told)]
         if told.cancel.is_set():
             break
         found.append(Counter(answer(text.decode(errors="backslashreplace")) for text in texts))
@@ -243,20 +247,20 @@ def answering(by: By) -> Callable[[str], Hashable]:
     return answer
 
 
-def _ways(session: Running, place: Place, requests: Sequence[Request], told: Telling) -> Iterator[Continuation]:
-    """A continuation for each request, with dice of its own, as many at once as fit in a batch."""
+def _ways(session: Running, place: Place, request: Request, n: int, told: Telling) -> Iterator[Continuation]:
+    """`n` continuations, each with dice of its own, as many at once as fit in a batch."""
     with beside(session, place) as parent:
         session.engine.logits(parent, place.size)  # the copies share the row that predicts their first token
-        for start in range(0, len(requests), AT_ONCE):
-            now = [
-                replace(request, sampler=_with_dice(request.sampler, start + i))
-                for i, request in enumerate(requests[start : start + AT_ONCE])
-            ]
+        for start in range(0, n, AT_ONCE):
+            if told.cancel.is_set():
+                return
+            indices = range(start, min(n, start + AT_ONCE))
+            now = [replace(request, sampler=_with_dice(request.sampler, i)) for i in indices]
             made = [list[StepRecord]() for _ in now]
             with copies(session, parent, place.size, len(now)) as branches:
                 finish = generate(session, branches, now, made, _shifted(told, start))
-            for request, records, end in zip(now, made, finish, strict=True):
-                yield continuation(session, place, records, end, request.sampler)
+            for one, records, end in zip(now, made, finish, strict=True):
+                yield continuation(session, place, records, end, one.sampler)
 
 
 def _with_dice(sampler: Sampler, index: int) -> Sampler:

@@ -89,6 +89,7 @@ def rows_of(
             found = engine.rows(branch, ids[first : last + 1].tolist(), wanted, cancel=cancel)
             with interruptible(cancel), closing(found):
                 for i, row in found:
+                    session.check_open()
                     yield first + i, row
         finally:
             session.let_go([branch])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import math
 import platform
 import textwrap
@@ -13,18 +14,18 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from threading import Condition, Thread
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, cast, get_args
 
 import numpy as np
 
 from . import __version__
-from .arguments import count, stop_strings, token_ids
+from .arguments import count, function, number, one_of, stop_strings, token_id, token_ids, whole
 from .branches import Branches
 from .dice import mu_of, said_of
 from .engine import Branch, Finish, Processor, Request, Watch
 from .engine.client import EngineClient, Stop
-from .errors import Cancelled, ContextFullError, InfernoError, hint_unknown_keywords
-from .record import MAX_K, Kind, StepRecord
+from .errors import Cancelled, ContextFullError, InfernoError, brief, hint_unknown_keywords
+from .record import MAX_K, Ids, Kind, StepRecord
 from .sampling import Sampler
 from .shown import Shown
 from .trace import Trace, interventions_of
@@ -82,10 +83,13 @@ class Running(Shown):
         on_full: OnFull = "stop",
         keep: int = 0,
     ) -> None:
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= MAX_K:
-            raise ValueError(f"k must be between 1 and {MAX_K}, not {k!r}")
+        from .model import Model
+
+        if not isinstance(model, Model):
+            raise TypeError(f"model must be a loaded Model, not {brief(model)}")
+        k = whole("k", k, 1, MAX_K)
         if sampler is not None:
-            check_sampler(sampler)
+            check_sampler(sampler, model)
         self.model = model
         if isinstance(prompt, Trace):
             self.trace, sampler = _continued(prompt, model), sampler or _last_sampler(prompt)
@@ -97,7 +101,7 @@ class Running(Shown):
             raise ValueError("the prompt is empty, and this model has no token to begin with: give it some text")
         self.prompt = prompt if isinstance(prompt, str) else _text(model, self.prompt_ids)
         self._unscored = [] if self.trace.length else list(self.prompt_ids)
-        self.sampler = (sampler or Sampler()).seeded()
+        self.sampler = sampler or Sampler()
         self.k = self.trace.k
         self.logits_processor = logits_processor
         self.on_full = on_full
@@ -131,15 +135,32 @@ class Running(Shown):
         return self.trace.text
 
     @property
+    def sampler(self) -> Sampler:
+        """How tokens are chosen; it always has a seed."""
+        return self._sampler
+
+    @sampler.setter
+    def sampler(self, value: Sampler) -> None:
+        check_sampler(value, self.model)
+        self._sampler = value.seeded()
+
+    @property
+    def logits_processor(self) -> Processor | None:
+        """One more stage before the sampler's."""
+        return self._logits_processor
+
+    @logits_processor.setter
+    def logits_processor(self, value: Processor | None) -> None:
+        self._logits_processor = function("logits_processor", value)
+
+    @property
     def on_full(self) -> OnFull:
         """What to do when the context is full: "stop", "slide" or "error"."""
         return self._on_full
 
     @on_full.setter
     def on_full(self, value: OnFull) -> None:
-        if value not in ON_FULL:
-            raise ValueError(f"on_full must be one of {', '.join(ON_FULL)}, not {value!r}")
-        self._on_full = value
+        self._on_full = cast("OnFull", one_of("on_full", value, ON_FULL))
 
     @property
     def keep(self) -> int:
@@ -149,9 +170,12 @@ class Running(Shown):
     @keep.setter
     def keep(self, value: int) -> None:
         most = self.model.n_ctx - 2  # a slide needs two others: one to leave out and one to go on from
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value <= most:
-            raise ValueError(f"keep must be a whole number between 0 and n_ctx - 2, which is {most:,}, not {value!r}")
-        self._keep = int(value)
+        try:
+            self._keep = whole("keep", value, 0, most)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"keep must be a whole number between 0 and n_ctx - 2, which is {most:,}, not {brief(value)}"
+            ) from None
 
     @property
     def held_tokens(self) -> int:
@@ -164,6 +188,20 @@ class Running(Shown):
         return self.trace.plot
 
     # --- running --------------------------------------------------------------------------------------
+
+    @property
+    def path_ids(self) -> Ids:
+        """int32, the tokens of the path, of a prompt that is not scored yet too."""
+        return np.array(self.prompt_ids, np.int32) if self._unscored else self.trace.column("token_id")
+
+    @property
+    def path_texts(self) -> list[str]:
+        """Texts of these tokens; see `Trace.texts`."""
+        if not self._unscored:
+            return self.trace.texts(self.trace.path())
+        decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        pieces = zip(self.prompt_ids, self.engine.pieces(self.prompt_ids), strict=True)
+        return ["" if token in self.model.control else decoder.decode(piece) for token, piece in pieces]
 
     def score(self) -> Trace:
         """Score the prompt, if that is still to do, and generate nothing."""
@@ -198,6 +236,9 @@ class Running(Shown):
 
         Leaving the loop early stops the run.
         """
+        return self._streamed(count("max_tokens", max_tokens), stop_strings(stop))
+
+    def _streamed(self, max_tokens: int, stop: tuple[str, ...]) -> Generator[StepRecord, None, None]:
         seen = len(self.trace)
         run = self._launch(max_tokens, stop)
         try:
@@ -268,7 +309,7 @@ class Running(Shown):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing runs and raise what went wrong; False when `timeout` seconds pass first."""
-        return self._end_of(self._run, timeout)
+        return self._end_of(self._run, None if timeout is None else number("timeout", timeout, 0, math.inf))
 
     def __await__(self) -> Generator[Any, None, bool]:
         """``await session`` is `wait` that leaves the event loop free; being cancelled stops the run."""
@@ -469,6 +510,8 @@ class Running(Shown):
 
         Returns a function that ends this.
         """
+        if not callable(listener):
+            raise TypeError(f"listener must be a function, not {brief(listener)}")
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -553,6 +596,10 @@ class Running(Shown):
         if self._run and not self._run.cancel.is_set():
             raise InfernoError("the session is already running; stop() or wait() first")
         self._join(self._run)
+        self.check_open()
+
+    def check_open(self) -> None:
+        """Raise InfernoError if the session is closed, perhaps by another thread."""
         if self.state == "closed":
             raise InfernoError("the session is closed; its trace can still be read")
 
@@ -567,10 +614,12 @@ class Running(Shown):
         )
 
 
-def check_sampler(sampler: object) -> None:
-    """Raise TypeError unless it is one."""
+def check_sampler(sampler: object, model: Model) -> None:
+    """Raise TypeError unless it is one, and ValueError if it names a token that the model does not have."""
     if not isinstance(sampler, Sampler):
-        raise TypeError(f"sampler must be a Sampler, such as Sampler(temperature=0.8), not {sampler!r}")
+        raise TypeError(f"sampler must be a Sampler, such as Sampler(temperature=0.8), not {brief(sampler)}")
+    if sampler.logit_bias:
+        token_id("sampler.logit_bias", max(sampler.logit_bias), model.info.n_vocab)
 
 
 @cache

@@ -109,7 +109,7 @@ def _prompt(model: Model, text: str | Sequence[int]) -> list[int]:
 
 
 def _ids(model: Model, ids: Sequence[int]) -> list[int]:
-    return token_ids(ids, model.info.n_vocab, "a text must be text or token ids")
+    return token_ids(ids, model.info.n_vocab, "text must be text or token ids")
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from contextlib import closing
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import count, index, token_ids
+from .arguments import count, index, predicted, token_id
 from .engine import Finish
 from .engine.client import Stop, interruptible
-from .errors import check_text, hint_unknown_keywords
+from .errors import brief, check_text, hint_unknown_keywords
 from .inside import Inside
 from .lookahead import Continuation, as_forced, forced
 from .record import Kind, StepRecord, WatchedRecord
@@ -77,8 +77,7 @@ class Session(Inside):
         at, ids = index("at", at), self._forced_ids(token)
         self.score()
         path = self.trace.path().tolist()
-        if not 1 <= at <= len(path):
-            raise IndexError(f"at must be between 1 and {len(path)}, not {at}: nothing predicts the first token")
+        predicted("at", at, len(path))
         window = self.trace.window(path[min(at, len(path) - 1)])
         if self.on_full != "slide" and window.size(at) + len(ids) > self.model.n_ctx:
             raise self._full()
@@ -112,7 +111,7 @@ class Session(Inside):
         """Go back by `n` tokens. What was there stays in the trace, and `goto` leads there again."""
         n, path = count("n", n), self.trace.path()
         if n > len(path):
-            raise IndexError(f"the path has {len(path)} tokens: it cannot be rewound by {n}")
+            raise IndexError(f"n: the path has {len(path)} tokens: it cannot be rewound by {brief(n)}")
         return self.goto(int(path[-1 - n]) if n < len(path) else -1)
 
     def edit(self, text: str) -> Session:
@@ -207,7 +206,7 @@ class Session(Inside):
         not recorded again. All its tokens when `n` is None.
         """
         if not isinstance(way, Continuation):
-            raise TypeError(f"way must be a continuation, such as lookahead()[0], not {way!r}")
+            raise TypeError(f"way must be a continuation, such as lookahead()[0], not {brief(way)}")
         if way.place.trace is not self.trace:
             raise ValueError("this way was shown by another session, and its numbers hold for that text alone")
         self._settle()
@@ -228,11 +227,12 @@ class Session(Inside):
 
     def _forced_ids(self, token: str | int) -> list[int]:
         if isinstance(token, str):
+            check_text("token", token)
             ids = self.model.continued(token)
             if not ids:
                 raise ValueError("token is empty: name a token to fork to")
             return ids
-        return token_ids([token], self.model.info.n_vocab)
+        return [token_id("token", token, self.model.info.n_vocab)]
 
     def _force(self, token: int, window: Window, instead_of: int = -1) -> None:
         """Put `token` at the end of the path, as what `window` shows of it predicts it.

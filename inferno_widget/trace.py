@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import sound
-from .record import Kind, StepRecord, from_row, record_dtype, watched_of, write_row
+from .arguments import flag, index, one_of, whole
+from .errors import brief, check_text
+from .record import MAX_K, Kind, StepRecord, from_row, record_dtype, watched_of, write_row
 from .shown import Shown
 from .window import Window
 
@@ -64,7 +66,7 @@ class Trace(Shown):
     """
 
     def __init__(self, k: int, *, model: Mapping[str, Any] | None = None, control: Iterable[int] = ()) -> None:
-        self.k = k
+        self.k = whole("k", k, 1, MAX_K)
         self.model = dict(model or {})
         self.control = frozenset(control)
         self.runs: list[dict[str, Any]] = []
@@ -191,8 +193,9 @@ class Trace(Shown):
 
         float32 [n]; NaN where nothing was predicted.
         """
+        check_text("name", name)
         if name not in self.watches:
-            raise KeyError(f"{name!r} is not watched; these are: {', '.join(map(repr, self.watches)) or 'none'}")
+            raise KeyError(f"{brief(name)} is not watched; these are: {', '.join(map(repr, self.watches)) or 'none'}")
         column = self._watched[: self._n, list(self.watches).index(name)]
         return column.copy() if tree else column[self.path()]
 
@@ -219,8 +222,8 @@ class Trace(Shown):
         """Nodes from the root to `node` (the head when None), int32 [n]."""
         if node is None:
             return np.array(self._path, np.int32)
-        if not -1 <= node < self._n:
-            raise IndexError(f"node {node} is not in a trace of {self._n} nodes")
+        if not -1 <= index("node", node) < self._n:
+            raise IndexError(f"node {brief(node)} is not in a trace of {self._n} nodes")
         parents, found = self._rows["parent"], []
         while node >= 0:
             found.append(node)
@@ -229,22 +232,21 @@ class Trace(Shown):
 
     def children(self, node: int) -> NDArray[np.int32]:
         """Nodes whose parent is `node`, in the order in which they came, int32 [n]; of -1 those that begin a text."""
-        return np.flatnonzero(self.nodes["parent"] == node).astype(np.int32)
+        return np.flatnonzero(self.nodes["parent"] == whole("node", node, -1)).astype(np.int32)
 
     def child(self, node: int, token: int) -> int | None:
         """The first child of `node` that holds `token`, or None."""
-        found = self.children(node)
+        found, token = self.children(node), whole("token", token, 0)
         same = found[self.nodes["token_id"][found] == token]
         return int(same[0]) if len(same) else None
 
     def node_at(self, at: int) -> int:
         """Node at position `at` of the current path; negative from the end. IndexError if there is none."""
         path = self._path
-        try:
-            return path[at]
-        except IndexError:
+        if not -len(path) <= index("at", at) < len(path):
             known = f"the last is at {len(path) - 1:,}" if path else "the text is empty"
-            raise IndexError(f"there is no token at position {at:,}: {known}") from None
+            raise IndexError(f"there is no token at position {brief(at)}: {known}")
+        return path[at]
 
     def window(self, node: int | None = None) -> Window:
         """What the model saw of the path before `node` (the head when None) when it predicted it.
@@ -260,8 +262,8 @@ class Trace(Shown):
 
     def record(self, node: int) -> StepRecord:
         """The record of one node."""
-        if not 0 <= node < self._n:
-            raise IndexError(f"node {node} is not in a trace of {self._n} nodes")
+        if not 0 <= index("node", node) < self._n:
+            raise IndexError(f"node {brief(node)} is not in a trace of {self._n} nodes")
         return from_row(self.nodes[node])
 
     def alternatives(self, at: int) -> list[Alternative]:
@@ -344,6 +346,7 @@ class Trace(Shown):
             import pandas as pd
         except ImportError as error:
             raise ImportError('to_pandas() needs pandas: pip install "inferno_widget[pandas]"') from error
+        tree = flag("tree", tree)
         nodes = np.arange(self._n, dtype=np.int32) if tree else self.path()
         rows = self.nodes[nodes]
         columns: dict[str, Any] = {"node": nodes, "parent": rows["parent"], "position": rows["position"]}
@@ -427,6 +430,5 @@ def interventions_of(trace: Trace, node: int) -> list[dict[str, Any]]:
 
 def _picture(form: str, what: str) -> str:
     """Name of the export that draws `what`."""
-    if what not in ("stream", "distribution"):
-        raise ValueError(f'what must be "stream" or "distribution", not {what!r}')
+    one_of("what", what, ("stream", "distribution"))
     return form if what == "stream" else f"{form}_{what}"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arguments import index
-from .errors import check_text
+from .errors import brief, check_text
 from .record import Kind
 
 if TYPE_CHECKING:
@@ -86,8 +86,9 @@ def end_of(trace: Trace, branch: int | str) -> int:
     """The node itself, or the end of the branch of that name. Raises KeyError where none has it."""
     if not isinstance(branch, str):
         return index("node", branch)
+    check_text("node", branch)
     if branch not in trace.names:
-        raise KeyError(f"no branch is called {branch!r}; these are: {', '.join(map(repr, trace.names)) or 'none'}")
+        raise KeyError(f"no branch is called {brief(branch)}; these are: {', '.join(map(repr, trace.names)) or 'none'}")
     ends = [info.node for info in branches_of(trace, pruned=True) if info.name == branch]
     return ends[0] if ends else trace.names[branch]
 
@@ -140,7 +141,7 @@ def _start_of(trace: Trace, node: int) -> int:
 
     Raises ValueError where there are no others.
     """
-    trace.record(node)  # raises where there is none
+    trace.record(index("node", node))  # raises where there is none
     hidden = hidden_nodes(trace)
     while True:
         parent = int(trace.nodes["parent"][node])

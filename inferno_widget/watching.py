@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import several
 from .engine import Branch, Watch
 from .engine.client import Stop, interruptible
+from .errors import brief, check_text
 from .record import watched_of
 from .window import Window
 
@@ -47,12 +49,14 @@ def sets_of(model: Model, tokens: Sequence[Watchable], *, variants: bool) -> dic
         groups = token if isinstance(token, Mapping) else {_name(model, token): [token]}
         for name, members in groups.items():
             if not isinstance(name, str):
-                raise TypeError(f"a watch has a text for its name, not {name!r}")
+                raise TypeError(f"tokens: a watch has a text for its name, not {brief(name)}")
+            check_text("tokens", name)
             if isinstance(members, str | int):
-                raise TypeError(f"{name!r} must name several tokens, in a list, not {members!r}")
+                raise TypeError(f"{brief(name)} must name several tokens, in a list, not {brief(members)}")
+            members = several(f"tokens[{brief(name)}]", members, "tokens")
             ids = dict.fromkeys(each for member in members for each in _ids(model, member, variants))
             if not ids:
-                raise ValueError(f"{name!r} names no token")
+                raise ValueError(f"tokens: {brief(name)} names no token")
             if sets.setdefault(name, tuple(ids)) != tuple(ids):
                 raise ValueError(f"{name!r} names two different sets of tokens")
     return sets
@@ -93,6 +97,7 @@ def rescored(
             upcoming = [iter(chain.nodes) for chain in group]
             with interruptible(cancel), closing(steps):
                 for index, record in steps:
+                    session.check_open()
                     node, values = next(upcoming[index]), watched_of(record)
                     if values is not None:
                         yield node, values
@@ -111,7 +116,8 @@ def _ids(model: Model, token: str | int, variants: bool) -> list[int]:
     if isinstance(token, str):
         return list(model.variants(token).values()) if variants else [model.token(token)]
     if isinstance(token, bool) or not isinstance(token, int | np.integer) or not 0 <= token < model.info.n_vocab:
-        raise ValueError(f"{token!r} is neither a text nor a token id of this model (0 to {model.info.n_vocab - 1})")
+        known = f"a token id of this model (0 to {model.info.n_vocab - 1})"
+        raise ValueError(f"tokens: {brief(token)} is neither a text nor {known}")
     return [int(token)]
 
 

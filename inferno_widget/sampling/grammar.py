@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import GrammarError, check_text
+from ..errors import GrammarError, brief, check_text
 from ..record import Ids
 from ..stats import leading
 from .candidates import Apply, Candidates, Moment
@@ -49,7 +49,7 @@ def checked(grammar: object) -> None:
     if grammar is None:
         return
     if not isinstance(grammar, str | Mapping):
-        raise TypeError(f"grammar must be GBNF as text, a JSON schema as a mapping, or None, not {grammar!r}")
+        raise TypeError(f"grammar must be GBNF as text, a JSON schema as a mapping, or None, not {brief(grammar)}")
     written = text_of(grammar)
     check_text("grammar", written)
     if not written.strip():
@@ -74,7 +74,7 @@ def text_of(grammar: str | Mapping[str, Any]) -> str:
 def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"{value!r} is no JSON")
+    raise TypeError(f"{brief(value)} is no JSON")
 
 
 def forbid(c: Candidates, s: Sampler, now: Moment) -> Candidates:

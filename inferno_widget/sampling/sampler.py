@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..errors import hint_unknown_keywords
+from ..errors import brief, check_text, hint_unknown_keywords
 from ..record import Floats, Ids
 from . import dry, mirostat, penalties, truncation
 from .candidates import Apply, Candidates, Moment, fewest, softmax
@@ -127,16 +127,23 @@ class Sampler:
 
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
-            _check(name, getattr(self, name), low, high, whole=name in _WHOLE)
+            self._set(name, _checked(name, getattr(self, name), low, high, whole=name in _WHOLE))
         if self.seed is not None:
-            _check("seed", self.seed, 0, 2**64 - 1, whole=True)
+            self._set("seed", _checked("seed", self.seed, 0, 2**64 - 1, whole=True))
         if not isinstance(self.logit_bias, Mapping):
-            raise TypeError(f"logit_bias must map token ids to numbers, not {self.logit_bias!r}")
-        for token, bias in self.logit_bias.items():
-            _check("logit_bias's token id", token, 0, 2**31 - 1, whole=True)
-            _check(f"logit_bias[{token}]", bias, -math.inf, 1e6)
+            raise TypeError(f"logit_bias must map token ids to numbers, not {brief(self.logit_bias)}")
+        biases = {
+            _checked("logit_bias's token id", token, 0, 2**31 - 1, whole=True): _checked(
+                f"logit_bias[{brief(token)}]", bias, -math.inf, 1e6
+            )
+            for token, bias in self.logit_bias.items()
+        }
+        self._set("logit_bias", biases)
         checked(self.grammar)
-        object.__setattr__(self, "dry_sequence_breakers", _strings(self.dry_sequence_breakers))
+        self._set("dry_sequence_breakers", _strings(self.dry_sequence_breakers))
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # as it was checked: no number of numpy, and nobody else's mapping
 
     def __getstate__(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}  # not the cached stages, nor what it is bound to
@@ -391,23 +398,33 @@ _RANGES: dict[str, tuple[float, float]] = {
 _WHOLE = {"top_k", "penalty_last_n", "dry_allowed_length", "dry_penalty_last_n", "mirostat_mode"}
 
 
-def _check(name: str, value: object, low: float, high: float, *, whole: bool = False) -> None:
+def _checked(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> Any:
+    """`value`, one of Python's own numbers."""
     kind = "a whole number" if whole else "a number"
     if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
-        raise TypeError(f"{name} must be {kind}, not {value!r}")
-    number = int(value) if whole else float(value)  # type: ignore[call-overload]
-    if math.isnan(number) or (math.isinf(number) and number != low):
-        raise ValueError(f"{name} must be finite, not {value!r}")
+        raise TypeError(f"{name} must be {kind}, not {brief(value)}")
+    try:
+        number = int(value) if isinstance(value, Integral) else float(value)
+    except OverflowError:
+        number = math.inf
+    if number != low and not _is_finite(number):
+        raise ValueError(f"{name} must be finite, not {brief(value)}")
     if not low <= number <= high:
-        raise ValueError(f"{name} must be between {low:g} and {high:g}, not {value!r}")
+        raise ValueError(f"{name} must be between {low:g} and {high:g}, not {brief(value)}")
+    return number
+
+
+def _is_finite(number: float) -> bool:
+    return isinstance(number, int) or math.isfinite(number)  # an int may be too large to become a float
 
 
 def _strings(value: object) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise TypeError(f"dry_sequence_breakers must be a list of strings, not {value!r}")
+        raise TypeError(f"dry_sequence_breakers must be a list of strings, not {brief(value)}")
     for string in value:
         if not isinstance(string, str):
-            raise TypeError(f"dry_sequence_breakers must be strings, not {string!r}")
+            raise TypeError(f"dry_sequence_breakers must be strings, not {brief(string)}")
+        check_text("dry_sequence_breakers", string)
         if not string:
             raise ValueError("dry_sequence_breakers must not be empty strings")
     return tuple(value)
