@@ -100,6 +100,8 @@ class Preferences:
     def save_preset(self, name: str, settings: Mapping[str, Any]) -> None:
         """Keep sampler parameters under a name; one that exists is replaced."""
         check_preset(name, settings)
+        if len(self.presets.keys() | {name}) > MAX_PRESETS:
+            raise ValueError(f"there are {MAX_PRESETS} presets already: drop one")
         self._change(lambda document: document["presets"].update({name: dict(settings)}))
 
     def drop_preset(self, name: str) -> dict[str, Any]:

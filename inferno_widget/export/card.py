@@ -59,7 +59,7 @@ def _run(number: int, row: Mapping[str, Any], tokens: int) -> dict[str, Any]:
         "run": number,
         "tokens": tokens,
         "started": _moment(row.get("started")),
-        "seed": sampler.get("seed"),
+        "seed": plain(sampler.get("seed")),
         "chain": _chain(sampler),
         "sampler": plain(sampler),
         **plain(rest),
