@@ -53,6 +53,8 @@ class Stop:
 
     def set(self) -> None:
         with self._lock:
+            if self.is_set():
+                return
             self._event.set()
             for ending in [*self._endings, *(inner.set for inner in self._inner)]:
                 ending()
