@@ -31,15 +31,29 @@ class ModelFileError(InfernoError):
     path : the file
     field : the part of the file that is wrong, such as ``"magic"`` or ``"general.architecture"``
     offset : byte offset of that part, or None where no offset applies
+    found, expected, advice : what stands there, what should, and what to do; the latter two may be ""
     """
 
-    def __init__(self, path: str | Path, problem: str, *, field: str, offset: int | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        found: str,
+        *,
+        field: str,
+        offset: int | None = None,
+        expected: str = "",
+        advice: str = "",
+    ) -> None:
+        said = "; ".join(filter(None, (found, f"expected {expected}" if expected else "", advice)))
         where = f" (at {field}, byte {offset:,})" if offset is not None else f" (at {field})"
         where = where if field != "path" else ""  # which comes first anyway
-        super().__init__(f"{path}: {problem}{where}")
+        super().__init__(printable(f"{path}: {said}{where}"))
         self.path = str(path)
         self.field = field
         self.offset = offset
+        self.found = found
+        self.expected = expected
+        self.advice = advice
 
 
 class ModelLoadError(InfernoError):
@@ -111,6 +125,11 @@ class _Brief(reprlib.Repr):
 
 brief = _Brief().repr
 """What a message shows of a value that was passed: never more than a few hundred characters."""
+
+
+def printable(text: str) -> str:
+    r"""The same on one line: what no terminal or page can show, such as a newline or half a character, as ``\n``."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def told(error: BaseException) -> dict[str, str]:

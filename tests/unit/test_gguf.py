@@ -181,7 +181,8 @@ def test_the_vocabulary_without_tokens(read):
 )
 def test_the_name_of_the_quantisation(read, file_type, rows, name):
     said = [] if file_type is None else [pair("general.file_type", U32, struct.pack("<I", file_type))]
-    assert read(file_of([LLAMA, *said], [row(*r) for r in rows], data=bytes(4096))).quantisation == name
+    table = [row(*each, offset=4096 * i) for i, each in enumerate(rows)]
+    assert read(file_of([LLAMA, *said], table, data=bytes(8192))).quantisation == name
 
 
 def test_what_is_unknown_passes(read):
@@ -333,12 +334,12 @@ HUGE = 2**60
         (file_of([LLAMA, pair("k", ARRAY, array(77, 1, bytes(8)))]), "k", "unknown type 77"),
         (file_of([LLAMA, LLAMA]), "general.architecture", "twice"),
         (file_of([]), "general.architecture", "no architecture"),
-        (file_of([pair("general.architecture", U32, bytes(4))]), "general.architecture", "should be a text"),
-        (file_of([LLAMA, pair("llama.block_count", F32, bytes(4))]), "llama.block_count", "should be a whole number"),
+        (file_of([pair("general.architecture", U32, bytes(4))]), "general.architecture", "expected a text"),
+        (file_of([LLAMA, pair("llama.block_count", F32, bytes(4))]), "llama.block_count", "expected a whole number"),
         (
             file_of([LLAMA, pair("llama.block_count", ARRAY, array(TEXT, 1, text("a")))]),
             "llama.block_count",
-            "should be",
+            "[1 values] (array of text); expected a whole number",
         ),
         (
             file_of([LLAMA, pair("tokenizer.ggml.add_bos_token", U8, b"\1")]),
@@ -348,7 +349,8 @@ HUGE = 2**60
         (file_of([LLAMA, pair("general.alignment", U32, struct.pack("<I", 24))]), "general.alignment", "power of two"),
         (file_of(rows=[row("x", (2,)), row("x", (2,))], data=bytes(32)), "x", "twice"),
         (file_of(rows=[row("x", (1, 2, 3, 4, 5))], data=bytes(999)), "x", "dimensions"),
-        (file_of(rows=[row("x", (2**63, 2**63))], data=bytes(32)), "x", "missing"),
+        (file_of(rows=[row("x", (2**63, 2**63))], data=bytes(32)), "x", "fewer than 2^63"),
+        (file_of(rows=[row("x", (2**20, 2**20))], data=bytes(32)), "x", "missing"),
         (file_of(rows=[row("x", (2,), offset=2**63)], data=bytes(32)), "x", "missing"),
         (file_of([LLAMA, pair("split.count", U64, struct.pack("<Q", HUGE))]), "split.count", "not named like"),
     ],
