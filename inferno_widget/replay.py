@@ -107,7 +107,8 @@ class Replaying(Running):
         A row that is computed anew equals the recorded one up to rounding. A draw that falls within that of an edge
         may go the other way.
         """
-        self._end_of(self._launch_replay(sampler, from_, max_tokens))
+        with self._interruptible():
+            self._end_of(self._launch_replay(sampler, from_, max_tokens))
         return self
 
     @hint_unknown_keywords

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .engine import Request
+from .errors import Cancelled
 from .lookahead import Continuation, Each, Place, Telling, asked, beside, continuation, copies, generate, place_at
 from .record import StepRecord
 
@@ -250,7 +251,10 @@ def answering(by: By) -> Callable[[str], Hashable]:
 def _ways(session: Running, place: Place, request: Request, n: int, told: Telling) -> Iterator[Continuation]:
     """`n` continuations, each with dice of its own, as many at once as fit in a batch."""
     with beside(session, place) as parent:
-        session.engine.logits(parent, place.size)  # the copies share the row that predicts their first token
+        try:
+            session.engine.logits(parent, place.size)  # the copies share the row that predicts their first token
+        except Cancelled:
+            return
         for start in range(0, n, AT_ONCE):
             if told.cancel.is_set():
                 return

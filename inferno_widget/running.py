@@ -206,16 +206,20 @@ class Running(Shown):
     def score(self) -> Trace:
         """Score the prompt, if that is still to do, and generate nothing."""
         if self._unscored:
-            with self._changed:
-                self._check_idle()
-                run = self._begin(Run(0, (), len(self.prompt_ids)))
-            self._end_of(run)
+            with self._interruptible():
+                with self._changed:
+                    self._check_idle()
+                    run = self._begin(Run(0, (), len(self.prompt_ids)))
+                self._end_of(run)
+        if self._unscored:
+            raise Cancelled("stopped before all of the prompt was read")
         return self.trace
 
     def step(self) -> StepRecord:
         """Generate one token (and score the prompt first, if that is still to do)."""
-        run = self._launch(1)
-        self._end_of(run)
+        with self._interruptible():
+            run = self._launch(1)
+            self._end_of(run)
         if run.left:
             raise self._full() if self.finish == "context" else Cancelled("stopped before a token came")
         return self.trace.record(self.trace.head)
@@ -226,8 +230,9 @@ class Running(Shown):
 
         Ctrl-C ends it cleanly and keeps what was made. `finish` says why it ended.
         """
-        run = self._launch(max_tokens, stop)
-        self._end_of(run)
+        with self._interruptible():
+            run = self._launch(max_tokens, stop)
+            self._end_of(run)
         return "".join(self.trace.texts(self.trace.path())[run.first :])
 
     @hint_unknown_keywords
@@ -240,7 +245,8 @@ class Running(Shown):
 
     def _streamed(self, max_tokens: int, stop: tuple[str, ...]) -> Generator[StepRecord, None, None]:
         seen = len(self.trace)
-        run = self._launch(max_tokens, stop)
+        with self._interruptible():
+            run = self._launch(max_tokens, stop)
         try:
             while self._news(run, seen):
                 record = self.trace.record(seen)
@@ -576,15 +582,21 @@ class Running(Shown):
 
     def _end_of(self, run: Run | None, timeout: float | None = None) -> bool:
         """Wait for the end of `run` and raise what went wrong; Ctrl-C ends it. False when `timeout` passes first."""
-        try:
+        with self._interruptible():
             if not self._until(lambda: run is None or self._run is not run, timeout):
                 return False
-        except KeyboardInterrupt:
-            self.stop()
-            self._join(run)
-            raise
         self._raise()
         return True
+
+    @contextmanager
+    def _interruptible(self) -> Generator[None]:
+        """Let Ctrl-C end what runs, before it goes on as KeyboardInterrupt."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.stop()
+            self._join(self._run)
+            raise
 
     def _settle(self) -> None:
         """End whatever runs, so that the path can be changed."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .arguments import count, index, predicted, token_id
 from .engine import Finish
 from .engine.client import Stop, interruptible
-from .errors import brief, check_text, hint_unknown_keywords
+from .errors import Cancelled, brief, check_text, hint_unknown_keywords
 from .inside import Inside
 from .lookahead import Continuation, as_forced, forced
 from .record import Kind, StepRecord, WatchedRecord
@@ -194,10 +194,12 @@ class Session(Inside):
         scoring = self.engine.prefill(branch, ids, k=self.k, watch=self._watch, cancel=cancel, progress=self._report)
         try:
             with interruptible(cancel):
-                self._record(branch, window, _typed(scoring, window))
+                finish = self._record(branch, window, _typed(scoring, window))
         except BaseException:
             self._branches.release()  # the engine may have gone further than the trace
             raise
+        if finish == "cancelled":
+            raise Cancelled("stopped before all of the new text was read")
 
     def take(self, way: Continuation, n: int | None = None) -> Session:
         """Go the way that a look-ahead or a resample of this session showed: its first `n` tokens join the trace.

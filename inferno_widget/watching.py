@@ -89,6 +89,8 @@ def rescored(
         group, branches = todo[start : start + AT_ONCE], list[Branch]()
         ids = [trace.nodes["token_id"][chain.nodes].tolist() for chain in group]
         cancel = Stop()
+        if cancel.is_set():  # with the job that this is a part of
+            return
         try:
             for chain in group:
                 before = int(trace.nodes["parent"][chain.nodes[0]])
