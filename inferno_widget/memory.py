@@ -112,7 +112,7 @@ def estimate(
 
 def default_n_ctx(info: ModelInfo) -> int:
     """The context a model gets unless told otherwise: its own, but at most 4,096 tokens."""
-    return min(info.n_ctx_train or DEFAULT_N_CTX, DEFAULT_N_CTX)
+    return min(info.n_ctx_train, DEFAULT_N_CTX) if info.n_ctx_train > 0 else DEFAULT_N_CTX
 
 
 def rounded(n_ctx: int) -> int:

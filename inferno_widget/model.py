@@ -19,7 +19,7 @@ from .engine import Options, Processor
 from .engine.client import EngineClient, Stop
 from .engine.second import SecondClient
 from .errors import Cancelled, InfernoError, brief, check_keywords, check_text, hint_unknown_keywords
-from .gguf import ModelInfo, read_info
+from .gguf import ModelInfo, read_info, rows
 from .memory import default_n_ctx, rounded, weight_bytes
 from .record import MAX_K
 from .rows import Told
@@ -483,12 +483,10 @@ def fingerprint(path: Path, blocks: int = 64, size: int = 1 << 16) -> str:
 def _context(n_ctx: object, info: ModelInfo) -> int:
     """Tokens of context to ask llama.cpp for; beyond a table of learned positions it would end its process."""
     asked = whole("n_ctx", n_ctx if n_ctx is not None else default_n_ctx(info), 1, 2**24)
-    table = info.tensors.get("position_embd.weight")
-    if table is None:
-        return asked
-    if asked > rounded(table.shape[0]):
+    learned = rows(info.tensors.get("position_embd.weight"))
+    if n_ctx is not None and learned and asked > rounded(learned):
         raise ValueError(
-            f"n_ctx must be at most {table.shape[0]:,} for {info.name}, which learned that many positions and has none "
+            f"n_ctx must be at most {learned:,} for {info.name}, which learned that many positions and has none "
             f"beyond, not {asked:,}"
         )
-    return min(asked, table.shape[0])
+    return min(asked, learned or asked)
