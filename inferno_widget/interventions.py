@@ -15,7 +15,7 @@ from .errors import brief, check_text
 from .record import Floats
 
 if TYPE_CHECKING:
-    from .inspection import Inspection
+    from .inspection import Inspection, Telling
     from .model import Model
     from .session import Session
 
@@ -206,6 +206,7 @@ def steering_vector(
     layer: int,
     *,
     pool: Literal["last", "mean"] = "last",
+    progress: Telling | None = None,
 ) -> Floats:
     """The direction from some texts to others in the residual stream behind a block: float32 [n_embd].
 
@@ -218,7 +219,9 @@ def steering_vector(
     positive, negative : texts that have, and have not, what is meant; alike in everything else
     layer : of the block
     pool : what stands for a text: the stream at its "last" token, or the "mean" over its tokens
+    progress : told the fraction of the texts that are read; returning False ends it with `Cancelled`
     """
+    from .inspection import working
     from .model import Model
 
     if not isinstance(model, Model):
@@ -226,8 +229,14 @@ def steering_vector(
     one_of("pool", pool, ("last", "mean"))
     layer = whole("layer", layer, 0, model.info.n_layer - 1)
     sides = [_texts("positive", positive), _texts("negative", negative)]
-    means = [np.mean([_stream(model, text, layer, pool) for text in side], axis=0, dtype=np.float64) for side in sides]
-    return np.asarray(means[0] - means[1], np.float32)
+    streams, n = [list[Floats](), list[Floats]()], sum(map(len, sides))
+    with working(progress) as (cancel, tell), cancel.stopping():
+        for side, found in zip(sides, streams, strict=True):
+            for text in side:
+                found.append(_stream(model, text, layer, pool))
+                tell(sum(map(len, streams)) / n)
+    positive_mean, negative_mean = (np.mean(found, axis=0, dtype=np.float64) for found in streams)
+    return np.asarray(positive_mean - negative_mean, np.float32)
 
 
 def _texts(name: str, texts: object) -> list[str]:

@@ -25,6 +25,8 @@ from .graph import Node
 
 ROWS_BYTES = 32 << 20
 """Most that the logits of one evaluation may take."""
+PRODUCTS = 1 << 31
+"""Multiplications of one evaluation at most, unless one row takes more: nothing ends it in between."""
 CPU = 0
 """GGML_BACKEND_DEVICE_TYPE_CPU"""
 NORMS = {"RMS_NORM", "NORM"}
@@ -74,7 +76,7 @@ class Head:
             raise InfernoError("the way from the residual stream to the logits was not found: this model has no lens")
         self.chain = chain
         self.n_embd, self.n_vocab = chain[0].shape[-1], chain[-1].shape[-1]
-        self.most = max(1, ROWS_BYTES // (4 * self.n_vocab))
+        self.most = max(1, min(ROWS_BYTES // (4 * self.n_vocab), PRODUCTS // (self.n_embd * self.n_vocab)))
         self._backend = _backend(self._matrix, n_threads)
         self._pool = ThreadPoolExecutor(n_threads, "lens") if n_threads > 1 else None
 
@@ -93,10 +95,13 @@ class Head:
 
     # --- logits -------------------------------------------------------------------------------------------
 
-    def logits(self, streams: Floats) -> Floats:
+    def logits(self, streams: Floats, *, cancel: Cancel) -> Floats:
         """float32 [..., n_vocab] of residual streams [..., n_embd]."""
-        rows = streams.reshape(-1, self.n_embd)
-        parts = [self._evaluate(rows[start : start + self.most]) for start in range(0, len(rows), self.most)]
+        rows, parts = streams.reshape(-1, self.n_embd), list[Floats]()
+        for start in range(0, len(rows), self.most):
+            if cancel.is_set():
+                raise Cancelled("the lens was cancelled")
+            parts.append(self._evaluate(rows[start : start + self.most]))
         whole: Floats = np.concatenate(parts) if len(parts) != 1 else parts[0]
         return whole.reshape(*streams.shape[:-1], self.n_vocab)
 
@@ -150,9 +155,7 @@ class Head:
         whole = streams if final is None else np.concatenate([streams, final[None]])
         answers = np.zeros(streams.shape[1], np.int32)
         for at in range(len(answers)):
-            if cancel.is_set():
-                raise Cancelled("the lens was cancelled")
-            rows = self.logits(whole[:, at])
+            rows = self.logits(whole[:, at], cancel=cancel)
             end = rows[-1]
             answers[at] = end.argmax()
             p, minus_entropy = _distribution(end)

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from inferno_widget.errors import InfernoError
+from inferno_widget.errors import Cancelled, InfernoError
 from inferno_widget.record import Floats, Ids, StepRecord
 
 from . import Branch, Finish, Holdings, Options, Processor, Request, Watch
@@ -255,9 +255,12 @@ class Worker:
 
     # --- a second context -------------------------------------------------------------------------------
 
-    def _do_open(self, _: int, __: Flag, number: int, edits: list[Edit]) -> int:
+    def _do_open(self, _: int, flag: Flag, number: int, edits: list[Edit]) -> int:
         """Make another context of the model; the same worker with that engine answers what it is asked."""
         engine = Tapped(self._engine, edits, first=number << 40)
+        if flag.is_set():  # nobody would ever shut it
+            engine.close()
+            raise Cancelled("making a second context was cancelled")
         self._seconds[number] = self._over(engine)
         return engine.n_ctx
 

@@ -104,7 +104,7 @@ def test_the_head_gives_the_distributions_of_the_reference(case: Case) -> None:
     first = LlamaEngine(str(case.path), EXACT, cancel=Switch(), progress=ignore)
     second = Tapped(first)
     try:
-        logits = second.head.logits(case.run.residual.astype(np.float32)).astype(np.float64)
+        logits = second.head.logits(case.run.residual.astype(np.float32), cancel=Switch()).astype(np.float64)
     finally:
         second.close()
         first.close()
@@ -232,6 +232,18 @@ def test_keys_are_positions_where_the_cells_of_the_cache_are_not(tiny: Case) -> 
         assert np.abs(seen.attention - expected.attention).max() < 2e-3
         later = session.inspect(slice(55, None))
         assert np.abs(later.attention - expected.attention[:, :, 55:]).max() < 2e-3
+
+
+def test_a_prompt_need_not_be_scored_to_be_looked_at(tiny: Case) -> None:
+    with tiny.model.session("a \N{DRAGON FACE} na\N{LATIN SMALL LETTER I WITH DIAERESIS}ve day") as session:
+        before = session.inspect(slice(1, 5), ("attention", "lens"))
+        assert len(session.trace) == 0
+        session.score()
+        after = session.inspect(slice(1, 5), ("attention", "lens"))
+        assert before.texts == after.texts == session.trace.texts(session.trace.path())[:5]
+        assert np.array_equal(before.ids, after.ids)
+        assert np.array_equal(before.lens.token_rank, after.lens.token_rank)
+        assert np.allclose(before.attention, after.attention, atol=1e-5)
 
 
 def test_what_cannot_be_had_is_said(tiny: Case) -> None:
