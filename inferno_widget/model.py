@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import os
 from collections.abc import Callable, Sequence
@@ -18,8 +17,8 @@ from .arguments import count, file_path, function, one_of, token_ids, whole
 from .engine import Options, Processor
 from .engine.client import EngineClient, Stop
 from .engine.second import SecondClient
-from .errors import Cancelled, InfernoError, brief, check_keywords, check_text, hint_unknown_keywords
-from .gguf import ModelInfo, read_info, rows
+from .errors import Cancelled, InfernoError, brief, check_keywords, check_text, hint_unknown_keywords, printable
+from .gguf import Finding, ModelInfo, read_info, rows
 from .memory import default_n_ctx, rounded, weight_bytes
 from .record import MAX_K
 from .rows import Told
@@ -27,6 +26,7 @@ from .running import OnFull
 from .scoring import next_of, parted, perplexity, prompt_ids, scored
 from .session import Session
 from .shown import Shown
+from .source import Source
 from .trace import Trace
 
 if TYPE_CHECKING:
@@ -99,8 +99,9 @@ class Model(Shown):
             type_k=one_of("type_k", type_k, KV_TYPES),
             type_v=one_of("type_v", type_v, KV_TYPES),
         )
-        self.card = self._card()
-        self.engine = EngineClient(str(self.path), self.options, self.info.n_vocab)
+        source = Source(self.info)
+        self.card = self._card(source.fingerprints[0])
+        self.engine = EngineClient(str(self.path), self.options, self.info.n_vocab, source)
         cancel = Stop()
 
         def report(fraction: float) -> None:
@@ -143,13 +144,20 @@ class Model(Shown):
 
     def __repr__(self) -> str:
         state = "loaded" if self.engine.pid is not None else "not running"
-        return f"<Model {self.info.name!r}, n_ctx {self.n_ctx:,}, {state}>"
+        n = len(self.findings)
+        odd = f", {n} warning{'s' * (n > 1)}: see .findings" if n else ""
+        return f"<Model {self.info.name!r}, n_ctx {self.n_ctx:,}, {state}{odd}>"
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Warnings about what is odd in its file; see `inferno_widget.gguf.check`."""
+        return self.info.findings
 
     @property
     def n_ctx(self) -> int:
@@ -191,7 +199,7 @@ class Model(Shown):
         types = cast("Sequence[int]", self.info.metadata.get("tokenizer.ggml.token_type", ()))
         return frozenset(token for token, kind in enumerate(types) if kind == CONTROL)
 
-    def _card(self) -> dict[str, Any]:
+    def _card(self, fingerprint: str) -> dict[str, Any]:
         return {
             "name": self.info.name,
             "architecture": self.info.architecture,
@@ -199,9 +207,9 @@ class Model(Shown):
             "quantisation": self.info.quantisation,
             "n_ctx_train": self.info.n_ctx_train,
             "n_vocab": self.info.n_vocab,
-            "file": self.path.name,
+            "file": printable(self.path.name),
             "bytes": self.info.size_bytes,
-            "fingerprint": fingerprint(self.path),
+            "fingerprint": fingerprint,
         }
 
     @hint_unknown_keywords
@@ -467,17 +475,6 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def fingerprint(path: Path, blocks: int = 64, size: int = 1 << 16) -> str:
-    """SHA-256 of a file's length and of blocks spread evenly over it: 5 ms, however large it is."""
-    length = path.stat().st_size
-    digest = hashlib.sha256(str(length).encode())
-    with path.open("rb") as file:
-        for i in range(blocks):
-            file.seek(max(0, length - size) * i // (blocks - 1))
-            digest.update(file.read(size))
-    return digest.hexdigest()
 
 
 def _context(n_ctx: object, info: ModelInfo) -> int:

@@ -18,9 +18,10 @@ from typing import IO, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_widget.errors import Cancelled, EngineDiedError, InfernoError
+from inferno_widget.errors import Cancelled, EngineDiedError, InfernoError, ModelLoadError
 from inferno_widget.record import Floats, Ids, StepRecord
 from inferno_widget.sampling.grammar import text_of
+from inferno_widget.source import Source
 
 from . import Branch, Finish, Holdings, Options, Processor, Progress, Request, Watch
 from .batch import Batch
@@ -120,8 +121,9 @@ class Caller(Protocol):
 class Child:
     """One child process, its pipe and its shared memory."""
 
-    def __init__(self, n_vocab: int) -> None:
+    def __init__(self, n_vocab: int, source: Source | None = None) -> None:
         self.memory = SharedMemory(n_vocab)
+        self._source, self._decoded = source, False
         self.parcels = Receiver()
         self.stage = "start"
         self.exited = threading.Event()
@@ -188,6 +190,7 @@ class Child:
                     if kind == "error":
                         raise value
                     if kind == "records":
+                        self._decoded = True
                         yield value
                     elif kind in handlers:
                         self.stage = stage
@@ -234,7 +237,12 @@ class Child:
         said = self._last_words()
         if said:
             reason += "; it last said: " + " | ".join(said)
+        reason += self.explanation(reason, code)
         return EngineDiedError(self.stage, code, reason)
+
+    def explanation(self, said: str, code: int | None) -> str:
+        """What in the model's file is the likely reason for what it `said`, or for its end with this exit code."""
+        return self._source.explain(said, code, decoded=self._decoded) if self._source else ""
 
     def _last_words(self) -> list[str]:
         """What was printed before faulthandler's dump, and the top of the stack that it blames."""
@@ -266,6 +274,7 @@ class EngineClient:
     path : a GGUF file
     options : how to load it
     n_vocab : size of its vocabulary
+    source : the file as it was when its header was read, which may explain the end of a child
 
     Notes
     -----
@@ -273,8 +282,9 @@ class EngineClient:
     `generation` counts them: a branch belongs to the generation that made it.
     """
 
-    def __init__(self, path: str, options: Options, n_vocab: int) -> None:
+    def __init__(self, path: str, options: Options, n_vocab: int, source: Source | None = None) -> None:
         self.path, self.options, self.n_ctx = path, options, options.n_ctx
+        self._source = source
         self.generation = 0
         self.n_vocab = n_vocab
         self._closed = False
@@ -306,7 +316,9 @@ class EngineClient:
             if self.pid is not None:
                 return
             self._end()
-            child = Child(self.n_vocab)
+            if self._source and self.generation:
+                self._source.require_same()
+            child = Child(self.n_vocab, self._source)
             self._end = weakref.finalize(self, child.end)
             cancel = cancel or Stop()
             try:
@@ -319,6 +331,8 @@ class EngineClient:
                 self._end()
                 if isinstance(error, EngineDiedError) and cancel.is_set():
                     raise Cancelled("loading was cancelled") from None
+                if isinstance(error, ModelLoadError):
+                    raise ModelLoadError(f"{error}{child.explanation(str(error), None)}") from None
                 raise
             self._child = child
             self.generation += 1

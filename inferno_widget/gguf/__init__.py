@@ -11,7 +11,7 @@ from __future__ import annotations
 from .finding import Finding
 from .info import ModelInfo, changed, check, read_info, scaled
 from .reader import opened
-from .tensors import TENSOR_TYPES, Tensor
+from .tensors import TENSOR_TYPES, Tensor, rows
 from .values import Array, Metadata
 
 __all__ = [
@@ -25,5 +25,6 @@ __all__ = [
     "check",
     "opened",
     "read_info",
+    "rows",
     "scaled",
 ]

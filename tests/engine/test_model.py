@@ -18,7 +18,8 @@ import pytest
 
 from inferno_widget import Cancelled, InfernoError, Model, ModelFileError, ModelLoadError, Sampler
 from inferno_widget.memory import default_n_ctx
-from inferno_widget.model import default_threads, demo_path, fingerprint, usable_cores
+from inferno_widget.model import default_threads, demo_path, usable_cores
+from inferno_widget.source import fingerprint
 from tests.engine.tools import DEMO
 from tests.hub import Hub
 from tests.make_models import tiny_chat, tiny_llama, tiny_qwen2

@@ -1,0 +1,88 @@
+"""The files that a loaded model came from, looked at again when something went wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+from pathlib import Path
+
+from .errors import ModelFileError, printable
+from .gguf import ModelInfo, changed, opened
+
+SENT = {-int(getattr(signal, name, signal.SIGTERM)) for name in ("SIGKILL", "SIGTERM")}
+"""Exit codes of a process that somebody else ended."""
+
+
+class Source:
+    """The files of a model as they were when it was loaded.
+
+    Parameters
+    ----------
+    info : what was read from them
+
+    Attributes
+    ----------
+    fingerprints : of each file
+
+    Raises
+    ------
+    ModelFileError
+        If one cannot be read.
+    """
+
+    def __init__(self, info: ModelInfo) -> None:
+        self.info = info
+        self.fingerprints = [fingerprint(path) for path in info.files]
+
+    def require_same(self) -> None:
+        """Refuse files that others have taken the place of: what was recorded could not go on with their weights.
+
+        Raises
+        ------
+        ModelFileError
+        """
+        news = changed(self.info)
+        if news and [fingerprint(path) for path in self.info.files] != self.fingerprints:
+            raise ModelFileError(self.info.path, news, field="path", advice="load the model again: Model(path)")
+
+    def explain(self, said: str, exitcode: int | None, *, decoded: bool) -> str:
+        """What in the files is the likely reason for the end of a process that used them; "" if nothing is.
+
+        Parameters
+        ----------
+        said : its last words
+        exitcode : as `subprocess.Popen.returncode`; None if it ended in good order
+        decoded : whether it had worked by then, so that no oddity of the file is to blame
+        """
+        if exitcode in SENT:
+            return ""
+        news = changed(self.info)
+        if news:
+            return f"; {printable(news)}"
+        findings = self.info.findings
+        if decoded or not findings:
+            return ""
+        likely = next((finding for finding in findings if finding.field in said), findings[0])
+        others = f" ({len(findings) - 1} more in model.info.findings)" if len(findings) > 1 else ""
+        return f"; probably because of what is odd in its file: {likely.text}{others}"
+
+
+def fingerprint(path: Path, blocks: int = 64, size: int = 1 << 16) -> str:
+    """SHA-256 of a file's length and of blocks spread evenly over it: 5 ms, however large it is.
+
+    Raises
+    ------
+    ModelFileError
+        If it cannot be read.
+    """
+    try:
+        with opened(path) as file:
+            length = file.seek(0, 2)
+            digest = hashlib.sha256(str(length).encode())
+            for i in range(blocks):
+                file.seek(max(0, length - size) * i // (blocks - 1))
+                digest.update(file.read(size))
+    except OSError as error:
+        advice = "copy the file to another disk"
+        raise ModelFileError(path, f"cannot be read: {error}", field="data", advice=advice) from error
+    return digest.hexdigest()
