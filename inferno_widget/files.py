@@ -46,6 +46,8 @@ MAX_DIRECTORY = 1 << 16
 """Most bytes of the list of members: a zip of a megabyte may list a million of them."""
 _SMALL = 1 << 24
 """Bytes for which there is room always."""
+_SAID = 300
+"""Letters of a library's complaint that are told: it may cite the file."""
 WATCHED = "watched.npy"
 SINCE_2 = {"left_out"}
 """Columns that version 1 did not have; 0 stands for what they would say."""
@@ -116,7 +118,7 @@ def load(path: str | Path) -> Trace:
         except TraceFileError as error:
             raise TraceFileError(f"{path}: {error}") from None
         except Exception as error:  # the libraries below have a dozen types for damaged bytes
-            raise TraceFileError(f"{path}: not an .inferno file, or a damaged one ({error})") from error
+            raise TraceFileError(f"{path}: not an .inferno file, or a damaged one ({str(error)[:_SAID]})") from error
 
 
 def _check_directory(file: IO[bytes]) -> None:
@@ -227,4 +229,12 @@ def _column(archive: zipfile.ZipFile, name: str, n: int, dtype: np.dtype[Any]) -
             raise TraceFileError(
                 f"column {Path(name).stem} is {base} {shape}, where {dtype.base} {(n, *dtype.shape)} was expected"
             )
-        return np.frombuffer(file.read(), base).reshape(shape)
+        return _quiet(np.frombuffer(file.read(), base).reshape(shape))
+
+
+def _quiet(column: NDArray[Any]) -> NDArray[Any]:
+    """The same values as our own arithmetic leaves them: one NaN, and none that warns when it is used; True is 1."""
+    if column.dtype.kind == "b":
+        flags: NDArray[Any] = column.view(np.uint8) != 0
+        return flags
+    return np.where(np.isnan(column), column.dtype.type(np.nan), column) if column.dtype.kind == "f" else column

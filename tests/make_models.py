@@ -2,17 +2,18 @@
 
 ``tiny_llama(path)`` and ``tiny_qwen2(path)`` are the usual ones, ``tiny_chat(path)`` has a chat template,
 ``tiny_qwen3(path)`` normalises queries and keys, ``tiny_gemma2(path)`` and ``tiny_gemma3(path)`` look at the latest
-tokens alone in some layers, ``tiny_gpt2(path)`` has a table of positions; `write_model` makes any other from a `Shape`,
-a `Vocabulary` and a source of weights.
+tokens alone in some layers, ``tiny_gpt2(path)`` has a table of positions, ``tiny_hostile(path)`` says nothing but
+markup; `write_model` makes any other from a `Shape`, a `Vocabulary` and a source of weights.
 """
 
 from __future__ import annotations
 
 import itertools
 import string
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import gguf
 import numpy as np
@@ -122,6 +123,17 @@ def tiny_gpt2(path: Path, *, dtype: str = "F32", seed: int = 0, n_ctx: int = 102
     return write_model(path, shape, bpe_vocabulary(512), random_weights(dtype, seed), dtype=dtype, name="tiny gpt2")
 
 
+def broken_llama(path: Path, token: int, value: float, *, tensor: str = "token_embd.weight") -> Path:
+    """A Llama in which one number of a token is none: NaN or infinite.
+
+    In its embedding: a good model until it reads the token. In "output.weight": every prediction is broken.
+    """
+    shape = replace(TINY, tied=False)
+    named = dict(tensors(shape, 512, random_weights("F32", 0)))
+    named[tensor][0][token, 0] = value
+    return write_tensors(path, shape, spm_vocabulary(512), named.items(), dtype="F32", name="broken llama")
+
+
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -142,6 +154,50 @@ def tiny_chat(path: Path, *, template: str = CHATML, n_vocab: int = 512, name: s
     return write_model(path, TINY, vocabulary, random_weights("F32", 0), dtype="F32", name=name)
 
 
+MARKUP = (
+    '<img src=x onerror="window.__pwned=1">',
+    "</script><script>window.__pwned=2</script>",
+    "<svg onload=window.__pwned=3>",
+    '<a href="javascript:window.__pwned=4">here</a>',
+    "</title></style></textarea></pre><iframe srcdoc='<script>parent.__pwned=5</script>'>",
+    "<!--",
+    "--><b>",
+    "]]><![CDATA[",
+    '" autofocus onfocus="window.__pwned=6',
+    "' onmouseover='window.__pwned=7",
+    "&lt;i&gt;&#60;i&#62;",
+    "\\u003cimg\\u003e",
+    "${window.__pwned=8}`",
+    "{{constructor.constructor('window.__pwned=9')()}}",
+    "%{customdata}<extra></extra>",
+    "|```|\n# [x](javascript:window.__pwned=10)",
+    "\u2028\u2029",
+    "\u202egnp.exe\u202c\u2066",
+    "\x1b[31m\x07\x00\x7f",
+)
+"""Pieces of text that mean harm to one reader or another."""
+
+
+def tiny_hostile(path: Path) -> Path:
+    """A Llama that says nothing but `MARKUP`, and whose metadata is no better."""
+    plain = spm_vocabulary(512)
+    tokens = [*plain.tokens[: 512 - len(MARKUP)], *(text.replace(" ", "▁") for text in MARKUP)]
+    vocabulary = replace(plain, tokens=tokens, template=f"{MARKUP[0]}{CHATML}")
+    shape = replace(TINY, tied=False)
+    weights = tensors(shape, 512, random_weights("F32", 0))
+    loud = ((name, _louder(tensor) if name == "output.weight" else tensor) for name, tensor in weights)
+    facts = {f"general.{key}": MARKUP[0] for key in ("author", "description", "license", "url", "basename")}
+    return write_tensors(path, shape, vocabulary, loud, dtype="F32", name=MARKUP[0], facts=facts)
+
+
+def _louder(tensor: Tensor) -> Tensor:
+    """The output's weights with longer rows for the last tokens, so that one of them always fits best."""
+    data, kind = tensor
+    rows = np.asarray(data, np.float32).copy()
+    rows[-len(MARKUP) :] *= 4
+    return rows, kind
+
+
 def write_model(path: Path, shape: Shape, vocabulary: Vocabulary, weights: Weights, *, dtype: str, name: str) -> Path:
     """Write a GGUF file and return its path."""
     named = tensors(shape, len(vocabulary.tokens), weights)
@@ -149,11 +205,20 @@ def write_model(path: Path, shape: Shape, vocabulary: Vocabulary, weights: Weigh
 
 
 def write_tensors(
-    path: Path, shape: Shape, vocabulary: Vocabulary, named: Iterable[tuple[str, Tensor]], *, dtype: str, name: str
+    path: Path,
+    shape: Shape,
+    vocabulary: Vocabulary,
+    named: Iterable[tuple[str, Tensor]],
+    *,
+    dtype: str,
+    name: str,
+    facts: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
-    """The same, of given tensors."""
+    """The same, of given tensors; `facts` are more of the metadata."""
     writer = gguf.GGUFWriter(path, shape.architecture)
     writer.add_name(name)
+    for key, value in facts.items():
+        writer.add_string(key, value)
     writer.add_file_type(FILE_TYPES[dtype])
     add_hyperparameters(writer, shape, len(vocabulary.tokens))
     add_vocabulary(writer, vocabulary)

@@ -52,8 +52,12 @@ def card(trace: Trace) -> dict[str, Any]:
     }
 
 
+_OWN = ("run", "tokens", "started", "seed", "chain", "sampler", "versions")
+"""What the card itself says of a run, whatever a file calls so."""
+
+
 def _run(number: int, row: Mapping[str, Any], tokens: int) -> dict[str, Any]:
-    rest = {name: value for name, value in row.items() if name not in ("started", "sampler", "versions")}
+    rest = {name: value for name, value in row.items() if name not in _OWN}
     sampler = row.get("sampler") or {}
     return {
         "run": number,

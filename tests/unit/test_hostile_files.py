@@ -44,7 +44,11 @@ FULL_RUN = {
     "versions": {"inferno_widget": "0.1"},
     "n_ctx": 512,
     "on_full": "slide",
-    "keep": 1,
+    "keep": 0,
+    "run": 0,
+    "tokens": 4,
+    "seed": 7,
+    "chain": [],
     "replay": {"at": 1, "mu": 10.0},
     "interventions": [{"kind": "scale", "layer": 1, "head": 2, "factor": 0.5}, {"kind": "steer", "strength": 2.0}],
 }
@@ -55,7 +59,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The members of a file that has everything a file can have."""
     trace = marked_trace()
     trace.model |= {"architecture": "llama", "parameters": 5, "bytes": 6, "fingerprint": "ab", "file": "/a/b.gguf"}
-    trace.runs = [copy.deepcopy(FULL_RUN) | {"keep": 0}, copy.deepcopy(FULL_RUN) | {"keep": 0}]
+    trace.runs = [copy.deepcopy(FULL_RUN), copy.deepcopy(FULL_RUN)]
     path = tmp_path_factory.mktemp("whole") / "whole.inferno"
     trace.save(path)
     used(Trace.load(path))
