@@ -132,6 +132,11 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def quoted(text: str, most: int = 1_000) -> str:
+    """What a file, or whatever read it, says, for a message: on one line, and no longer than a person reads."""
+    return printable(text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2 :]}")
+
+
 def told(error: BaseException) -> dict[str, str]:
     """An error as the page gets it: `Failure` of ``protocol.ts``, in whole characters."""
     message = str(error)
