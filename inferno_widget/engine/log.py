@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import sys
 
+from inferno_widget.errors import quoted
+
 WARN, ERROR, CONTINUED = 3, 4, 5
 _CACHE = re.compile(r"(?:KV|RS) buffer size = +([\d.]+) MiB")
 
@@ -42,4 +44,4 @@ class Log:
     def reason(self) -> str:
         """The last things it complained about."""
         worst = [line.strip() for level, line in self.lines if level >= WARN]
-        return "; ".join(worst[-3:]) or "no reason was given"
+        return quoted("; ".join(worst[-3:])) or "no reason was given"

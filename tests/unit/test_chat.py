@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -152,6 +153,34 @@ def test_a_template_that_fails_says_where(template: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "takes longer than 1 s"),
+        ("{{ 'a' * 10 ** 10 }}", "takes more memory than it may have (line 1 of the template)"),
+        ("\n{{ '%999999999d' % 1 }}", "takes more memory than it may have (line 2 of the template)"),
+        ("{{ " + "(" * 3_000 + "1" + ")" * 3_000 + " }}", "failed: RecursionError"),
+        ("{{ '\\ud800' }}", "writes half a character, which no model can read"),
+        ("{{ raise_exception('\\x1b[31mred\\n' + 'x' * 10 ** 6) }}", r"refuses the messages: \x1b[31mred\nxxx"),
+    ],
+)
+def test_a_template_that_means_harm_ends_alone(template: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inferno_widget.engine.template.SECONDS", 1)
+    with pytest.raises(InfernoError, match=re.escape(words)) as caught:
+        render(template, HELLO, bos="", eos="")
+    assert len(str(caught.value)) < 3_000
+
+
+def test_a_process_that_says_nothing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dying = tmp_path / "worker.py"
+    dying.write_text("import os; os.abort()")
+    monkeypatch.setattr("inferno_widget.engine.template.WORKER", dying)
+    with pytest.raises(
+        InfernoError, match=r"the model's chat template ended the process that it ran in \(exit code -?\d+\)"
+    ):
+        render(CHATML, HELLO, bos="", eos="")
+
+
+@pytest.mark.parametrize(
     ("messages", "words"),
     [
         ("Hello", """messages must be a list of {"role": "user", "content": "Hello"}, not 'Hello'"""),
@@ -164,6 +193,8 @@ def test_a_template_that_fails_says_where(template: str, words: str) -> None:
         ([{"role": "user", "content": None}], "'content' of message 1 must be a text, not None"),
         ([{"role": 1, "content": ""}], "'role' of message 1 must be a text, not 1"),
         ([{"role": "", "content": ""}], "'role' of message 1 is empty"),
+        ([{**HELLO[0], "tools": {1, 2}}], "message 1 holds what is no JSON in UTF-8, which is all that templates read"),
+        ([message("user", "\ud83d")], "message 1 holds what is no JSON in UTF-8"),
     ],
 )
 def test_messages_that_are_none_are_named(messages: Any, words: str) -> None:

@@ -1,0 +1,66 @@
+"""Chat templates as the kernel sees them: each runs in a process of its own, which may take only so much."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from inferno_widget.errors import InfernoError, quoted
+
+from .channel import surroundings
+
+SECONDS = 5
+"""A template takes a hundredth of one, its process a tenth to start."""
+BYTES = 512 << 20
+"""Of address space, where the system can limit it."""
+WORKER = Path(__file__).with_name("template_worker.py")
+
+
+def written(template: str, names: Mapping[str, Any]) -> str:
+    """What a Jinja template writes.
+
+    Parameters
+    ----------
+    template : from a model's file: nothing of it is trusted
+    names : what it knows; must be JSON
+
+    Raises
+    ------
+    InfernoError
+        With the template's own words, and the line, if it refuses or is broken; or that it takes too long, or too much.
+    """
+    asked = json.dumps({"template": template, "names": names}).encode()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", str(WORKER), str(SECONDS), str(BYTES)],
+            input=asked,
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+            env=surroundings(),
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+    except subprocess.TimeoutExpired:
+        raise _useless(f"takes longer than {SECONDS} s") from None
+    if not done.stdout:
+        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["nothing"]
+        raise _useless(f"ended the process that it ran in (exit code {done.returncode}), which said {said[0]!r}")
+    return _text(json.loads(done.stdout))
+
+
+def _text(answer: dict[str, Any]) -> str:
+    if "problem" in answer:
+        where = f" (line {answer['line']} of the template)" if answer["line"] else ""
+        raise _useless(f"{answer['problem']}{where}")
+    text: str = answer["text"]
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise _useless("writes half a character, which no model can read")
+    return text
+
+
+def _useless(problem: str) -> InfernoError:
+    return InfernoError(f"the model's chat template {quoted(problem)}")
