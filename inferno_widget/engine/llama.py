@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from typing import Any, Protocol
@@ -23,7 +23,7 @@ from inferno_widget.engine.grammar import Grammar, Grammars
 from inferno_widget.engine.log import Log
 from inferno_widget.engine.pool import Entry, Pool
 from inferno_widget.engine.text import Tail
-from inferno_widget.errors import Cancelled, ContextFullError, GrammarError, InfernoError, ModelLoadError
+from inferno_widget.errors import Cancelled, ContextFullError, GrammarError, InfernoError, ModelLoadError, printable
 from inferno_widget.record import Floats, Ids, Kind, StepRecord, WatchedRecord
 from inferno_widget.sampling import Choice, Chooser
 from inferno_widget.stats import describe, mass
@@ -34,6 +34,10 @@ ROWS_BYTES = 32 << 20
 """Most that the logits of one prefill batch may take, whatever the vocabulary."""
 LARGE_VOCABULARY = 1 << 15
 """From here on another thread does a step's sums while the next token is decoded."""
+NO_WRITER = (
+    "this model does not continue a text token by token: {}. What is needed is a model that predicts the next token, "
+    "such as Llama, Qwen, Gemma or GPT-2"
+)
 TOGETHER = N_SEQ_MAX // 2
 """Most branches that are decoded in one batch: the others in the cache need not give way to them."""
 KV_TYPES = {"f32": 0, "f16": 1, "q8_0": 8, "bf16": 30}
@@ -170,11 +174,14 @@ class LlamaEngine:
 
     def _attach(self, first: int) -> None:
         """Make a context of the loaded model, and all that goes with it."""
-        options = self.options
         self.vocabulary = C.llama_model_get_vocab(self.model)
         self.n_vocab: int = C.llama_vocab_n_tokens(self.vocabulary)
-        self._rows = max(1, min(options.n_batch, ROWS_BYTES // (4 * self.n_vocab)))
-        self.context = self._open(options)
+        self._check_kind()
+        self._rows = max(1, min(self.options.n_batch, ROWS_BYTES // (4 * self.n_vocab)))
+        self.context = self._open(self.options)
+        # no larger than the context: more at once would end the process
+        self.options = options = replace(self.options, n_batch=C.llama_n_batch(self.context))
+        self._rows = min(self._rows, options.n_batch)
         self._room: int = C.llama_n_ctx(self.context)
         turned = C.llama_model_rope_type(self.model) != C.LLAMA_ROPE_TYPE_NONE
         self.n_ctx: int = self._room if turned else min(self._room, options.n_ctx)  # a table of positions may end there
@@ -198,14 +205,24 @@ class LlamaEngine:
         if cancel.is_set():
             raise Cancelled("loading was cancelled")
         if not model:
-            raise ModelLoadError(f"llama.cpp cannot load {path}: {self.log.reason()}")
+            raise ModelLoadError(f"llama.cpp cannot load {printable(path)}: {self.log.reason()}")
         return int(model)
 
     def _open(self, options: Options) -> int:
         context = C.llama_init_from_model(self.model, self._params(options))
         if not context:
             raise ModelLoadError(f"llama.cpp cannot make a context of {options.n_ctx:,} tokens: {self.log.reason()}")
+        if not C.llama_get_memory(context):
+            C.llama_free(context)
+            raise ModelLoadError(NO_WRITER.format("it reads a text as a whole, for embeddings or diffusion"))
         return int(context)
+
+    def _check_kind(self) -> None:
+        """Refuse what could be loaded and would then end the process, or make nothing that means anything."""
+        if C.llama_model_has_encoder(self.model):
+            raise ModelLoadError(NO_WRITER.format("it has an encoder, as T5 does"))
+        if not self.n_vocab:
+            raise ModelLoadError("the model's vocabulary has no token: no text can be read or made; get the file again")
 
     def _params(self, options: Options) -> Any:
         """What the context is made with."""
