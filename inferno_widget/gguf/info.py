@@ -76,7 +76,7 @@ class ModelInfo:
         parts = f" in {len(self.files)} files" if len(self.files) > 1 else ""
         n = len(self.findings)
         odd = f"; {n} warning{'s' * (n > 1)}: see .findings" if n else ""
-        return (
+        return printable(
             f"ModelInfo({self.name}: {self.architecture}, {scaled(self.n_params)} parameters, {self.quantisation}, "
             f"{scaled(self.size_bytes)}B{parts}; context {self.n_ctx_train:,}, vocabulary {self.n_vocab:,}; "
             f"{self.n_layer} layers, {self.n_embd} wide, {self.n_head} heads ({self.n_head_kv} KV){odd})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -31,19 +31,21 @@ class Row(NamedTuple):
 
 def place(table: Sequence[Row], data: int, alignment: int, header: Header) -> dict[str, Tensor]:
     """The tensors by name, with offsets from the start of the file, where `data` begins; faults go into `header`."""
-    tensors: dict[str, Tensor] = {}
+    rows: dict[str, Row] = {}
     for row in table:
-        if row.name in tensors:
+        if row.name in rows:
             header.note(header.fault(row.name, "this tensor is there twice", "each tensor once", offset=row.at))
-            continue
+        rows.setdefault(row.name, row)
+    tensors: dict[str, Tensor] = {}
+    for row in rows.values():
         name = TENSOR_TYPES[row.kind][0] if row.kind in TENSOR_TYPES else f"type {row.kind}"
         tensors[row.name] = Tensor(name, row.shape, data + row.offset, 0)
         _check_shape(row, header)
         if row.offset % alignment:
             expected = f"a multiple of {alignment}"
             header.note(header.fault(row.name, f"begins at {row.offset:,} of the data", expected, offset=row.at))
-    _check_end(table, data, header)
-    _check_overlap(table, header)
+    _check_end(rows.values(), data, header)
+    _check_overlap(rows.values(), header)
     return tensors
 
 
@@ -60,7 +62,7 @@ def _check_shape(row: Row, header: Header) -> None:
         header.note(header.fault(row.name, f"{shape} weights", "fewer than 2^63", offset=row.at))
 
 
-def _check_end(table: Sequence[Row], data: int, header: Header) -> None:
+def _check_end(table: Iterable[Row], data: int, header: Header) -> None:
     """One fault, however many tensors a broken download cost: at the first of them."""
     beyond = [row for row in table if row.size and data + row.offset + row.size > header.size]
     if beyond:
@@ -70,7 +72,7 @@ def _check_end(table: Sequence[Row], data: int, header: Header) -> None:
         header.note(header.fault(first.name, found, advice=BROKEN_OFF, offset=data + first.offset))
 
 
-def _check_overlap(table: Sequence[Row], header: Header) -> None:
+def _check_overlap(table: Iterable[Row], header: Header) -> None:
     end, before = 0, ""
     for row in sorted((row for row in table if row.size), key=lambda row: row.offset):
         if row.offset < end:
