@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         InfernoError,
         ModelFileError,
         ModelLoadError,
+        NotEnoughMemoryError,
         TraceFileError,
     )
     from .gguf import ModelInfo, read_info
@@ -61,6 +62,7 @@ __all__ = [
     "ModelFileError",
     "ModelInfo",
     "ModelLoadError",
+    "NotEnoughMemoryError",
     "Patch",
     "Resample",
     "Sampler",
@@ -99,6 +101,7 @@ _HOME = {
     "ModelFileError": "errors",
     "ModelInfo": "gguf.info",
     "ModelLoadError": "errors",
+    "NotEnoughMemoryError": "errors",
     "Patch": "interventions",
     "Resample": "resample",
     "Sampler": "sampling.sampler",

@@ -51,7 +51,7 @@ class Capture:
         self._asked = Asked(tensors, chosen, count("limit", limit))
         self._positions = positions
         self._own = not isinstance(session.engine, SecondClient)
-        self._engine = SecondClient(session.model.engine) if self._own else session.taps
+        self._engine = session.model.second() if self._own else session.taps
         try:
             self._engine.capture(self._wanted())
         except BaseException:
@@ -96,7 +96,7 @@ class Capture:
             return self._taken["path"]
         session, cancel = self._session, Stop()
         seen = positions_seen(session)
-        ids = session.trace.column("token_id")[seen].tolist()
+        ids = session.path_ids[seen].tolist()
         rows = tuple(np.flatnonzero(seen >= since).tolist()) if since else ()  # none named: all
         if since and not rows:
             raise InfernoError(f"there is no token at position {since:,} or behind it")

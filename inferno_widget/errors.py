@@ -60,6 +60,22 @@ class ModelLoadError(InfernoError):
     """llama.cpp refused the model; the message holds its reason."""
 
 
+class NotEnoughMemoryError(InfernoError):
+    """Something would take more memory than is free, and was not begun; ``Model(..., force=True)`` begins it.
+
+    Attributes
+    ----------
+    needed, free : bytes
+    n_ctx_fit : the longest context with which a model would fit; 0 where none does
+    """
+
+    def __init__(self, message: str, *, needed: int, free: int, n_ctx_fit: int = 0) -> None:
+        super().__init__(message)
+        self.needed = needed
+        self.free = free
+        self.n_ctx_fit = n_ctx_fit
+
+
 class ContextFullError(InfernoError):
     """The tokens do not fit into the context."""
 
@@ -140,6 +156,8 @@ def quoted(text: str, most: int = 1_000) -> str:
 def told(error: BaseException) -> dict[str, str]:
     """An error as the page gets it: `Failure` of ``protocol.ts``, in whole characters."""
     message = str(error)
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        message = f"{error.filename}: {error.strerror}"  # without the system's number for it
     if len(message) > MOST_TOLD:
         message = f"{message[: MOST_TOLD - 500]} … {message[-500:]}"
     return {"type": type(error).__name__, "message": message.encode(errors="backslashreplace").decode()}

@@ -47,7 +47,8 @@ class Inside(Looking):
         """What went on inside the model while it read tokens of the current path.
 
         It is computed again, beside the session, in a second context with a KV cache of its own: state, trace and the
-        cache of the session stay as they are. What was read there before is not read again. Interventions that are in
+        cache of the session stay as they are; a prompt that is not scored yet need not be. What was read there before
+        is not read again. Interventions that are in
         force are in force there too.
 
         Parameters
@@ -65,7 +66,7 @@ class Inside(Looking):
         InfernoError
             If this model does not have what is asked for there (recurrent layers have no attention), or it is too much.
         """
-        self._look()
+        self._rest()
         return inspect(self, at, what, layers, k=k, limit=limit, progress=progress)
 
     @hint_unknown_keywords
@@ -146,7 +147,7 @@ class Inside(Looking):
         changes = (*self.interventions, *checked(interventions, self.model.info.n_embd))
         self._settle()
         head, unscored = self.trace.head, self._unscored
-        engine = SecondClient(self.model.engine, [each.edit() for each in changes])
+        engine = self.model.second([each.edit() for each in changes])
         try:
             engine.start()  # which says if the model has no such place
         except BaseException:

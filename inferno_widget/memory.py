@@ -13,10 +13,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import psutil
 
+from .errors import NotEnoughMemoryError
 from .gguf import TENSOR_TYPES, ModelInfo
 
 DEFAULT_N_CTX = 4096
@@ -29,7 +30,9 @@ TOKEN = 300
 """Bytes llama.cpp takes for each token of the vocabulary."""
 N_SEQ_MAX = 64
 ROWS_BYTES = 32 << 20
-"""These two are the engine's: branches at once, and what the logits of one batch may take."""
+SECOND_BATCH = 128
+"""These three are the engine's: branches at once, what the logits of one batch may take, and the batch of a second
+context."""
 
 TYPE_BYTES = {name: size / weights for name, weights, size in TENSOR_TYPES.values()}
 CGROUPS, MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
@@ -78,6 +81,7 @@ def estimate(
     n_batch: int = 512,
     type_k: str = "f16",
     type_v: str = "f16",
+    n_gpu_layers: int = 0,
     free: int | None = None,
 ) -> Estimate:
     """What `Model(info.path, n_ctx=...)` with the same options will take of this machine's main memory.
@@ -90,24 +94,80 @@ def estimate(
     ----------
     info : from `read_info`
     n_ctx : tokens of context; what `Model` takes by default when None
+    n_gpu_layers : layers whose weights and cache are a GPU's, and no business of the main memory; -1 is all
     free : bytes to take; `free_memory()` when None
     """
     n_ctx = rounded(default_n_ctx(info) if n_ctx is None else n_ctx)
     free = free_memory() if free is None else free
-    weights = weight_bytes(info)
+    here = _share_here(info, n_gpu_layers)
+    weights = int(here * weight_bytes(info))
+
+    def cache(n: int) -> int:
+        return int(here * kv_bytes(info, n, type_k, type_v))
 
     def needed(n: int) -> int:
-        return weights + kv_bytes(info, n, type_k, type_v) + compute_bytes(info, n, n_batch, type_k, type_v)
+        return weights + cache(n) + compute_bytes(info, n, n_batch, type_k, type_v)
 
     return Estimate(
         n_ctx=n_ctx,
         n_ctx_train=info.n_ctx_train,
         weights=weights,
-        kv=kv_bytes(info, n_ctx, type_k, type_v),
+        kv=cache(n_ctx),
         compute=compute_bytes(info, n_ctx, n_batch, type_k, type_v),
         free=free,
         n_ctx_fit=_longest(lambda n: needed(n) <= free, info.n_ctx_train or DEFAULT_N_CTX),
     )
+
+
+def require(info: ModelInfo, found: Estimate) -> None:
+    """Raise NotEnoughMemoryError, with the numbers, unless a model fits into what is free."""
+    if found.fits:
+        return
+    total, free, weights, kv, compute = map(spelled, (found.total, found.free, found.weights, found.kv, found.compute))
+    longest = f"the longest context that fits is n_ctx={found.n_ctx_fit:,}" if found.n_ctx_fit else "no context fits"
+    raise NotEnoughMemoryError(
+        f"{info.name} needs {total} of memory, and {free} are free: {weights} for weights, {kv} for the KV cache of "
+        f"{found.n_ctx:,} tokens, {compute} to compute; {longest}. Take a shorter n_ctx, a cache of type_k='q8_0' and "
+        "type_v='q8_0' or a smaller model, close what takes memory, or load it all the same with force=True: if memory "
+        "runs out, the system ends the model's process",
+        needed=found.total,
+        free=found.free,
+        n_ctx_fit=found.n_ctx_fit,
+    )
+
+
+def require_second(
+    info: ModelInfo, n_ctx: int, *, n_batch: int, type_k: str, type_v: str, n_gpu_layers: int, free: int | None = None
+) -> None:
+    """Raise NotEnoughMemoryError unless a second context fits into what is free, beside the model that is loaded.
+
+    It is where the inside is looked at and changed: it has a cache of its own, and computes without flash attention.
+    """
+    free = free_memory() if free is None else free
+    needed = second_bytes(info, n_ctx, n_batch=n_batch, type_k=type_k, type_v=type_v, n_gpu_layers=n_gpu_layers)
+    if needed > free:
+        raise NotEnoughMemoryError(
+            f"looking at the inside of {info.name}, or changing it, takes a second context of {n_ctx:,} tokens, which "
+            f"needs {spelled(needed)} of memory, and {spelled(free)} are free. Load the model with a shorter n_ctx, "
+            "close what takes memory, or load it with force=True to have it made all the same",
+            needed=needed,
+            free=free,
+        )
+
+
+def second_bytes(
+    info: ModelInfo, n_ctx: int, *, n_batch: int = 512, type_k: str = "f16", type_v: str = "f16", n_gpu_layers: int = 0
+) -> int:
+    """Of a second context: its cache, and its buffers; see `require_second`."""
+    n_batch, type_v = min(n_batch, SECOND_BATCH), type_v if type_v in ("f32", "f16", "bf16") else "f16"
+    cache = _share_here(info, n_gpu_layers) * kv_bytes(info, n_ctx, type_k, type_v)
+    buffers = compute_bytes(info, n_ctx, n_batch, "f32", "f32") - PROCESS - TOKEN * info.n_vocab
+    return int(cache) + buffers
+
+
+def spelled(n: int) -> str:
+    """Bytes as a person reads them: "310 MB", "4.2 GB"."""
+    return f"{n / 1e9:,.1f} GB" if n >= 999.5e6 else f"{n / 1e6:,.0f} MB"
 
 
 def default_n_ctx(info: ModelInfo) -> int:
@@ -144,10 +204,10 @@ def kv_bytes(info: ModelInfo, n_ctx: int, type_k: str = "f16", type_v: str = "f1
 
     A sliding window makes it no smaller: a fork behind the window needs all of it.
     """
-    size = info.n_embd // info.n_head if info.n_head else 0
+    size = info.n_embd // info.n_head if info.n_head > 0 else 0
     key = _number(info, "attention.key_length") or size
     value = _number(info, "attention.value_length") or size
-    return int(sum(_kv_heads(info)) * n_ctx * (key * TYPE_BYTES[type_k.upper()] + value * TYPE_BYTES[type_v.upper()]))
+    return int(_kv_heads(info) * n_ctx * (key * TYPE_BYTES[type_k.upper()] + value * TYPE_BYTES[type_v.upper()]))
 
 
 def compute_bytes(info: ModelInfo, n_ctx: int, n_batch: int = 512, type_k: str = "f16", type_v: str = "f16") -> int:
@@ -172,14 +232,25 @@ def compute_bytes(info: ModelInfo, n_ctx: int, n_batch: int = 512, type_k: str =
 
 
 def _number(info: ModelInfo, key: str) -> int:
+    """A number of the file, the largest where layers differ; 0 where it says nothing, or nonsense."""
     value = info.metadata.get(f"{info.architecture}.{key}", 0)
-    return max((n for n in value if isinstance(n, int)), default=0) if isinstance(value, list) else int(value)
+    return max((_whole(n) for n in value), default=0) if isinstance(value, list) else _whole(value)
 
 
-def _kv_heads(info: ModelInfo) -> list[int]:
-    """KV heads of each layer."""
+def _whole(value: object) -> int:
+    return max(0, value) if isinstance(value, int) else 0
+
+
+def _kv_heads(info: ModelInfo) -> int:
+    """KV heads of all layers together."""
     heads = info.metadata.get(f"{info.architecture}.attention.head_count_kv")
-    return cast("list[int]", heads) if isinstance(heads, list) else [info.n_head_kv] * info.n_layer
+    return sum(map(_whole, heads)) if isinstance(heads, list) else _whole(info.n_head_kv) * _whole(info.n_layer)
+
+
+def _share_here(info: ModelInfo, n_gpu_layers: int) -> float:
+    """The share of the weights and of the cache that is no GPU's. The output matrix counts as a layer."""
+    layers = max(1, _whole(info.n_layer) + 1)
+    return 1 - (layers if n_gpu_layers < 0 else min(n_gpu_layers, layers)) / layers
 
 
 def _width(info: ModelInfo) -> int:

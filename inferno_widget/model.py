@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Self, cast, overload
 import numpy as np
 import psutil
 
-from .arguments import count, file_path, function, one_of, token_ids, whole
+from .arguments import count, file_path, flag, function, one_of, token_ids, whole
 from .engine import Options, Processor
 from .engine.client import EngineClient, Stop
+from .engine.inside import Edit
 from .engine.second import SecondClient
 from .errors import Cancelled, InfernoError, brief, check_keywords, check_text, hint_unknown_keywords, printable
 from .gguf import Finding, ModelInfo, read_info, rows
-from .memory import default_n_ctx, rounded, weight_bytes
+from .memory import default_n_ctx, estimate, require, require_second, rounded, weight_bytes
 from .record import MAX_K
 from .rows import Told
 from .running import OnFull
@@ -59,6 +60,7 @@ class Model(Shown):
     n_batch : tokens decoded at once in a prefill
     n_gpu_layers : layers offloaded to a GPU, where llama-cpp-python was built for one; -1 is all
     type_k, type_v : number formats of the KV cache: "f32", "f16", "bf16" or "q8_0"
+    force : load it, and look inside, also where that needs more memory than is free
     progress : called with the loaded fraction, 0 to 1; Cancelled is raised if it returns False
 
     Attributes
@@ -72,6 +74,8 @@ class Model(Shown):
         If the file is not a GGUF model.
     ModelLoadError
         If llama.cpp refuses it; the message holds its reason.
+    NotEnoughMemoryError
+        If it needs more memory than is free; the message has the numbers, and the longest context that fits.
     Cancelled
         If `progress` returned False.
     """
@@ -86,6 +90,7 @@ class Model(Shown):
         n_gpu_layers: int = 0,
         type_k: str = "f16",
         type_v: str = "f16",
+        force: bool = False,
         progress: Callable[[float], object] | None = None,
     ) -> None:
         function("progress", progress)
@@ -99,6 +104,9 @@ class Model(Shown):
             type_k=one_of("type_k", type_k, KV_TYPES),
             type_v=one_of("type_v", type_v, KV_TYPES),
         )
+        self._force = flag("force", force)
+        if not self._force:
+            require(self.info, estimate(self.info, self.options.n_ctx, **self._memory_options()))
         source = Source(self.info)
         self.card = self._card(source.fingerprints[0])
         self.engine = EngineClient(str(self.path), self.options, self.info.n_vocab, source)
@@ -191,7 +199,23 @@ class Model(Shown):
     @cached_property
     def taps(self) -> SecondClient:
         """A second context, made when it is first used, in which the inside of the model is looked at."""
-        return SecondClient(self.engine)
+        return self.second()
+
+    def second(self, edits: Sequence[Edit] = ()) -> SecondClient:
+        """Another context of the model, where it is decoded under `edits`; made when it is started.
+
+        Raises
+        ------
+        NotEnoughMemoryError
+            If it needs more memory than is free.
+        """
+        if not self._force:
+            require_second(self.info, self.n_ctx, **self._memory_options())
+        return SecondClient(self.engine, edits)
+
+    def _memory_options(self) -> dict[str, Any]:
+        """What the need for memory hangs on, beside the context."""
+        return {name: getattr(self.options, name) for name in ("n_batch", "type_k", "type_v", "n_gpu_layers")}
 
     @cached_property
     def control(self) -> frozenset[int]:

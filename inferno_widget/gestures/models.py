@@ -37,14 +37,17 @@ class Models(Following, Operating):
         return self._crew.submit(lambda: estimate(self.files.info(path), n_ctx or None).to_dict())
 
     @alone
-    def load(self, path: str, n_ctx: int = 0) -> int | None:
-        """Begin to load a model, and return the task's id; None if it is loaded with this `n_ctx` already."""
+    def load(self, path: str, n_ctx: int = 0, force: bool = False) -> int | None:
+        """Begin to load a model, and return the task's id; None if it is loaded with this `n_ctx` already.
+
+        With `force` also where it needs more memory than is free.
+        """
         file = self.files.resolve(path) if path else demo_path()
         for loaded in self.library.models:
             if loaded.model.path == file and n_ctx in (0, loaded.model.n_ctx):
                 self.use(loaded.id)
                 return None
-        return self._start_load(file, n_ctx or None)
+        return self._start_load(file, n_ctx or None, force=force)
 
     @alone
     def download(self, repo: str, pattern: str = "*.gguf") -> int:
@@ -96,11 +99,12 @@ class Models(Following, Operating):
         loaded = self.library.find_model(model).model
         return self._crew.submit(lambda: _metadata(loaded))
 
-    def _start_load(self, file: Path | None, n_ctx: int | None) -> int:
+    def _start_load(self, file: Path | None, n_ctx: int | None, *, force: bool = False) -> int:
         given = [repr(str(file))] if file not in (None, demo_path()) else []
-        self.code = f"model = Model({', '.join([*given, *([f'n_ctx={n_ctx}'] if n_ctx else [])])})"
+        options = [f"{name}={value}" for name, value in (("n_ctx", n_ctx), ("force", force)) if value]
+        self.code = f"model = Model({', '.join([*given, *options])})"
         path = file or demo_path()
-        return self._start_task("load", path.name, lambda task: self._load(task, path, n_ctx))
+        return self._start_task("load", path.name, lambda task: self._load(task, path, n_ctx, force=force))
 
     def _start_task(self, kind: Any, name: str, work: Callable[[Task], object]) -> int:
         def noted(task: Task) -> None:
@@ -118,9 +122,9 @@ class Models(Following, Operating):
         task.start()
         return task.number
 
-    def _load(self, task: Task, path: Path, n_ctx: int | None) -> None:
+    def _load(self, task: Task, path: Path, n_ctx: int | None, *, force: bool = False) -> None:
         task.at("loading")
-        model = Model(path, n_ctx=n_ctx, progress=task.report)
+        model = Model(path, n_ctx=n_ctx, force=force, progress=task.report)
         try:
             self._arrived(task, model)
         except InfernoError:  # the workbench was closed meanwhile

@@ -70,7 +70,7 @@ class Operating(Base):
             changes = self._made(given, session.model, view.ended.cancel)
             ids = text_before(view)
             before = view.known(("untouched row",), lambda: row_behind(session.model.taps, ids, view.ended.cancel))
-            with closing(SecondClient(session.model.engine, [each.edit() for each in changes])) as engine:
+            with closing(session.model.second([each.edit() for each in changes])) as engine:
                 after = row_behind(engine, ids, view.ended.cancel)
             code = f"with session.intervene({edits_code(given)}): row = session.row({view.length - 1})"
             return {"node": view.node, **compared(before, after, view), "code": code}

@@ -184,7 +184,7 @@ describe("the loader", () => {
     key(context, "Enter");
     await vi.waitFor(() => expect(page.sent("estimate").at(-1)).toMatchObject({ n_ctx: 8192 }));
     await page.click("[data-action=load]");
-    expect(page.sent("load")).toMatchObject([{ path: "/h/q.gguf", n_ctx: 8192 }]);
+    expect(page.sent("load")).toMatchObject([{ path: "/h/q.gguf", n_ctx: 8192, force: false }]);
     await page.answer("load");
     expect(page.get(".loader").hidden).toBe(true);
   });
@@ -197,6 +197,13 @@ describe("the loader", () => {
     expect(page.get("[data-action=load]").textContent).toBe("Load anyway");
     page.get(".loader-cost button.quiet").click();
     expect(page.get<HTMLInputElement>("[data-field=n_ctx]").value).toBe("2048");
+  });
+
+  it("loads what needs more memory than is free, where the button says so", async () => {
+    await choose();
+    await page.answer("estimate", estimate(4096, { total: 9e9, fits: false, n_ctx_fit: 2048 }));
+    await page.click("[data-action=load]");
+    expect(page.sent("load")).toMatchObject([{ path: "/h/q.gguf", force: true }]);
   });
 
   it("refuses a context that is no number or out of range, and asks nothing for it", async () => {

@@ -301,17 +301,17 @@ def test_files_are_browsed_below_the_root(opened: Callable[..., Page], model: Mo
     assert page.value("inspect", path="tiny.gguf")["architecture"] == "llama"
     assert page.value("estimate", path="tiny.gguf", n_ctx=512)["n_ctx"] == 512
     assert "outside" in page.refused("browse", path="/", hidden=False)["message"]
-    task = page.value("load", path="tiny.gguf", n_ctx=256)
+    task = page.value("load", path="tiny.gguf", n_ctx=256, force=False)
     assert isinstance(task, int)
     until(lambda: len(page.widget.library["models"]) == 2 and not page.widget.library["tasks"])
-    assert page.value("load", path="tiny.gguf", n_ctx=256) is None
+    assert page.value("load", path="tiny.gguf", n_ctx=256, force=False) is None
     loaded_model = page.widget.library["models"][1]
     assert (loaded_model["current"], page.widget.status["n_ctx"]) == (True, 256)
     pid = page.widget.model.engine.pid
     page.order("unload", model=loaded_model["id"])
     assert not psutil.pid_exists(pid)
     assert len(page.widget.library["models"]) == 1
-    page.tell("load", path="nothing.gguf", n_ctx=0)
+    page.tell("load", path="nothing.gguf", n_ctx=0, force=False)
     until(lambda: page.widget.library["tasks"] and page.widget.library["tasks"][0]["error"])
     failed = page.widget.library["tasks"][0]
     assert "nothing.gguf" in failed["error"]["message"]

@@ -106,6 +106,11 @@ export function loader(link: Link, headers: Headers, leave: () => void) {
     if (!wanted) element.scrollIntoView?.({ block: "nearest" });
   }
 
+  /** Whether it needs more memory than is free, as far as that is known. */
+  function tight(): boolean {
+    return estimate !== null && !estimate.fits;
+  }
+
   async function act(): Promise<void> {
     const asked = file;
     if (!asked || sending) return;
@@ -113,7 +118,8 @@ export function loader(link: Link, headers: Headers, leave: () => void) {
     refused = null;
     draw();
     const known = await headers.ask(asked);
-    const answer = failed(known) ? known : await link.command({ kind: "load", path: asked.path, n_ctx: wanted });
+    const load = { kind: "load", path: asked.path, n_ctx: wanted, force: tight() } as const;
+    const answer = failed(known) ? known : await link.command(load);
     sending = false;
     if (file !== asked) return draw();
     refused = answer;
@@ -130,7 +136,7 @@ export function loader(link: Link, headers: Headers, leave: () => void) {
     cost.hidden = !header;
     load.hidden = wrong;
     load.disabled = sending || !link.reachable;
-    setText(load, sending ? "Loading…" : estimate && !estimate.fits ? "Load anyway" : "Load");
+    setText(load, sending ? "Loading…" : tight() ? "Load anyway" : "Load");
     bar.element.hidden = !estimate;
     longest.hidden = !estimate || estimate.n_ctx_fit === estimate.n_ctx || !estimate.n_ctx_fit;
     if (estimate) drawEstimate(estimate);
