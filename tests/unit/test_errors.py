@@ -19,7 +19,7 @@ EXAMPLES = [
     errors.ModelLoadError("refused"),
     errors.ContextFullError("full"),
     EngineDiedError("load", -9, "killed by signal 9 (SIGKILL)"),
-    NotEnoughMemoryError("it is too large", needed=2, free=1),
+    errors.NotEnoughMemoryError("it is too large", needed=2, free=1),
     errors.GrammarError("no rule", line=3, column=9),
     errors.Cancelled("stopped"),
     errors.TraceFileError("x.inferno: damaged"),
