@@ -118,7 +118,8 @@ class Steer:
 
     def edit(self) -> Edit:
         """The same for the engine."""
-        shift = np.asarray(self.vector, np.float32) * np.float32(self.strength)
+        with np.errstate(over="ignore"):  # the logits will say so
+            shift = np.asarray(self.vector, np.float32) * np.float32(self.strength)
         return Edit("residual", self.layer, positions=_positions(self.positions), shift=shift)
 
     def to_dict(self) -> dict[str, Any]:
@@ -311,4 +312,4 @@ def _summary(row: Any) -> dict[str, Any]:
 
     numbers: NDArray[np.float32] = np.asarray(row, np.float32)
     digest = hashlib.sha256(numbers.tobytes()).hexdigest()[:16]
-    return {"n": len(numbers), "norm": float(np.linalg.norm(numbers)), "sha256": digest}
+    return {"n": len(numbers), "norm": float(np.linalg.norm(numbers.astype(np.float64))), "sha256": digest}

@@ -69,11 +69,15 @@ def inspect(engine: Tapped, look: Look, sender: Sender, *, cancel: Flag, progres
     collector = Collector(wanted_too, gathered.sink(last), ends=True)
     text = look.ids[: look.positions[-1] + 1]
     engine.look(text, look.positions[0], collector, cancel=cancel, progress=progress)
+    if any(not np.isfinite(array[-1][..., -1, :]).all() for array in gathered.arrays.values()):
+        engine.pool.empty()  # shown as they are, but no later look shall meet broken numbers in the cache
     if head:
         said = Said(*(arrays[LENS + name] for name in Said._fields))
         tokens = look.tokens or [-1] * len(look.positions)
         final = None if layers[-1] == last else gathered.final
-        arrays[LENS + "answer"][:] = head.say(gathered.arrays["residual"], final, tokens, said, cancel=cancel)
+        arrays[LENS + "answer"][:] = head.say(
+            gathered.arrays["residual"], final, tokens, said, positions=look.positions, cancel=cancel
+        )
     return sender.send()
 
 
@@ -98,6 +102,9 @@ def attribute(
     engine.look(ids, at, Collector(wanted, gathered.sink(n - 1), ends=True), cancel=cancel, progress=progress)
     parts = np.concatenate([arrays["attn_out"][:, 0], arrays["mlp"][:, 0], stem])
     rest = final - parts.sum(axis=0, dtype=np.float64, keepdims=True)
+    if not np.isfinite(final).all():
+        engine.pool.empty()
+        raise InfernoError(f"the logits for position {at + 1} are broken: the residual stream before it is no number")
     shares, bias = engine.head.attribute(np.concatenate([parts, rest.astype(np.float32)]), final[0], token)
     result = {
         "attn_out": shares[:n],
@@ -131,7 +138,7 @@ def captured(engine: Tapped, look: Look, sender: Sender, *, cancel: Flag) -> Sen
         ends = capture.layers[-1] == len(engine.plan.layers) - 1
         final = None if ends else np.stack([rows["final"] for rows in kept.values()])
         tokens = [look.ids[j + 1] if j + 1 < len(look.ids) else -1 for j in at]
-        arrays[LENS + "answer"][:] = engine.head.say(streams, final, tokens, said, cancel=cancel)
+        arrays[LENS + "answer"][:] = engine.head.say(streams, final, tokens, said, positions=at, cancel=cancel)
     return sender.send()
 
 

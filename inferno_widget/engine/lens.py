@@ -142,7 +142,14 @@ class Head:
     # --- what they say ------------------------------------------------------------------------------------
 
     def say(
-        self, streams: Floats, final: Floats | None, tokens: Sequence[int], into: Said, *, cancel: Cancel
+        self,
+        streams: Floats,
+        final: Floats | None,
+        tokens: Sequence[int],
+        into: Said,
+        *,
+        positions: Sequence[int],
+        cancel: Cancel,
     ) -> NDArray[np.int32]:
         """Fill `into` [layer, position]; the most likely token at the end, int32 [position].
 
@@ -151,11 +158,22 @@ class Head:
         streams : float32 [layer, position, n_embd]
         final : float32 [position, n_embd], behind the last block; the last of `streams` when None
         tokens : that came at each position; -1 where none did
+        positions : for messages
+
+        Raises
+        ------
+        InfernoError
+            If some of it is no finite number: there is no distribution then.
         """
         whole = streams if final is None else np.concatenate([streams, final[None]])
         answers = np.zeros(streams.shape[1], np.int32)
         for at in range(len(answers)):
             rows = self.logits(whole[:, at], cancel=cancel)
+            if not np.isfinite(rows).all():
+                raise InfernoError(
+                    f"there is no lens at position {positions[at]}: the numbers of the model are broken there (NaN or "
+                    'infinite), and no distribution can be made of that. inspect(..., what="residual") shows them'
+                )
             end = rows[-1]
             answers[at] = end.argmax()
             p, minus_entropy = _distribution(end)

@@ -8,11 +8,11 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import llama_cpp.llama_cpp as C
 import numpy as np
@@ -57,6 +57,7 @@ _libc = ctypes.CDLL("msvcrt" if os.name == "nt" else None)
 _abort_when_set = ctypes.cast(_libc.strlen, C.ggml_abort_callback)
 
 
+T = TypeVar("T")
 Stretch = tuple[Entry, Sequence[int]]
 """A branch, and the next of its tokens to be decoded."""
 
@@ -82,6 +83,29 @@ class _Run:
     left: int
     finish: Finish | None = None
     misfit: GrammarError | None = None
+
+
+class BrokenRow(Exception):
+    """Logits that are no finite numbers.
+
+    Attributes
+    ----------
+    position : what they should have predicted, as the model counts
+    """
+
+    def __init__(self, row: Floats, position: int) -> None:
+        bad = np.flatnonzero(~np.isfinite(row))
+        first = f"that of token {bad[0]} is {row[bad[0]]}"
+        super().__init__(f"{len(bad):,} of {len(row):,} are no finite numbers ({first})")
+        self.position = position
+
+    def told(self, left_out: int = 0) -> InfernoError:
+        """The error of a text of which the model does not see `left_out` tokens."""
+        return InfernoError(
+            f"the logits for position {self.position + left_out} are broken: {self}, and no probability can be made of "
+            "that. The model's file is damaged, or its numbers grow too large on the way: try type_k='f32' and "
+            "type_v='f32', or another file of this model"
+        )
 
 
 class _Batch:
@@ -125,6 +149,9 @@ class _Cells:
 
     def copy(self, source: int, target: int, n: int) -> None:
         C.llama_memory_seq_cp(self._memory, source, target, 0, n)
+
+    def clear(self) -> None:
+        C.llama_memory_clear(self._memory, True)
 
     def cut(self, seq: int, start: int) -> None:
         C.llama_memory_seq_rm(self._memory, seq, start, -1)
@@ -313,9 +340,9 @@ class LlamaEngine:
         try:
             for start in range(0, len(ids), self._rows):
                 chunk = list(ids[start : start + self._rows])
-                (records,) = self._score([(entry, chunk)], k, watch, cancel, progress)
+                for _, records in self._score_all([(entry, chunk)], k, watch, cancel, progress):
+                    yield from records
                 progress((start + len(chunk)) / len(ids))
-                yield from records
         except Cancelled:
             return "cancelled"
         return "length"
@@ -337,11 +364,10 @@ class LlamaEngine:
         try:
             for batch in packed(ids, self._rows, TOGETHER):
                 stretches = [(entries[i], chunk) for i, chunk in batch]
-                for (i, chunk), records in zip(
-                    batch, self._score_all(stretches, k, watch, cancel, progress), strict=True
-                ):
-                    left[i] -= len(chunk)
-                    done += len(chunk)
+                for at, records in self._score_all(stretches, k, watch, cancel, progress):
+                    i = batch[at][0]
+                    left[i] -= len(records)
+                    done += len(records)
                     for record in records:
                         yield i, record
                 progress(done / total)
@@ -357,16 +383,43 @@ class LlamaEngine:
         try:
             for start in range(0, len(ids), self._rows):
                 chunk = list(ids[start : start + self._rows])
-                before = self._row(entry, cancel, _ignore)
-                self._decode([(entry, chunk)], cancel, score=True)
                 mine = [i for i in range(len(chunk)) if start + i in wanted]
-                found = [self._output(i - 1).copy() if i else before for i in mine]
-                entry.row, entry.row_ms = self._output(len(chunk) - 1).copy(), 0.0
+                found = self._again(partial(self._rows_before, entry, chunk, mine, cancel))
+                entry.row, entry.row_ms = _sound(self._output(len(chunk) - 1)), 0.0
                 entry.tokens += chunk
                 yield from ((start + i, row) for i, row in zip(mine, found, strict=True))
         except Cancelled:
             return "cancelled"
         return "length"
+
+    def _rows_before(self, entry: Entry, chunk: Sequence[int], wanted: Sequence[int], cancel: Flag) -> list[Floats]:
+        """The rows that predict some tokens of a chunk, which is decoded."""
+        before = self._row(entry, cancel, _ignore)
+        self._decode([(entry, chunk)], cancel, score=True)
+        rows = ((i, self._output(i - 1).copy() if i else before) for i in wanted)
+        return [check_row(row, len(entry.tokens) + i) for i, row in rows]
+
+    def _twice(self, work: Callable[[], T]) -> T:
+        """What `work` computes from the cache; once more in an empty one where numbers are broken.
+
+        Broken numbers in the cells of one branch break all others: what is masked is still no number.
+        """
+        try:
+            return work()
+        except BrokenRow:
+            self.pool.empty()
+        try:
+            return work()
+        except BrokenRow:
+            self.pool.empty()
+            raise
+
+    def _again(self, work: Callable[[], T], left_out: int = 0) -> T:
+        """The same, with an error in words."""
+        try:
+            return self._twice(work)
+        except BrokenRow as problem:
+            raise problem.told(left_out) from None
 
     def generate(
         self, branch: Branch, request: Request, *, cancel: Flag, progress: Progress, processor: Processor | None = None
@@ -379,12 +432,12 @@ class LlamaEngine:
             if len(entry.tokens) >= self.n_ctx:
                 return "context"
             try:
-                row = self._row(entry, cancel, progress)
+                row = self._again(partial(self._row, entry, cancel, progress), request.left_out)
                 record, finish = self._choose(entry, row, request, chooser, text, processor)
             except Cancelled:
                 return "cancelled"
             if self._sums and not finish and 0 < left < request.n - 1:
-                with suppress(InfernoError):  # met again at the top of the loop, when this record is safe
+                with suppress(InfernoError, BrokenRow):  # met again at the top of the loop, when this record is safe
                     self._row(entry, cancel, progress)
             yield record()
             if finish:
@@ -417,7 +470,8 @@ class LlamaEngine:
             if not group:
                 continue
             try:
-                rows = self._rows_of([run.entry for run in group], cancel, progress)
+                entries, left_out = [run.entry for run in group], group[0].request.left_out
+                rows = self._again(partial(self._rows_of, entries, cancel, progress), left_out)
             except Cancelled:
                 groups.insert(0, group)  # the flag is set: they are told that they ended
                 continue
@@ -487,10 +541,14 @@ class LlamaEngine:
     ) -> tuple[Callable[[], StepRecord], Finish | None]:
         """Add the token that `row` predicts; its record, and why the run ends with it, if it does."""
         started = time.perf_counter()
-        logits = processor(np.array(entry.tokens, np.int32), row.copy()) if processor else row
         position = len(entry.tokens) + request.left_out
-        with _naming(position):
+        logits = processor(np.array(entry.tokens, np.int32), row.copy()) if processor else row
+        try:
             choice = chooser.choose(logits, entry.tokens, position)
+        except FloatingPointError as error:
+            raise InfernoError(
+                f"the logits for position {position} are broken: {error}, as the logits processor left them"
+            ) from error
         entry.tokens.append(choice.token)
         entry.row = None
         finish = self._finish(choice.token, text)
@@ -505,10 +563,10 @@ class LlamaEngine:
         if not 0 < at <= len(entry.tokens):
             raise InfernoError(f"nothing predicts position {at} of {len(entry.tokens)} tokens")
         if at == len(entry.tokens):
-            return self._row(entry, cancel, _ignore)
+            return self._again(partial(self._row, entry, cancel, _ignore))
         scratch = self.branch(branch, at)
         try:
-            return self._row(self.pool[scratch], cancel, _ignore)
+            return self._again(partial(self._row, self.pool[scratch], cancel, _ignore))
         finally:
             self.drop(scratch)
 
@@ -529,7 +587,7 @@ class LlamaEngine:
             self._decode([(entry, chunk)], cancel, score=False, besides=besides)
             if total > self.options.n_batch:
                 progress(1 - (len(entry.tokens) - entry.decoded) / total)
-        entry.row = self._output(len(chunk) - 1).copy()
+        entry.row = check_row(self._output(len(chunk) - 1), len(entry.tokens)).copy()
         entry.row_ms = 1e3 * (time.perf_counter() - started)
         return entry.row
 
@@ -559,22 +617,36 @@ class LlamaEngine:
             for i, chunk in batch:
                 last += len(chunk)
                 if waiting[i].decoded == len(waiting[i].tokens):
-                    waiting[i].row, waiting[i].row_ms = self._output(last).copy(), share
+                    row = check_row(self._output(last), len(waiting[i].tokens))
+                    waiting[i].row, waiting[i].row_ms = row.copy(), share
         return [self._row(entry, cancel, progress) for entry in entries]
 
     def _score_all(
         self, stretches: Sequence[Stretch], k: int, watch: Watch, cancel: Flag, progress: Progress
-    ) -> Iterator[list[StepRecord]]:
-        """Like `_score`, one after the other where the cache has no room for all."""
+    ) -> Iterator[tuple[int, list[StepRecord]]]:
+        """(index of the stretch, records), as `_score` has them.
+
+        One stretch after the other where the cache has no room for all; in halves where numbers are broken, so that
+        what comes before them is told.
+        """
+        parts: list[tuple[int, Stretch]] = list(enumerate(stretches))
         try:
-            scored = self._score(stretches, k, watch, cancel, progress)
+            scored = self._twice(partial(self._score, stretches, k, watch, cancel, progress))
         except ContextFullError:
             if len(stretches) == 1:
                 raise
-            for stretch in stretches:
-                yield from self._score([stretch], k, watch, cancel, progress)
+        except BrokenRow as problem:
+            if len(stretches) == 1:
+                ((entry, chunk),) = stretches
+                if len(chunk) == 1:
+                    raise problem.told() from None
+                half = len(chunk) // 2
+                parts = [(0, (entry, chunk[:half])), (0, (entry, chunk[half:]))]
         else:
-            yield from scored
+            yield from enumerate(scored)
+            return
+        for i, stretch in parts:
+            yield from ((i, records) for _, records in self._score_all([stretch], k, watch, cancel, progress))
 
     def _score(
         self, stretches: Sequence[Stretch], k: int, watch: Watch, cancel: Flag, progress: Progress
@@ -590,14 +662,18 @@ class LlamaEngine:
         for entry, chunk in stretches:
             rows = [next(before) if entry.tokens else None, *(self._output(at + i) for i in range(len(chunk)))]
             at, first = at + len(chunk), len(entry.tokens)
-            entry.row, entry.row_ms = self._output(at - 1).copy(), spent
-            entry.tokens += chunk
+            for position, row in enumerate(rows[:-1], first):
+                if row is not None:
+                    check_row(row, position)
+            entry.row, entry.row_ms = _sound(self._output(at - 1)), spent
             scored.append(
                 [
                     self._record(row, first + i, token, Kind.PROMPT, k, ms, watch=watch)
                     for i, (row, token) in enumerate(zip(rows, chunk, strict=False))
                 ]
             )
+        for entry, chunk in stretches:
+            entry.tokens += chunk
         return scored
 
     def _decode(
@@ -660,8 +736,7 @@ class LlamaEngine:
     ) -> StepRecord:
         if row is None:
             return StepRecord(position, token, kind, ms=ms)
-        with _naming(position):
-            d = describe(row, token, k)
+        d = describe(row, token, k)
         probability, kept, u, top_kept = math.nan, 0, math.nan, np.zeros(len(d.top_ids), np.bool_)
         if choice:
             probability, kept, u = choice.probability, len(choice.kept), choice.draw
@@ -694,12 +769,16 @@ def packed(ids: Sequence[Sequence[int]], size: int, most: int) -> Iterator[list[
         yield batch
 
 
-@contextmanager
-def _naming(position: int) -> Iterator[None]:
-    try:
-        yield
-    except FloatingPointError as error:
-        raise InfernoError(f"the logits for position {position} are broken: {error}") from error
+def check_row(row: Floats, position: int) -> Floats:
+    """The row, if all of it are finite numbers. Raises `BrokenRow`."""
+    if np.isfinite(row).all():
+        return row
+    raise BrokenRow(row, position)
+
+
+def _sound(row: Floats) -> Floats | None:
+    """A copy of a row that may be used later; None if it is broken, so that it is computed again then."""
+    return row.copy() if np.isfinite(row).all() else None
 
 
 def _ignore(_: float) -> None: ...

@@ -21,6 +21,9 @@ class Cells(Protocol):
     def copy(self, source: int, target: int, n: int) -> None:
         """Make the first `n` cells of `source` those of `target` too."""
 
+    def clear(self) -> None:
+        """Forget all cells, and what is written in them."""
+
     def cut(self, seq: int, start: int) -> None:
         """Take the cells from position `start` on from a sequence; nobody's cells are free."""
 
@@ -153,6 +156,12 @@ class Pool:
         self._evict(min(rest, key=lambda entry: entry.used))
         self.evictions += 1
         return True
+
+    def empty(self) -> None:
+        """Evict all branches, and wipe the cells."""
+        for entry in self._entries.values():
+            self._evict(entry)
+        self._cells.clear()
 
     def held(self) -> dict[Branch, list[tuple[int, int, int]]]:
         """The cells of each branch, as `Holdings.branches` has them; any thread may ask."""
