@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+MOST_FIELD = 100
+"""Characters of the name of a key or tensor that a message shows: a file may have any."""
+
+
 class InfernoError(Exception):
     """Root of every error that this package raises on purpose."""
 
@@ -45,9 +49,9 @@ class ModelFileError(InfernoError):
         advice: str = "",
     ) -> None:
         said = "; ".join(filter(None, (found, f"expected {expected}" if expected else "", advice)))
-        where = f" (at {field}, byte {offset:,})" if offset is not None else f" (at {field})"
-        where = where if field != "path" else ""  # which comes first anyway
-        super().__init__(printable(f"{path}: {said}{where}"))
+        where = quoted(field, MOST_FIELD) + (f", byte {offset:,}" if offset is not None else "")
+        where = f" (at {where})" if field != "path" else ""  # which comes first anyway
+        super().__init__(f"{printable(str(path))}: {quoted(said)}{where}")
         self.path = str(path)
         self.field = field
         self.offset = offset

@@ -214,13 +214,11 @@ class Inferno(anywidget.AnyWidget):
 
     def _put_right(self, written: _Written) -> None:
         """Send what holds in place of what a page wrote."""
-        names = [name for name in self.keys if name in written.names]
+        names = sorted(name for name in set(self.keys) if name in written.names)
         if names:
             self.send_state(names)
-        what = ", ".join(names) or "its state"
-        self._note(
-            InfernoError(f"a page cannot write {what}, which is the kernel's: it sends a message, as a click does")
-        )
+        what = ", ".join(names) or "what this widget does not have"
+        self._note(InfernoError(f"a page cannot write {what}: it sends a message, as a click does"))
 
     def _act(self, content: object) -> object:
         kind, fields = read_command(content)
