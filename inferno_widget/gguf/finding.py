@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
-from ..errors import ModelFileError, printable
+from ..errors import MOST_FIELD, ModelFileError, quoted
 
 Severity = Literal["error", "warning"]
 
@@ -43,9 +43,9 @@ class Finding:
     @property
     def text(self) -> str:
         """Without the severity: where, what, what instead, what to do."""
-        where = f"{self.field}, byte {self.offset:,}" if self.offset is not None else self.field
+        where = quoted(self.field, MOST_FIELD) + (f", byte {self.offset:,}" if self.offset is not None else "")
         said = (self.found, f"expected {self.expected}" if self.expected else "", self.advice)
-        return printable(f"{where}: {'; '.join(filter(None, said))}")
+        return f"{where}: {quoted('; '.join(filter(None, said)))}"
 
     def __str__(self) -> str:
         return f"{self.severity}: {self.text}"
