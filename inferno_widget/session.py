@@ -93,6 +93,10 @@ class Session(Inside):
         self._set("ready", None)
         return self
 
+    def stores(self, node: int, token: int) -> bool:
+        """Whether the record of `token` in place of `node` is stored, so that a fork to it needs no computing."""
+        return self.recorded_alike(node) and token in self.trace.record(node).top_ids
+
     def goto(self, node: int | str) -> Session:
         """Make the path to `node` the current one; what is still in the KV cache is used again.
 
@@ -241,19 +245,15 @@ class Session(Inside):
 
         That is known already if the token is among the stored alternatives to the node `instead_of`.
         """
-        known = instead_of >= 0 and self.recorded_alike(instead_of)
-        record = self._alternative(instead_of, token) if known else None
-        record = record or self._forced(token, window)
+        known = instead_of >= 0 and self.stores(instead_of, token)
+        record = self._alternative(instead_of, token) if known else self._forced(token, window)
         self._note_changes(window)
         self._add(record)
 
-    def _alternative(self, node: int, token: int) -> StepRecord | None:
-        """The record that `token` would have had instead of `node`, if it is among the stored alternatives."""
+    def _alternative(self, node: int, token: int) -> StepRecord:
+        """The record that `token`, which is among the stored alternatives, would have had instead of `node`."""
         record = self.trace.record(node)
-        found = np.flatnonzero(record.top_ids == token)
-        if not len(found):
-            return None
-        at = int(found[0])
+        at = int(np.flatnonzero(record.top_ids == token)[0])
         alternative = as_forced(record, token, float(record.top_logprobs[at]), at + 1)
         if not self.trace.watches:
             return alternative

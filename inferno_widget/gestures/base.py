@@ -47,7 +47,7 @@ def alone(method: Callable[Concatenate[B, P], R]) -> Callable[Concatenate[B, P],
 
 
 PREVIEWS = (
-    *("lookahead", "resample", "commitment", "what_if", "explain", "edit"),
+    *("lookahead", "resample", "commitment", "what_if", "explain", "edit", "fork"),
     *("heads", "attention", "head_map", "lens", "attribution", "causal_map", "try_edits", "intervene"),
 )
 """Jobs that look at a path, and so end before it changes. A watch does not: it looks at nodes, which never change."""

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from ..jobs import Job
 from ..session import Session
 from .base import alone
 from .following import Following
@@ -76,16 +77,24 @@ class Runs(Following, Operating):
             self.loading.cancel()
 
     @alone
-    def fork(self, node: int, token_id: int) -> None:
-        """Replace a token of the current path, and go on from there."""
-        session = self._settled()
+    def fork(self, node: int, token_id: int) -> Job[None] | None:
+        """Replace a token of the current path, and go on from there: at once, where its record is stored already."""
+        session, opened = self._settled(), self._something()
         at = self._position(node)
-        session.fork(at, token_id)
-        self.selection = session.trace.head  # where the next road not taken can be tried
-        self.controls.rule(session)
-        self._start(session)
-        piece = session.trace.pieces[token_id].decode(errors="backslashreplace")
-        self.code = f"session.fork(at={at}, token={token_id}); {self.controls.generate_code}  # {piece!r}"
+
+        def work(_: Job[None] | None = None) -> None:
+            session.fork(at, token_id)
+            if self.library.shown is opened:
+                self.selection = session.trace.head  # where the next road not taken can be tried
+            self.controls.rule(session)
+            self._start(session)
+            piece = session.trace.pieces[token_id].decode(errors="backslashreplace")
+            self.code = f"session.fork(at={at}, token={token_id}); {self.controls.generate_code}  # {piece!r}"
+
+        if not session.stores(node, token_id):
+            return self._start_job("fork", work)
+        work()
+        return None
 
     @alone
     def select(self, node: int) -> None:

@@ -374,7 +374,7 @@ def test_a_session_is_operated_upon(bench: Workbench) -> None:
     bench.step(bench.prompt)
     bench.session.wait()
     ahead = value(bench.lookahead(-1, 2, 3))
-    bench.fork(int(bench.trace.path()[-3]), 300)
+    bench.fork(int(bench.trace.path()[-3]), 300).result(20)
     bench.session.wait()
     fork = bench.marks["altered"]
     assert len(fork) == 1, "what comes behind the first is no first"
@@ -543,7 +543,7 @@ def test_rows_come_while_tokens_are_read(bench: Workbench) -> None:
     bench.session.wait()
     until(lambda: rows[-1]["node"] == bench.trace.head)
     assert [row["node"] for row in rows] == bench.trace.path().tolist()[-13:], "each once, in order"
-    bench.fork(middle(bench), 300)
+    bench.fork(middle(bench), 300).result(20)
     bench.session.wait()
     until(lambda: rows[-1]["node"] == bench.trace.head)
     job.enough()

@@ -299,7 +299,7 @@ GESTURES = {
     "edit": lambda bench: bench.edit("another text").result(WAIT),
     "resume": lambda bench: bench.resume(),
     "step": lambda bench: bench.step(bench.prompt),
-    "fork": lambda bench: bench.fork(9, 300),
+    "fork": lambda bench: bench.fork(9, 300).result(WAIT),
     "run": lambda bench: bench.run("a knight"),
     "stop": lambda bench: bench.stop(),
     "delete": lambda bench: bench.delete(bench.library.shown.id),
