@@ -80,7 +80,7 @@ class Files:
         return _info(*_identity(self.resolve(path)))
 
     def inspect(self, path: str) -> dict[str, Any]:
-        """The few figures that a list shows of a model.
+        """The few figures that a list shows of a model, and what is odd about its file.
 
         Raises
         ------
@@ -326,4 +326,5 @@ def _header(path: Path, size: int, changed: int) -> dict[str, Any]:
         "bytes": info.size_bytes,
         "n_layer": info.n_layer,
         "chat": info.chat_template is not None,
+        "findings": [finding.to_dict() for finding in info.findings],
     }

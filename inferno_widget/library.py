@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .errors import InfernoError
+from .errors import InfernoError, printable
 from .memory import free_memory
 from .record import Kind
 
@@ -345,7 +345,8 @@ class Library:
         return {
             "id": loaded.id,
             "name": model.info.name,
-            "file": str(model.path),
+            "file": printable(str(model.path)),
+            "warnings": len(model.findings),
             "current": loaded is self.model,
             "n_ctx": model.n_ctx,
             **model.memory(),

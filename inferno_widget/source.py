@@ -11,6 +11,8 @@ from .gguf import ModelInfo, changed, opened
 
 SENT = {-int(getattr(signal, name, signal.SIGTERM)) for name in ("SIGKILL", "SIGTERM")}
 """Exit codes of a process that somebody else ended."""
+BUS = -int(getattr(signal, "SIGBUS", 0)) or None
+"""Of one that read a page of a mapped file which was not there."""
 
 
 class Source:
@@ -42,8 +44,15 @@ class Source:
         ModelFileError
         """
         news = changed(self.info)
-        if news and [fingerprint(path) for path in self.info.files] != self.fingerprints:
-            raise ModelFileError(self.info.path, news, field="path", advice="load the model again: Model(path)")
+        if news and not self._same():
+            path, what = news
+            raise ModelFileError(path, what, field="path", advice="load the model again: Model(path)")
+
+    def _same(self) -> bool:
+        try:
+            return [fingerprint(path) for path in self.info.files] == self.fingerprints
+        except ModelFileError:
+            return False
 
     def explain(self, said: str, exitcode: int | None, *, decoded: bool) -> str:
         """What in the files is the likely reason for the end of a process that used them; "" if nothing is.
@@ -58,7 +67,11 @@ class Source:
             return ""
         news = changed(self.info)
         if news:
-            return f"; {printable(news)}"
+            return printable(f"; {news[0]} {news[1]}")
+        if BUS and exitcode == BUS:
+            return (
+                f"; a disk or network drive failed while {printable(str(self.info.path))} was read: copy it to another"
+            )
         findings = self.info.findings
         if decoded or not findings:
             return ""

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from ..errors import Cancelled, InfernoError
+from ..errors import Cancelled, InfernoError, printable
 from ..export.card import MODEL_FACTS
 from ..memory import estimate
 from ..model import Model, demo_path
@@ -152,5 +152,6 @@ def _metadata(model: Model) -> dict[str, Any]:
     info = model.info
     shape = {"n_layer": info.n_layer, "n_embd": info.n_embd, "n_head": info.n_head}
     facts = {name: model.card[name] for name in (*MODEL_FACTS, "bytes")}
-    card = {**facts, "file": str(model.path), "n_ctx": model.n_ctx, **shape}
-    return {"card": card, "rows": model.metadata_rows(), "template": model.template}
+    card = {**facts, "file": printable(str(model.path)), "n_ctx": model.n_ctx, **shape}
+    findings = [finding.to_dict() for finding in model.findings]
+    return {"card": card, "findings": findings, "rows": model.metadata_rows(), "template": model.template}

@@ -119,18 +119,18 @@ def check(path: str | os.PathLike[str]) -> list[Finding]:
         return [Finding.of(fault)]
 
 
-def changed(info: ModelInfo) -> str:
-    """What happened to the model's files since they were read; "" if nothing did."""
+def changed(info: ModelInfo) -> tuple[Path, str] | None:
+    """The first of the model's files that is not as it was when it was read, and what happened to it."""
     for path, (size, time) in zip(info.files, info.stamps, strict=True):
         try:
             status = path.stat()
         except OSError as error:
-            return f"{path} cannot be found any more ({error.strerror})"
+            return path, f"cannot be found any more ({error.strerror})"
         if status.st_size != size:
-            return f"{path} has changed since it was loaded: it had {size:,} bytes, and has {status.st_size:,} now"
+            return path, f"has changed since it was loaded: it had {size:,} bytes, and has {status.st_size:,} now"
         if status.st_mtime_ns != time:
-            return f"{path} has changed since it was loaded: it was written to"
-    return ""
+            return path, "has changed since it was loaded: it was written to"
+    return None
 
 
 def _read(path: str | os.PathLike[str]) -> list[Header]:

@@ -2,6 +2,7 @@
 import type { Failure, ToKernel } from "../src/protocol.js";
 import type {
   Estimate,
+  Finding,
   FoundFile,
   Header,
   Library,
@@ -70,16 +71,29 @@ const card = (name: string, architecture: string, parameters: number, quantisati
 
 const DEMO = { ...card("demo", "llama", 3145728, "Q8_0", 512), n_vocab: 4096 };
 
+const ODD: Finding = {
+  severity: "warning",
+  field: "tokenizer.ggml.eos_token_id",
+  offset: 6_291_456,
+  found: "262,144",
+  expected: "the id of one of the 262,144 tokens",
+  advice: "llama.cpp takes another in its place: texts may never end, or begin wrongly",
+  text: "tokenizer.ggml.eos_token_id, byte 6,291,456: 262,144; expected the id of one of the 262,144 tokens; llama.cpp takes another in its place: texts may never end, or begin wrongly",
+};
+
 function headerOf(path: string): Header | Failure {
   const file = FILES.find((one) => one.path === path);
-  const more = { bytes: file?.bytes ?? 3.6e6, n_layer: 24, chat: /nstruct|-it-/.test(path) };
+  const more = { bytes: file?.bytes ?? 3.6e6, n_layer: 24, chat: /nstruct|-it-/.test(path), findings: [] as Finding[] };
   if (path.includes("broken"))
     return {
       type: "ModelFileError",
       message: `${path}: tensor 'blk.17.ffn_up.weight' ends at byte 96,213,504, but the file has only 12,000,000: it was cut off. Download it again, or compare its size with that of the source.`,
     };
   if (path.includes("Qwen")) return { ...card("Qwen2.5 0.5B Instruct", "qwen2", 494e6, "Q8_0", 32768), ...more };
-  if (path.includes("gemma")) return { ...card("Gemma 3 1b It", "gemma3", 1e9, "Q4_K_M", 32768), ...more, n_layer: 26 };
+  if (path.includes("gemma")) {
+    const findings = [ODD];
+    return { ...card("Gemma 3 1b It", "gemma3", 1e9, "Q4_K_M", 32768), ...more, n_layer: 26, findings };
+  }
   if (path.includes("70B"))
     return { ...card("Llama 3.3 70B", "llama", 70.6e9, "Q4_K_M", 131072), ...more, n_layer: 80 };
   if (path === "demo") return { ...DEMO, ...more, n_layer: 6 };
@@ -150,6 +164,7 @@ const metadata = (chat: boolean): Metadata => ({
     { key: "tokenizer.ggml.tokens", type: "arr[str, 4096]", value: `4,096 of "!", "\\"", "#", ${"'$', ".repeat(60)}…` },
     ...(chat ? [{ key: "tokenizer.chat_template", type: "str", value: TEMPLATE }] : []),
   ],
+  findings: [],
   template: chat ? TEMPLATE : null,
 });
 
@@ -197,6 +212,7 @@ export function library(scene: string): Library {
     weights: 3.6e6,
     kv_reserved: 2.4e6,
     kv_used: 0.9e6,
+    warnings: 0,
     holders: [
       { session: "story", tokens: 162 },
       { session: "story, the daughters", tokens: 96 },

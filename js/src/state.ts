@@ -139,6 +139,8 @@ export interface LoadedModel {
   file: string;
   current: boolean;
   n_ctx: number;
+  /** How much is odd about its file. */
+  warnings: number;
   /** Resident memory of its process. */
   rss: number;
   /** Its file. */
@@ -373,11 +375,24 @@ export interface FoundFile {
   parts: number;
 }
 
+/** What is odd about a model's file. All of it may be the file's own words. */
+export interface Finding {
+  severity: "error" | "warning";
+  field: string;
+  offset: number | null;
+  found: string;
+  expected: string;
+  advice: string;
+  /** All of it in one line. */
+  text: string;
+}
+
 /** inspect */
 export interface Header extends ModelCard {
   bytes: number;
   n_layer: number;
   chat: boolean;
+  findings: Finding[];
 }
 
 /** estimate. Sizes are bytes. */
@@ -397,6 +412,7 @@ export interface Estimate {
 /** metadata */
 export interface Metadata {
   card: ModelCard & { file: string; bytes: number; n_ctx: number; n_layer: number; n_embd: number; n_head: number };
+  findings: Finding[];
   rows: { key: string; type: string; value: string }[];
   template: string | null;
 }

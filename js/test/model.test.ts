@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Listing, LoadedModel } from "../src/state.js";
+import type { Finding, Header, Listing, LoadedModel } from "../src/state.js";
 import { key, openPage, type Page } from "./open.js";
 
 const CARD = {
@@ -11,7 +11,11 @@ const CARD = {
   n_ctx_train: 32768,
   n_vocab: 5,
 };
-const HEADER = { ...CARD, bytes: 531e6, n_layer: 24, chat: true };
+const HEADER = { ...CARD, bytes: 531e6, n_layer: 24, chat: true, findings: [] };
+const finding = (field: string): Finding => ({
+  ...{ severity: "warning" as const, field, offset: 7, found: "0", expected: "1", advice: "get another copy" },
+  text: `${field}, byte 7: 0; expected 1; get another copy`,
+});
 const PLACES = {
   root: { name: "Home", path: "" },
   demo: { name: "demo.gguf", path: "/pkg/demo.gguf" },
@@ -42,6 +46,7 @@ const loadedModel = (more: Partial<LoadedModel> = {}): LoadedModel => ({
   kv_reserved: 2.4e6,
   kv_used: 0.9e6,
   holders: [],
+  warnings: 0,
   ...more,
 });
 
@@ -57,8 +62,8 @@ beforeEach(async () => {
 afterEach(() => page.close());
 
 /** Chooses the first file, up to the estimate. */
-async function choose(): Promise<void> {
-  page.model.answer(page.sent("inspect")[0].id, HEADER);
+async function choose(header: Partial<Header> = {}): Promise<void> {
+  page.model.answer(page.sent("inspect")[0].id, { ...HEADER, ...header });
   rows()[1].click();
   await vi.waitFor(() => expect(page.sent("estimate")).toHaveLength(1));
 }
@@ -167,6 +172,21 @@ describe("the browser", () => {
 });
 
 describe("the loader", () => {
+  it("says what is odd about the file, and loads it all the same", async () => {
+    await choose({ findings: ["a", "b", "c", "d", "e", "f", "g"].map(finding) });
+    expect(page.texts(".loader .findings-list li").slice(-2)).toEqual([
+      "e, byte 7: 0; expected 1; get another copy",
+      "and 2 more",
+    ]);
+    await page.answer("estimate", estimate(4096));
+    expect(page.get<HTMLButtonElement>("[data-action=load]").disabled).toBe(false);
+  });
+
+  it("says nothing where nothing is odd", async () => {
+    await choose();
+    expect(page.get(".loader .findings").hidden).toBe(true);
+  });
+
   it("says what the file is and needs, and loads it with the context that was chosen", async () => {
     await choose();
     expect(page.sent("estimate")[0]).toMatchObject({ path: "/h/q.gguf", n_ctx: 0 }); // as the kernel would take it
@@ -294,6 +314,7 @@ describe("loaded models", () => {
       { key: "general.name", type: "str", value: "demo" },
       { key: "tokenizer.ggml.tokens", type: "arr[str, 4096]", value: "x".repeat(400) },
     ],
+    findings: [] as Finding[],
     template: "{{ messages }}",
   };
 
@@ -306,6 +327,16 @@ describe("loaded models", () => {
     page.get('[aria-label="Use other"]').click();
     page.get('[aria-label="Unload demo"]').click();
     expect([page.sent("use"), page.sent("unload")]).toMatchObject([[{ model: 2 }], [{ model: 1 }]]);
+  });
+
+  it("say what is odd about their files, as text", async () => {
+    const evil = "<img src=x onerror=alert(1)>";
+    await page.library({ models: [loadedModel({ warnings: 2 })] });
+    expect(page.texts(".loaded-row .note")[0]).toContain("context of 512 · 2 warnings about its file");
+    await page.answer("metadata", { ...METADATA, findings: [finding("llama.block_count"), finding(evil)] });
+    expect(page.texts(".model-card .findings-title")).toEqual(["2 warnings about its file"]);
+    expect(page.texts(".model-card .findings-list li")[1]).toBe(`${evil}, byte 7: 0; expected 1; get another copy`);
+    expect(page.all(".model-card img")).toEqual([]);
   });
 
   it("show their data, a table to search, long values on demand, and the template", async () => {

@@ -99,7 +99,18 @@ it("a recorded run goes on where its model is loaded, and beside another one a n
   const recorded = (live: boolean) => [session(1, { state: "closed", live })];
   await page.library({ sessions: recorded(false) });
   expect(can()).toEqual([]);
-  const model = { id: 1, name: "m", file: "", current: true, n_ctx: 1, rss: 0, weights: 0, kv_reserved: 0, kv_used: 0 };
+  const model = {
+    id: 1,
+    name: "m",
+    file: "",
+    current: true,
+    n_ctx: 1,
+    rss: 0,
+    weights: 0,
+    kv_reserved: 0,
+    kv_used: 0,
+    warnings: 0,
+  };
   await page.library({ sessions: recorded(false), models: [{ ...model, holders: [] }] });
   expect(can()).toEqual(["run", "step"]);
   await page.library({ sessions: recorded(true), models: [{ ...model, holders: [] }] });

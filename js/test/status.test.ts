@@ -5,7 +5,7 @@ import { frame, key, openPage, type Page, run } from "./open.js";
 
 const MODEL: LoadedModel = {
   ...{ id: 1, name: "demo", file: "/demo.gguf", current: true, n_ctx: 512, rss: 41e6, weights: 4e6 },
-  ...{ kv_reserved: 10e6, kv_used: 4e6, holders: [] },
+  ...{ kv_reserved: 10e6, kv_used: 4e6, holders: [], warnings: 0 },
 };
 const MEMORY: Memory = {
   ...{ engines: 41e6, weights: 4e6, kv_used: 4e6, kv_reserved: 10e6, traces: 2e6, free: 8.3e9, warning: "" },

@@ -331,6 +331,7 @@ def test_inspect_reads_the_header(root: Path) -> None:
         "bytes": path.stat().st_size,
         "n_layer": 2,
         "chat": False,
+        "findings": [],
     }
 
 

@@ -6,12 +6,14 @@ import type { Metadata } from "../../../state.js";
 import { button } from "../../parts/button.js";
 import { copyButton } from "../../parts/copy.js";
 import { failureBox } from "../../parts/failure.js";
+import { findings } from "./findings.js";
 
 /** Signs of a value that are shown at once. */
 const SHORT = 120;
 
 export function card(link: Link) {
   const title = h("h3");
+  const odd = findings();
   const failure = failureBox();
   const body = h("div");
   const element = h("section", { class: "model-card", "aria-label": "Model data", hidden: true });
@@ -30,7 +32,8 @@ export function card(link: Link) {
     const answer = known.get(model) ?? (await fetch(model));
     if (shown !== model || !answer) return;
     setText(title, answer.card.name);
-    body.replaceChildren(facts(answer.card), table(answer.rows), template(answer.template));
+    odd.draw(answer.findings);
+    body.replaceChildren(facts(answer.card), odd.element, table(answer.rows), template(answer.template));
   }
 
   async function fetch(model: number): Promise<Metadata | null> {

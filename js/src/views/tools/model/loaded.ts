@@ -6,6 +6,7 @@ import type { LoadedModel } from "../../../state.js";
 import { button } from "../../parts/button.js";
 import { keyedList } from "../../parts/list.js";
 import { longName } from "../../parts/name.js";
+import { warnings } from "./findings.js";
 
 export function loaded(link: Link, inspect: (model: number) => void) {
   const list = keyedList<LoadedModel>("Loaded models", ({ id }) => id, makeRow);
@@ -33,7 +34,9 @@ export function loaded(link: Link, inspect: (model: number) => void) {
         use.disabled = unload.disabled = !link.reachable;
         const kv = `KV ${bytes(model.kv_used)} of ${bytes(model.kv_reserved)}`;
         const context = `context of ${whole(model.n_ctx)}`;
-        setText(costs, [`${bytes(model.rss)} resident`, `weights ${bytes(model.weights)}`, kv, context].join(" · "));
+        const odd = model.warnings ? [warnings(model.warnings)] : [];
+        const told = [`${bytes(model.rss)} resident`, `weights ${bytes(model.weights)}`, kv, context, ...odd];
+        setText(costs, told.join(" · "));
       },
     };
   }

@@ -10,6 +10,7 @@ import { failureBox } from "../../parts/failure.js";
 import { later } from "../../parts/later.js";
 import { longName } from "../../parts/name.js";
 import { numberField } from "../../parts/number.js";
+import { findings } from "./findings.js";
 import { cardFacts, failed, type Headers } from "./headers.js";
 
 /** llama.cpp rounds a context up to a multiple of this. */
@@ -20,6 +21,7 @@ export function loader(link: Link, headers: Headers, leave: () => void) {
   const name = longName();
   const place = longName({ class: "long-name note" });
   const facts = h("p", { class: "note" });
+  const odd = findings();
   const failure = failureBox();
   const context = numberField(
     {
@@ -49,7 +51,7 @@ export function loader(link: Link, headers: Headers, leave: () => void) {
   const title = h("div", { class: "loader-title" }, h("strong", {}, name.element), place.element);
   const actions = h("div", { class: "line" }, load, cancel);
   const element = h("section", { class: "loader", "aria-label": "Chosen file", hidden: true });
-  element.append(title, facts, failure.element, cost, actions);
+  element.append(title, facts, odd.element, failure.element, cost, actions);
 
   let file: FoundFile | null = null;
   let header: Header | null = null;
@@ -72,6 +74,7 @@ export function loader(link: Link, headers: Headers, leave: () => void) {
     name.draw(file.name);
     place.draw(file.path);
     setText(facts, "Reading its header…");
+    odd.draw([]);
     draw();
     load.focus();
     const known = await headers.ask(next);
@@ -89,6 +92,7 @@ export function loader(link: Link, headers: Headers, leave: () => void) {
     const talks = chat ? "has a chat template" : "base model without a chat template";
     const told = [cardFacts(known), `${n_layer} layers`, `vocabulary of ${whole(n_vocab)}`, trained, talks];
     setText(facts, told.join(" · "));
+    odd.draw(known.findings);
     const most = Math.max(CELLS, Math.ceil(n_ctx_train / CELLS) * CELLS);
     context.limit(CELLS, most);
     void ask();
