@@ -12,7 +12,7 @@ DISPLAYED := $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname)))
 LAB_FLAGS := $(if $(DISPLAYED),,--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test dev lint ruff mypy biome tsc test-js test-py pictures bench bench-ui clean front-end browser
+.PHONY: help demo test dev lint ruff mypy biome tsc test-js test-py pictures bench bench-ui fuzz clean front-end browser
 .NOTPARALLEL:
 
 help: ## Say what can be made
@@ -57,6 +57,9 @@ bench: $(VENV)/.bench front-end ## Run the benchmarks and print their table
 
 bench-ui: $(VENV)/.dev front-end browser ## Measure the text view beside a plain page
 	$(RUN)/python -m benchmarks.ui $(ARGS)
+
+fuzz: $(VENV)/.dev ## Try thousands of broken model files; ARGS="--count 300 --seed 7"
+	$(RUN)/python -m tests.fuzz $(ARGS)
 
 clean: ## Remove everything that was made
 	rm -rf .venv .venv-* build dist js/node_modules inferno_widget/static .mypy_cache .pytest_cache .ruff_cache

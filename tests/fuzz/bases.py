@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tests import make_models as models
-from tests.fuzz.draft import ARRAY, BOOL, F32, I32, TEXT, U32, Draft, Tensor, read
+from tests.fuzz.draft import BOOL, F32, TEXT, U32, Draft, Tensor, read
 
 SHAPE = models.Shape(n_layer=2, n_embd=32, n_head=2, n_head_kv=1, n_ff=32, n_ctx=128)
 N_VOCAB = 320

@@ -14,8 +14,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from tests.fuzz.mutate import Case
 
@@ -35,6 +34,7 @@ class Result:
         and the kernel said so), or a fault: "unclear" (no `InfernoError`, or one that cannot be read), "noise" (the
         kernel printed something), "dead" (the kernel died), "hung"
     stage : what it was doing
+    kernel_mb, child_mb : most memory that the kernel and any child of it have ever had by then; 0 where not known
     """
 
     case: str
@@ -43,6 +43,8 @@ class Result:
     seconds: float = 0.0
     error: str = ""
     message: str = ""
+    kernel_mb: int = 0
+    child_mb: int = 0
 
     def __str__(self) -> str:
         said = f"{self.error}: {self.message}" if self.error else self.message
@@ -59,7 +61,7 @@ class _Process:
 
     def _living(self) -> subprocess.Popen[str]:
         if self._process is None:
-            self._noise = tempfile.TemporaryFile()
+            self._noise = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the process
             self._process = subprocess.Popen(
                 [sys.executable, "-W", "error", "-m", self._module],
                 stdin=subprocess.PIPE,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from inferno_widget.errors import EngineDiedError, InfernoError, ModelFileError
-from tests.fuzz.bounds import bound_this_process
+from tests.fuzz.bounds import bound_this_process, peaks
 from tests.fuzz.mutate import Case
 from tests.fuzz.use import use
 
@@ -33,11 +33,11 @@ def judged(case: Case, folder: Path) -> dict[str, Any]:
     path = case.write(folder)
     started, stage, error = time.monotonic(), "load", None
     try:
-        for stage in use(path):
-            pass
+        for at in use(path):
+            stage = at
     except BaseException as caught:  # noqa: BLE001  it is the very thing that is looked for
         error = caught
-    found = {"stage": stage, "seconds": time.monotonic() - started, "outcome": outcome(error)}
+    found = {"stage": stage, "seconds": time.monotonic() - started, "outcome": outcome(error), **peaks()}
     if error is not None:
         found |= {"error": type(error).__name__, "message": str(error)[:LONGEST]}
     return found

@@ -106,6 +106,14 @@ ODD = (
 )
 
 
+GOOD = (
+    b"{% for message in messages %}"
+    b"{% if loop.first and messages[0]['role'] != 'system' %}<|im_start|>system\n{% endif %}"
+    b"{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] | trim + '<|im_end|>' }}{% endfor %}"
+    b"{% if add_generation_prompt %}{{ '<|im_start|>assistant' }}{% endif %}"
+)
+
+
 @mutation
 def template(draft: Draft, dice: random.Random) -> None:
     source = dice.choice(dice.choice([BROKEN, ENDLESS, ENDLESS, CURIOUS, ODD]))
@@ -115,11 +123,7 @@ def template(draft: Draft, dice: random.Random) -> None:
 @mutation
 def template_noise(draft: Draft, dice: random.Random) -> None:
     """A good template with pieces torn out, doubled and changed."""
-    source = bytearray(
-        b"{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system' }}"
-        b"{% endif %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] | trim + '<|im_end|>' }}{% endfor %}"
-        b"{% if add_generation_prompt %}{{ '<|im_start|>assistant' }}{% endif %}"
-    )
+    source = bytearray(GOOD)
     for _ in range(dice.choice([1, 3, 10])):
         at, n = dice.randrange(len(source)), dice.choice([1, 2, 8])
         source[at : at + n] = dice.choice(
