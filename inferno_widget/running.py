@@ -9,9 +9,9 @@ import platform
 import textwrap
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from threading import Condition, Thread
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, get_args
@@ -63,7 +63,7 @@ class Run:
     left: int
     stop: tuple[str, ...]
     first: int
-    cancel: Stop = field(default_factory=Stop)
+    cancel: Stop = field(default_factory=partial(Stop, own=True))
     pausing: bool = False
     sampler: Sampler | None = None
     replay: dict[str, Any] | None = None
@@ -248,11 +248,12 @@ class Running(Shown):
         with self._interruptible():
             run = self._launch(max_tokens, stop)
         try:
-            while self._news(run, seen):
-                record = self.trace.record(seen)
-                seen += 1
-                if record.kind is Kind.GENERATED:
-                    yield record
+            with Stop().reaching(run.cancel.set):
+                while self._news(run, seen):
+                    record = self.trace.record(seen)
+                    seen += 1
+                    if record.kind is Kind.GENERATED:
+                        yield record
         finally:
             if self._run is run:
                 self.stop()
@@ -283,7 +284,7 @@ class Running(Shown):
             self._check_idle()
             if self.state != "paused" or not self._paused:
                 raise InfernoError(f"the session is {self.state}, not paused")
-            self._begin(replace(self._paused, cancel=Stop(), pausing=False))
+            self._begin(replace(self._paused, cancel=Stop(own=True), pausing=False))
 
     @contextmanager
     def held(self) -> Generator[None]:
@@ -582,7 +583,7 @@ class Running(Shown):
 
     def _end_of(self, run: Run | None, timeout: float | None = None) -> bool:
         """Wait for the end of `run` and raise what went wrong; Ctrl-C ends it. False when `timeout` passes first."""
-        with self._interruptible():
+        with self._interruptible(), Stop().reaching(run.cancel.set) if run else nullcontext():
             if not self._until(lambda: run is None or self._run is not run, timeout):
                 return False
         self._raise()

@@ -37,16 +37,17 @@ MASKS = 16
 class Stop:
     """A cancel flag of the kernel that reaches into the child while it works.
 
-    One that is made where another is `stopping` is set with that one.
+    One that is made where another is `stopping` is set with that one, unless it is for something that goes on when
+    whoever began it is done: then it is its `own`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, own: bool = False) -> None:
         self._event = threading.Event()
         self._lock = threading.RLock()
         self._endings: list[Callable[[], object]] = []
         self._inner: weakref.WeakSet[Stop] = weakref.WeakSet()
         outer = _in_force.get()
-        if outer is not None:
+        if outer is not None and not own:
             outer._reach(self)  # noqa: SLF001  it is one of them
 
     def is_set(self) -> bool:
@@ -91,8 +92,6 @@ class Stop:
             yield
         finally:
             _in_force.reset(before)
-            with self._lock:
-                self._inner.clear()  # what was begun here, and goes on, is not meant any more
 
 
 _in_force: ContextVar[Stop | None] = ContextVar("the stop of this thread", default=None)
