@@ -219,8 +219,5 @@ class Base:
         ending = [jobs[kind] for kind in kinds if kind in jobs]
         for job in ending:
             job.enough()
-        session = opened.session if opened else None
-        if session and session.state == "prefill" and any(job.running() for job in ending):
-            session.stop()  # a preview waits for the prompt, and hears of its end only then
         if not all(job.end(END_SECONDS) for job in ending):
             raise InfernoError("what was begun before has not come to its end: try again in a moment")
