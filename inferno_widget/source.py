@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import signal
 from pathlib import Path
 
@@ -75,9 +76,15 @@ class Source:
         findings = self.info.findings
         if decoded or not findings:
             return ""
-        likely = next((finding for finding in findings if finding.field in said), findings[0])
+        likely = max(findings, key=lambda finding: _likeness(finding.field, said))  # of equals the first
         others = f" ({len(findings) - 1} more in model.info.findings)" if len(findings) > 1 else ""
         return f"; probably because of what is odd in its file: {likely.text}{others}"
+
+
+def _likeness(field: str, said: str) -> int:
+    """How many of a field's words, but for the architecture, occur in what was said: the assertion often has them."""
+    words = re.findall(r"[a-z]{3,}", field.lower().partition(".")[2])
+    return sum(word in said.lower() for word in words)
 
 
 def fingerprint(path: Path, blocks: int = 64, size: int = 1 << 16) -> str:

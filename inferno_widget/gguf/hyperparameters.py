@@ -29,8 +29,11 @@ READ_ALL = re.compile(
     r"(token_embd|output|output_norm|blk\.\d+\.(attn_(norm|q|k|v|qkv)|ffn_(up|gate)))\.weight", re.ASCII
 )
 """Tensors that meet the whole residual stream."""
+MATRIX = re.compile(READ_ALL.pattern + r"|blk\.\d+\.(attn_output|ffn_down)\.weight", re.ASCII)
+NO_WEIGHTS = {"I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K"}
+VECTORS = ("norm.weight", ".bias")
 SHOWN = 3
-"""Of those with the wrong shape."""
+"""Tensors with one thing wrong."""
 
 
 def odd_shape(info: ModelInfo) -> Iterator[Finding]:
@@ -40,6 +43,7 @@ def odd_shape(info: ModelInfo) -> Iterator[Finding]:
     yield from _experts(info)
     yield from _fractions(info)
     yield from _missing(info)
+    yield from _types(info)
     if raw(info, "features_length") is None:  # a vocoder: what it embeds is not what it is wide
         yield from _dimensions(info)
 
@@ -99,6 +103,12 @@ def _experts(info: ModelInfo) -> Iterator[Finding]:
         yield odd(info, _key(info, "expert_count"), f"{n:,}", f"at most {MAX_EXPERTS:,}", FATAL)
     if used > n or (n and not used):
         yield odd(info, _key(info, "expert_used_count"), f"{used:,}", f"from 1 to the {n:,} experts", FATAL)
+    groups, of_groups = whole(info, "expert_group_count") or 0, whole(info, "expert_group_used_count") or 0
+    if groups and (groups >= n or n % groups):
+        expected = f"a divisor of the {n:,} experts, and fewer"
+        yield odd(info, _key(info, "expert_group_count"), f"{groups:,}", expected, FATAL)
+    elif groups > 1 and not 0 < of_groups < groups:
+        yield odd(info, _key(info, "expert_group_used_count"), f"{of_groups:,}", f"from 1 to {groups - 1:,}", FATAL)
 
 
 def _fractions(info: ModelInfo) -> Iterator[Finding]:
@@ -133,6 +143,16 @@ def _missing(info: ModelInfo) -> Iterator[Finding]:
     if there and info.n_layer and max(there) >= info.n_layer:
         found = f"{info.n_layer:,}, but there are tensors of block {max(there):,}"
         yield odd(info, _key(info, "block_count"), found, "as many as there are")
+
+
+def _types(info: ModelInfo) -> Iterator[Finding]:
+    """Vectors that llama.cpp adds and multiplies where they are F32 alone, and matrices of what it does not multiply."""
+    vectors = ((n, t.type) for n, t in info.tensors.items() if n.endswith(VECTORS) and len(t.shape) == 1)
+    for name, kind in itertools.islice((each for each in vectors if each[1] != "F32"), SHOWN):
+        yield odd(info, name, f"a vector of {kind}", "F32", FATAL)
+    wrong = ((n, t.type) for n, t in info.tensors.items() if t.type in NO_WEIGHTS and MATRIX.fullmatch(n))
+    for name, kind in itertools.islice(wrong, SHOWN):
+        yield odd(info, name, f"weights of {kind}", "a type for weights, such as F16 or Q8_0", FATAL)
 
 
 def _dimensions(info: ModelInfo) -> Iterator[Finding]:

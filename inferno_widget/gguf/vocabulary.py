@@ -28,6 +28,8 @@ def odd_vocabulary(info: ModelInfo) -> Iterator[Finding]:
     if not info.tokenizer_model:
         yield odd(info, "tokenizer.ggml.model", "it is missing", "the kind of the tokenizer")
     if info.tokenizer_model in NONE:
+        advice = "texts would end llama.cpp's process: give token ids"
+        yield odd(info, "tokenizer.ggml.model", f"“{info.tokenizer_model}”", "a tokenizer", advice)
         return
     tokens = info.metadata.array(TOKENS)
     if tokens is None or not tokens.count:

@@ -153,13 +153,14 @@ def test_a_file_that_vanishes_while_it_is_loaded(path: Path, monkeypatch: pytest
 def test_what_ends_the_engine_while_it_loads_is_named(tmp_path: Path) -> None:
     draft = base("llama")
     tokens_twice(draft)
-    draft.set("llama.context_length", U32, 2**31 - 1)  # odd too, but does not end it
+    draft.set("llama.context_length", U32, 2**31 - 1)  # odd too, and found before, but does not end it
     path = draft.write(tmp_path)
     assert {finding.severity for finding in check(path)} == {"warning"}
     with pytest.raises(EngineDiedError) as died:
         Model(path, n_ctx=256)
     assert died.value.stage == "load"
-    assert "probably because of what is odd in its file" in str(died.value)
+    assert "probably because of what is odd in its file: tokenizer.ggml.tokens, byte" in str(died.value)
+    assert "tokens 1 and 300 are both '<s>'" in str(died.value)
     assert "1 more in model.info.findings" in str(died.value)
 
 

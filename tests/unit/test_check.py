@@ -61,6 +61,12 @@ def shaped(name: str, *shape: int) -> Change:
     return change
 
 
+def in_bytes(name: str, draft: Draft) -> None:
+    """A tensor in Q8_0 zeros."""
+    tensor = draft.tensor(name)
+    tensor.kind, tensor.data = 8, bytes(math.prod(tensor.shape) // 32 * 34)
+
+
 def token(at: int, text: bytes) -> Change:
     return lambda draft: draft.get("tokenizer.ggml.tokens").__setitem__(at, text)
 
@@ -244,6 +250,17 @@ ODDITIES = {
         "at most the head's",
     ),
     "experts without experts": (put("llama.expert_used_count", U32, 2), "llama.expert_used_count", "the 0 experts"),
+    "groups without experts": (put("llama.expert_group_count", U32, 2), "llama.expert_group_count", "the 0 experts"),
+    "a norm of bytes": (
+        lambda draft: in_bytes("blk.0.attn_norm.weight", draft),
+        "blk.0.attn_norm.weight",
+        "expected F32",
+    ),
+    "weights of whole numbers": (
+        lambda draft: setattr(draft.tensor("blk.0.attn_output.weight"), "kind", 26),
+        "blk.0.attn_output.weight",
+        "weights of I32",
+    ),
     "a negative epsilon": (
         put("llama.attention.layer_norm_rms_epsilon", F32, -1.0),
         "llama.attention.layer_norm_rms_epsilon",
@@ -293,6 +310,9 @@ def test_an_oddity_warns_and_passes(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "change", "field", "hint"),
     [
+        ("llama", put("tokenizer.ggml.model", TEXT, b"none"), "tokenizer.ggml.model", "give token ids"),
+        ("llama-moe", put("llama.expert_group_count", U32, 3), "llama.expert_group_count", "a divisor of the 4"),
+        ("llama-moe", put("llama.expert_group_count", U32, 2), "llama.expert_group_used_count", "from 1 to 1"),
         ("qwen2", drop("tokenizer.ggml.merges"), "tokenizer.ggml.merges", "missing"),
         ("qwen2", token(0, b"gone"), TOKENS, "no token for 1 of the 256 bytes: 0x00"),
         ("gpt2", put("gpt2.context_length", U32, 4096), "gpt2.context_length", "128 positions"),
@@ -321,6 +341,12 @@ def test_a_finding_is_one_line_of_text(found) -> None:
     )[0]
     assert str(odd).isprintable()
     assert json.loads(json.dumps(odd.to_dict()))["text"] == odd.text
+
+
+def test_a_name_without_end_is_cut(found) -> None:
+    fault = found(lambda draft: draft.pairs.append(Pair(b"x" * 10_000, 77, 1)))[0]
+    assert len(fault.field) == 10_000
+    assert len(fault.text) < 300
 
 
 def test_two_bytes_that_are_no_text_are_two_names(found) -> None:
