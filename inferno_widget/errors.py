@@ -89,17 +89,32 @@ class EngineDiedError(InfernoError):
 
     Attributes
     ----------
-    stage : what it was doing: ``"start"``, ``"load"``, ``"tokenize"``, ``"prefill"``, ``"generate"`` ...
-    exitcode : as `subprocess.Popen.returncode`: negative for a signal
+    stage : what was asked of it: ``"start"``, ``"load"``, ``"tokenize"``, ``"prefill"``, ``"generate"`` ...
+    exitcode : as `subprocess.Popen.returncode`: negative for a signal; None where it did not even start
+    reason : why, as far as that is known: a signal's name, that it hung, how much memory it held
+    said : its last words, such as the assertion in native code that failed, or where the stack was; often none
+    log : the last lines that it wrote, llama.cpp's log among them, at most 200
     """
 
-    def __init__(self, stage: str, exitcode: int | None, reason: str) -> None:
+    def __init__(
+        self,
+        stage: str,
+        exitcode: int | None,
+        reason: str,
+        said: Sequence[str] = (),
+        log: Sequence[str] = (),
+        hint: str = "",
+    ) -> None:
+        words = "; it last said: " + " | ".join(said) if said else ""
         super().__init__(
-            f"the engine's process ended during {stage}: {reason}. What was recorded is kept; going on starts a new "
-            "process."
+            f"the engine's process ended during {stage}: {reason}{words}{hint}. What was recorded is kept; going on "
+            "starts a new process."
         )
         self.stage = stage
         self.exitcode = exitcode
+        self.reason = reason
+        self.said = tuple(said)
+        self.log = tuple(log)
 
 
 class GrammarError(InfernoError):

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Self, cast, overload
 import numpy as np
 import psutil
 
-from .arguments import count, file_path, flag, function, one_of, token_ids, whole
+from .arguments import count, file_path, flag, function, number, one_of, token_ids, whole
 from .engine import Options, Processor
-from .engine.client import EngineClient, Stop
+from .engine.client import HANG_SECONDS, EngineClient, Stop
 from .engine.inside import Edit
 from .engine.second import SecondClient
 from .errors import Cancelled, InfernoError, brief, check_keywords, check_text, hint_unknown_keywords, printable
@@ -62,6 +62,8 @@ class Model(Shown):
     type_k, type_v : number formats of the KV cache: "f32", "f16", "bf16" or "q8_0"
     force : load it, and look inside, also where that needs more memory than is free
     progress : called with the loaded fraction, 0 to 1; Cancelled is raised if it returns False
+    hang_seconds : a process that makes no progress for so long with what was asked of it counts as hung: it is ended,
+        and the next action starts a new one. None waits for ever
 
     Attributes
     ----------
@@ -92,6 +94,7 @@ class Model(Shown):
         type_v: str = "f16",
         force: bool = False,
         progress: Callable[[float], object] | None = None,
+        hang_seconds: float | None = HANG_SECONDS,
     ) -> None:
         function("progress", progress)
         self.path = file_path("path", path) if path is not None else demo_path()
@@ -109,7 +112,8 @@ class Model(Shown):
             require(self.info, estimate(self.info, self.options.n_ctx, **self._memory_options()))
         source = Source(self.info)
         self.card = self._card(source.fingerprints[0])
-        self.engine = EngineClient(str(self.path), self.options, self.info.n_vocab, source)
+        patience = None if hang_seconds is None else number("hang_seconds", hang_seconds, 0.1, 1e9)
+        self.engine = EngineClient(str(self.path), self.options, self.info.n_vocab, source, hang_seconds=patience)
         cancel = Stop()
 
         def report(fraction: float) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
+import math
+import os
 import queue
 import signal
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import IO, Any, Protocol
 
 import numpy as np
@@ -25,13 +29,27 @@ from inferno_widget.source import Source
 
 from . import Branch, Finish, Holdings, Options, Processor, Progress, Request, Watch
 from .batch import Batch
-from .channel import FLAGS, Channel, Flag, SharedMemory, surroundings
+from .channel import CALLS, Channel, Flag, SharedMemory, surroundings
+from .death import Witness, last_words, reason_of
 from .grammar import Grammar
 from .parcel import Receiver
+from .patience import Patience
 
-LOG_LINES = 200
+COMMAND = (sys.executable, "-P", "-m", "inferno_widget.engine.worker")
+LOG_LINES, LOG_LINE = 200, 1 << 14
+"""Of a child's log: lines that are kept, and bytes of one."""
+LOG_ENDS = b"\0 the process has ended \0\n"
+HANG_SECONDS = 120.0
+"""A child that makes no progress for so long is ended."""
+GRACE_SECONDS, CLOSE_SECONDS, LAST_WORDS_SECONDS = 1.0, 2.0, 0.2
+PASSING = {"holdings"}
+"""Calls that are no work: what the child is doing is something else."""
 MASKS = 16
 """Of grammars, that are kept."""
+
+
+Handlers = dict[str, Callable[[Any], None]]
+"""What is done with each kind of message that comes before the answer."""
 
 
 class Stop:
@@ -107,56 +125,98 @@ class Caller(Protocol):
         name: str,
         *arguments: object,
         cancel: Stop,
-        handlers: dict[str, Callable[[Any], None]] | None = None,
+        handlers: Handlers | None = None,
     ) -> Any: ...
 
-    def stream(
-        self, name: str, *arguments: object, cancel: Stop, handlers: dict[str, Callable[[Any], None]]
-    ) -> Generator[Any, None, Any]: ...
+    def stream(self, name: str, *arguments: object, cancel: Stop, handlers: Handlers) -> Generator[Any, None, Any]: ...
 
     def send(self, request: int, slot: int, name: str, arguments: tuple[object, ...]) -> None: ...
 
 
-class Child:
-    """One child process, its pipe and its shared memory."""
+@dataclass
+class _Asked:
+    """A call that the child has not answered yet.
 
-    def __init__(self, n_vocab: int, source: Source | None = None) -> None:
+    Attributes
+    ----------
+    stage : what it is about, for an error
+    slot, flag : its flag, and the number of that
+    answers : where the answers go
+    left : whether nobody waits for them any more
+    """
+
+    stage: str
+    slot: int
+    flag: Flag
+    answers: queue.SimpleQueue[tuple[str, Any]] = field(default_factory=queue.SimpleQueue)
+    left: bool = False
+
+
+class Child:
+    """One child process, its pipe and its shared memory.
+
+    Parameters
+    ----------
+    n_vocab : size of the model's vocabulary
+    limit : seconds without progress after which it is ended; None for never
+    """
+
+    def __init__(self, n_vocab: int, limit: float | None = None, source: Source | None = None) -> None:
         self.memory = SharedMemory(n_vocab)
         self._source, self._decoded = source, False
         self.parcels = Receiver()
         self.stage = "start"
         self.exited = threading.Event()
-        self._slots = list(range(FLAGS // 2))
-        self._answers: dict[int, queue.SimpleQueue[tuple[str, Any]]] = {}
+        self._limit = limit
+        self._slots = list(range(CALLS))
+        self._asked: dict[int, _Asked] = {}
         self._ids = itertools.count()
         self._lock = threading.Lock()
         self._tail: collections.deque[str] = collections.deque(maxlen=LOG_LINES)
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-P", "-m", "inferno_widget.engine.worker"),
-                *(str(n_vocab), self.memory.handle, self.parcels.handle),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=self.memory.descriptors + self.parcels.descriptors,
-            env=surroundings(),
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )
+        self._verdict = ""
+        try:
+            self.process, log = self._started(n_vocab)
+        except OSError as error:
+            self._release()
+            raise EngineDiedError("start", None, f"the system does not let it begin: {error}") from error
+        self._witness = Witness(self.process.pid)
         assert self.process.stdin
         assert self.process.stdout
-        assert self.process.stderr
         self._channel = Channel(self.process.stdout, self.process.stdin)
-        self._log_reader = threading.Thread(target=self._read_log, args=(self.process.stderr,), daemon=True)
+        self._log_reader = threading.Thread(target=self._read_log, args=(log,), name="inferno-log", daemon=True)
         self._log_reader.start()
         threading.Thread(target=self._read, args=(self.process.stdout,), name="inferno-engine", daemon=True).start()
+        threading.Thread(target=self._watch, name="inferno-watch", daemon=True).start()
+
+    def _started(self, n_vocab: int) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+        """The process, and what it writes.
+
+        This end of the log is kept as well: what is written here behind the last words says that they were the last,
+        even if somebody that the process began still has the pipe.
+        """
+        log, self._log = os.pipe()
+        try:
+            process = subprocess.Popen(
+                [*COMMAND, str(n_vocab), self.memory.handle, self.parcels.handle],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                pass_fds=self.memory.descriptors + self.parcels.descriptors,
+                env=surroundings(),
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+        except BaseException:
+            os.close(log)
+            os.close(self._log)
+            raise
+        return process, os.fdopen(log, "rb")
 
     def call(
         self,
         name: str,
         *arguments: object,
         cancel: Stop,
-        handlers: dict[str, Callable[[Any], None]] | None = None,
+        handlers: Handlers | None = None,
     ) -> Any:
         """Ask, serve what comes meanwhile with `handlers`, and return the answer."""
         steps = self.stream(name, *arguments, cancel=cancel, handlers=handlers or {})
@@ -166,24 +226,14 @@ class Child:
             except StopIteration as end:
                 return end.value
 
-    def stream(
-        self, name: str, *arguments: object, cancel: Stop, handlers: dict[str, Callable[[Any], None]]
-    ) -> Generator[Any, None, Any]:
+    def stream(self, name: str, *arguments: object, cancel: Stop, handlers: Handlers) -> Generator[Any, None, Any]:
         """Like `call`, and yields every batch of records."""
-        answers: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        with self._lock:
-            request, slot = next(self._ids), self._slots.pop()
-            self._answers[request] = answers
-        flag = Flag(self.memory, slot)
-        flag.clear()
+        request, asked = self._enter(str(arguments[1]) if name == "second" else name)
         try:
-            with cancel.reaching(flag.set):
-                stage = str(arguments[1]) if name == "second" else name
-                if stage != "holdings":  # asked in passing: what it works at is something else
-                    self.stage = stage
-                self.send(request, slot, name, arguments)
+            with cancel.reaching(asked.flag.set):
+                self.send(request, asked.slot, name, arguments)
                 while True:
-                    kind, value = answers.get()
+                    kind, value = asked.answers.get()
                     if kind == "done":
                         return value
                     if kind == "error":
@@ -192,75 +242,151 @@ class Child:
                         self._decoded = True
                         yield value
                     elif kind in handlers:
-                        self.stage = stage
                         handlers[kind](value)
         finally:
-            flag.set()  # ends the work if the caller lost interest
-            with self._lock:
-                self._answers.pop(request, None)
-                self._slots.insert(0, slot)
+            self._leave(request, asked)
 
     def send(self, request: int, slot: int, name: str, arguments: tuple[object, ...]) -> None:
         try:
             self._channel.send((request, slot, name, arguments))
         except (OSError, ValueError):
             self.exited.wait()
-            raise self.death() from None
+            asked = self._asked.get(request)
+            raise self.death(asked.stage if asked else None) from None
+
+    def _enter(self, stage: str) -> tuple[int, _Asked]:
+        """A new call."""
+        with self._lock:
+            if self.exited.is_set():
+                raise self.death()
+            if not self._slots:
+                raise InfernoError(f"{CALLS:,} calls to the model are under way already: wait for some of them")
+            request, slot = next(self._ids), self._slots.pop()
+            asked = self._asked[request] = _Asked(stage, slot, self.memory.flag(slot))
+            asked.flag.clear()
+            if stage not in PASSING:
+                self.stage = stage
+        return request, asked
+
+    def _leave(self, request: int, asked: _Asked) -> None:
+        """Nobody waits any more: what goes on is to end. A flag is free when neither side knows it any more."""
+        with self._lock:
+            if request in self._asked:
+                asked.left = True
+                asked.flag.set()
+            else:
+                self._slots.append(asked.slot)
+
+    def _answered(self, request: int, kind: str, value: object) -> None:
+        asked = self._asked.get(request)
+        if asked is None:
+            return
+        if kind in ("done", "error"):
+            with self._lock:
+                del self._asked[request]
+                if asked.left:
+                    self._slots.append(asked.slot)
+        asked.answers.put((kind, value))
+
+    # --- its end ------------------------------------------------------------------------------------------
 
     def _read(self, stream: IO[bytes]) -> None:
-        with stream, contextlib.suppress(EOFError, OSError, ValueError):
-            while True:
-                request, kind, value = self._channel.receive()
-                answers = self._answers.get(request)
-                if answers:
-                    answers.put((kind, value))
-        self.process.wait()
-        self._log_reader.join(1)
-        self.exited.set()
+        with stream:
+            try:
+                while True:
+                    self._answered(*self._channel.receive())
+            except (EOFError, OSError):
+                self._wait_for_end("it closed its pipe, and was ended for it")
+            except Exception as error:  # noqa: BLE001  whatever it was, nothing behind it can be understood
+                self._end_it(f"what it sent makes no sense ({error}), and it was ended for it")
+        self._finish()
+
+    def _wait_for_end(self, otherwise: str) -> None:
+        """A process's pipe closes a moment before it has ended; one that stays is told to go."""
+        try:
+            self.process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._end_it(otherwise)
+
+    def _end_it(self, verdict: str) -> None:
+        self._verdict = self._verdict or verdict
+        self.process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a disk that does not answer holds it even now
+            self.process.wait(GRACE_SECONDS)
+
+    def _finish(self) -> None:
+        """Everybody who waits hears of the death."""
+        with contextlib.suppress(OSError):
+            os.write(self._log, b"\n" + LOG_ENDS)
+        os.close(self._log)
+        self._log_reader.join()
         with self._lock:
-            for answers in self._answers.values():
-                answers.put(("error", self.death()))
+            self.exited.set()
+            waiting = list(self._asked.values())
+            self._asked.clear()
+        for asked in waiting:
+            asked.answers.put(("error", self.death(asked.stage)))
 
     def _read_log(self, stream: IO[bytes]) -> None:
         with stream:
-            for line in stream:
+            for line in iter(lambda: stream.readline(LOG_LINE), b""):
+                if line == LOG_ENDS:
+                    return
                 self._tail.append(line.decode(errors="replace").strip())
 
-    def death(self) -> EngineDiedError:
+    def _watch(self) -> None:
+        """Note what it holds, and end it when it makes no progress with anything that was asked."""
+        patience = Patience(self._limit or math.inf)
+        self._witness.look()
+        while not self.exited.wait(patience.tick):
+            self._witness.look()
+            if patience.over(self._looks(), time.monotonic()):
+                self._end_hung(patience.waited)
+
+    def _looks(self) -> dict[int, tuple[int, int]]:
+        """What shows progress, for each call. Calls in passing count only if there are no others: the thread that
+        answers them does not hang with the one that works.
+        """
+        with self._lock:
+            works = {request: asked for request, asked in self._asked.items() if asked.stage not in PASSING}
+            return {request: asked.flag.looks for request, asked in (works or self._asked).items()}
+
+    def _end_hung(self, waited: float) -> None:
+        state = self._witness.state()
+        self._verdict = (
+            f"it made no progress for {waited:.3g} seconds ({f'{state}; ' if state else ''}the limit is the model's "
+            f"hang_seconds, {self._limit:g}), and was ended"
+        )
+        if hasattr(signal, "SIGUSR1"):
+            self.process.send_signal(signal.SIGUSR1)  # it writes where it is into the log
+            self.exited.wait(LAST_WORDS_SECONDS)
+        self.process.kill()
+        self.exited.wait(GRACE_SECONDS)
+
+    def death(self, stage: str | None = None) -> EngineDiedError:
+        """The error for a call; of the latest if none is named."""
         code = self.process.returncode
-        reason = f"exit code {code}"
-        if code is not None and code < 0:
-            reason = f"killed by signal {-code}"
-            with contextlib.suppress(ValueError):
-                reason += f" ({signal.Signals(-code).name})"
-        said = self._last_words()
-        if said:
-            reason += "; it last said: " + " | ".join(said)
-        reason += self.explanation(reason, code)
-        return EngineDiedError(self.stage, code, reason)
+        log = list(self._tail)
+        reason = self._verdict or reason_of(code, self._witness)
+        said = last_words(log)
+        hint = self.explanation("; ".join([reason, *said]), code)
+        return EngineDiedError(stage or self.stage, code, reason, said, log, hint)
 
     def explanation(self, said: str, code: int | None) -> str:
         """What in the model's file is the likely reason for what it `said`, or for its end with this exit code."""
         return self._source.explain(said, code, decoded=self._decoded) if self._source else ""
 
-    def _last_words(self) -> list[str]:
-        """What was printed before faulthandler's dump, and the top of the stack that it blames."""
-        said = [line for line in self._tail if line]
-        dump, stack = (
-            next((i for i, line in enumerate(said) if line.startswith(mark)), len(said))
-            for mark in ("Fatal Python error", "Current thread")
-        )
-        return said[max(0, dump - 4) : dump + 1] + said[stack + 1 : stack + 3]
-
     def end(self) -> None:
         """End the process; it ends at once when its pipe does."""
         with contextlib.suppress(OSError, ValueError):
             self.process.stdin.close()  # type: ignore[union-attr]
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(2)
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        try:
+            self.process.wait(CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._end_it("it did not end when it was told to")
+        self._release()
+
+    def _release(self) -> None:
         self.memory.release()
         self.parcels.release()
 
@@ -273,6 +399,7 @@ class EngineClient:
     path : a GGUF file
     options : how to load it
     n_vocab : size of its vocabulary
+    hang_seconds : a child that makes no progress for so long, while something is asked of it, is ended; None for never
     source : the file as it was when its header was read, which may explain the end of a child
 
     Notes
@@ -281,11 +408,22 @@ class EngineClient:
     `generation` counts them: a branch belongs to the generation that made it.
     """
 
-    def __init__(self, path: str, options: Options, n_vocab: int, source: Source | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        options: Options,
+        n_vocab: int,
+        source: Source | None = None,
+        *,
+        hang_seconds: float | None = HANG_SECONDS,
+    ) -> None:
         self.path, self.options, self.n_ctx = path, options, options.n_ctx
         self._source = source
         self.generation = 0
         self.n_vocab = n_vocab
+        self.hang_seconds = hang_seconds
+        self._first = 0  # the first branch that the living child can have made
+        self._died: EngineDiedError | None = None  # what ended the child before
         self._closed = False
         self._child: Child | None = None
         self._end: Callable[[], object] = lambda: None
@@ -314,17 +452,19 @@ class EngineClient:
                 raise InfernoError("the model is closed: load it again to go on")
             if self.pid is not None:
                 return
+            if self._child:
+                self._died = self._child.death()
             self._end()
             if self._source and self.generation:
                 self._source.require_same()
-            child = Child(self.n_vocab, self._source)
+            child = Child(self.n_vocab, self.hang_seconds, self._source)
             self._end = weakref.finalize(self, child.end)
             cancel = cancel or Stop()
             try:
                 with cancel.reaching(child.process.kill), interruptible(cancel):  # it has nothing to lose yet
                     handlers = {"progress": progress or _ignore}
-                    first = self.generation << 32
-                    arguments = (self.path, self.options, first)
+                    self._first = self.generation << 32
+                    arguments = (self.path, self.options, self._first)
                     self.n_ctx = child.call("load", *arguments, cancel=cancel, handlers=handlers)
             except BaseException as error:
                 self._end()
@@ -342,8 +482,21 @@ class EngineClient:
             self._child = None
             self._end()
 
-    def _living(self) -> Caller:
-        return self.child()
+    def _living(self, *branches: Branch | None) -> Caller:
+        """What answers calls about these branches; EngineDiedError where they went with a child that died."""
+        child = self.child()
+        self._check_made_here(branches)
+        return child
+
+    def _check_made_here(self, branches: Iterable[Branch | None]) -> None:
+        """A child that died may have been replaced already, on behalf of another session."""
+        if any(branch is not None and branch < self._first for branch in branches):
+            raise self.died
+
+    @property
+    def died(self) -> InfernoError:
+        """What ended the child before this one."""
+        return self._died or InfernoError("the engine's process is another one now: start this again")
 
     def child(self) -> Child:
         """The living process; EngineDiedError if it is none any more."""
@@ -373,11 +526,11 @@ class EngineClient:
         return [self._pieces[token] for token in ids]
 
     def branch(self, parent: Branch | None, keep: int) -> Branch:
-        branch: Branch = self._living().call("branch", parent, keep, cancel=Stop())
+        branch: Branch = self._living(parent).call("branch", parent, keep, cancel=Stop())
         return branch
 
     def append(self, branch: Branch, ids: Sequence[int]) -> None:
-        self._living().call("append", branch, list(ids), cancel=Stop())
+        self._living(branch).call("append", branch, list(ids), cancel=Stop())
 
     def prefill(
         self,
@@ -402,16 +555,17 @@ class EngineClient:
         cancel: Stop,
         progress: Progress,
     ) -> Generator[tuple[int, StepRecord], None, list[Finish]]:
-        arguments = ("prefill_many", list(branches), [list(each) for each in ids], k, watch)
-        return self._records_of_many(*arguments, cancel=cancel, handlers={"progress": progress})
+        arguments = ([list(each) for each in ids], k, watch)
+        handlers = {"progress": progress}
+        return self._records_of_many("prefill_many", list(branches), *arguments, cancel=cancel, handlers=handlers)
 
     def generate(
         self, branch: Branch, request: Request, *, cancel: Stop, progress: Progress, processor: Processor | None = None
     ) -> Generator[StepRecord, None, Finish]:
         with self._processing(processor) as process:
             handlers = {"progress": progress, "process": process}
-            arguments = ("generate", branch, request, processor is not None)
-            return (yield from self._records(*arguments, cancel=cancel, handlers=handlers))
+            arguments = (request, processor is not None)
+            return (yield from self._records("generate", branch, *arguments, cancel=cancel, handlers=handlers))
 
     def generate_many(
         self,
@@ -452,7 +606,7 @@ class EngineClient:
         self, branch: Branch, ids: Sequence[int], wanted: Iterable[int], *, cancel: Stop
     ) -> Generator[tuple[int, Floats], None, Finish]:
         arguments = ("rows", branch, list(ids), list(wanted))
-        messages = self._living().stream(*arguments, cancel=cancel, handlers={})
+        messages = self._living(branch).stream(*arguments, cancel=cancel, handlers={})
         while True:
             try:
                 found, _ = next(messages)
@@ -461,7 +615,7 @@ class EngineClient:
             yield from found
 
     def logits(self, branch: Branch, at: int) -> Floats:
-        child = self._living()
+        child = self._living(branch)
         with self._answering:
             child.call("logits", branch, at, cancel=Stop())
             return child.memory.answer.copy()
@@ -478,16 +632,16 @@ class EngineClient:
         return self._masks[known] if ids is None else self._masks[known][ids]
 
     def drop(self, branch: Branch) -> None:
-        self._living().call("drop", branch, cancel=Stop())
+        self._living(branch).call("drop", branch, cancel=Stop())
 
     def holdings(self) -> Holdings:
         held: Holdings = self._living().call("holdings", cancel=Stop())
         return held
 
     def _records(
-        self, name: str, *arguments: object, cancel: Stop, handlers: dict[str, Callable[[Any], None]]
+        self, name: str, branch: Branch, *arguments: object, cancel: Stop, handlers: Handlers
     ) -> Generator[StepRecord, None, Finish]:
-        batches = self._batches(name, *arguments, cancel=cancel, handlers=handlers)
+        batches = self._batches([branch], name, branch, *arguments, cancel=cancel, handlers=handlers)
         while True:
             try:
                 batch = next(batches)
@@ -496,9 +650,9 @@ class EngineClient:
             yield from batch.records()
 
     def _records_of_many(
-        self, name: str, *arguments: object, cancel: Stop, handlers: dict[str, Callable[[Any], None]]
+        self, name: str, branches: list[Branch], *arguments: object, cancel: Stop, handlers: Handlers
     ) -> Generator[tuple[int, StepRecord], None, list[Finish]]:
-        batches = self._batches(name, *arguments, cancel=cancel, handlers=handlers)
+        batches = self._batches(branches, name, branches, *arguments, cancel=cancel, handlers=handlers)
         while True:
             try:
                 batch = next(batches)
@@ -507,9 +661,9 @@ class EngineClient:
             yield from zip(batch.owners, batch.records(), strict=True)
 
     def _batches(
-        self, name: str, *arguments: object, cancel: Stop, handlers: dict[str, Callable[[Any], None]]
+        self, branches: list[Branch], name: str, *arguments: object, cancel: Stop, handlers: Handlers
     ) -> Generator[Batch, None, Any]:
-        messages = self._living().stream(name, *arguments, cancel=cancel, handlers=handlers)
+        messages = self._living(*branches).stream(name, *arguments, cancel=cancel, handlers=handlers)
         while True:
             try:
                 batch, pieces = next(messages)

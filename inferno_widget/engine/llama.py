@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_widget.engine import Branch, Finish, Holdings, Options, Processor, Progress, Request, Watch
+from inferno_widget.engine.channel import is_stopped
 from inferno_widget.engine.grammar import Grammar, Grammars
 from inferno_widget.engine.log import Log
 from inferno_widget.engine.pool import Entry, Pool
@@ -44,18 +45,14 @@ KV_TYPES = {"f32": 0, "f16": 1, "q8_0": 8, "bf16": 30}
 
 
 class Flag(Protocol):
-    r"""A cancel flag that native code can read: `address` points at "\0", or at "\1\0" when it is set."""
+    """A cancel flag that native code can look at: `address` is what `channel.is_stopped` takes."""
 
     address: int
 
     def is_set(self) -> bool: ...
 
 
-# The abort callback runs before every node of the graph, hundreds of times a token: a Python one would
-# cost a tenth of the speed. strlen has its signature and answers 0 or 1 for the two states of a flag.
-_libc = ctypes.CDLL("msvcrt" if os.name == "nt" else None)
-_abort_when_set = ctypes.cast(_libc.strlen, C.ggml_abort_callback)
-
+_abort_when_set = ctypes.cast(is_stopped, C.ggml_abort_callback)
 
 T = TypeVar("T")
 Stretch = tuple[Entry, Sequence[int]]

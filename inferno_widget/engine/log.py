@@ -7,7 +7,9 @@ import sys
 
 from inferno_widget.errors import quoted
 
-WARN, ERROR, CONTINUED = 3, 4, 5
+INFO, WARN, ERROR, CONTINUED = 2, 3, 4, 5
+MARKS = {INFO: "[info] ", WARN: "[warn] ", ERROR: ""}
+"""Of levels that are printed."""
 _CACHE = re.compile(r"(?:KV|RS) buffer size = +([\d.]+) MiB")
 
 
@@ -16,7 +18,7 @@ class Log:
 
     Parameters
     ----------
-    echo : whether errors are printed too, which is all that is left of them if the process ends there
+    echo : whether they are printed too, which is all that is left of them if the process ends there
 
     Attributes
     ----------
@@ -28,18 +30,25 @@ class Log:
         self._echo = echo
         self.lines: list[tuple[int, str]] = []
         self.cache_bytes = 0
+        self._mark: str | None = None
 
     def note(self, level: int, text: bytes, _: object) -> None:
         """What llama.cpp calls; it must not raise."""
         line = text.decode(errors="replace")
-        if level == ERROR and self._echo:
-            sys.stderr.write(line)
+        if self._echo:
+            self._print(level, line)
         if "buffer size" in line and (said := _CACHE.search(line)):
             self.cache_bytes += int(float(said[1]) * 2**20)
         if level == CONTINUED and self.lines:
             level, begun = self.lines.pop()
             line = begun + line
         self.lines = [*self.lines[-199:], (level, line)]
+
+    def _print(self, level: int, line: str) -> None:
+        if level != CONTINUED:
+            self._mark = MARKS.get(level)
+        if self._mark is not None:
+            sys.stderr.write(line if level == CONTINUED else self._mark + line)
 
     def reason(self) -> str:
         """The last things it complained about."""

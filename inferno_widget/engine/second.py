@@ -6,7 +6,7 @@ Its cache is its own, and in it the inside of the model can be looked at and cha
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from inferno_widget.errors import InfernoError
 
-from . import Progress
+from . import Branch, Progress
 from .channel import SharedMemory
-from .client import Child, EngineClient, Stop
+from .client import Child, EngineClient, Handlers, Stop
 from .inside import Edit, Look, Wanted
 
-Handlers = dict[str, Callable[[Any], None]]
 Arrays = dict[str, NDArray[Any]]
 
 _numbers = itertools.count(1)
@@ -58,25 +57,28 @@ class SecondClient(EngineClient):
     def __init__(self, first: EngineClient, edits: Sequence[Edit] = ()) -> None:
         super().__init__(first.path, first.options, first.n_vocab)
         self.n_ctx = first.n_ctx
-        self._first, self._edits = first, list(edits)
+        self._owner, self._edits = first, list(edits)
         self._number, self._made_in = 0, -1
         self._wanted: Wanted | None = None
         self._pieces, self._answering = first.shared  # the child tells the bytes of a token once, and has one memory
 
     @property
     def pid(self) -> int | None:
-        return self._first.pid if self._made_in == self._first.generation else None
+        return self._owner.pid if self._made_in == self._owner.generation else None
 
     def start(self, *, cancel: Stop | None = None, progress: Progress | None = None) -> None:
         with self._starting:
             if self._closed:
                 raise InfernoError("these interventions have ended: nothing can be decoded under them any more")
-            self._first.start(cancel=cancel, progress=progress)
-            if self._made_in == self._first.generation:
+            self._owner.start(cancel=cancel, progress=progress)
+            made_in = self._owner.generation
+            if self._made_in == made_in:
                 return
             self._number = next(_numbers)
-            self.n_ctx = self._first.child().call("open", self._number, self._edits, cancel=cancel or Stop())
-            self._made_in = self._first.generation
+            self._first = self._number << 40
+            arguments = (self._number, self._first, self._edits)
+            self.n_ctx = self._owner.child().call("open", *arguments, cancel=cancel or Stop())
+            self._made_in = made_in
             self.generation += 1
             if self._wanted is not None:
                 self._living().call("capture", self._wanted, cancel=Stop())
@@ -87,13 +89,19 @@ class SecondClient(EngineClient):
             self._closed = True
             if self.pid is not None:
                 with suppress(InfernoError):  # the process ended just now
-                    self._first.child().call("shut", self._number, cancel=Stop())
+                    self._owner.child().call("shut", self._number, cancel=Stop())
             self._made_in = -1
 
-    def _living(self) -> _Door:
-        if self._made_in != self._first.generation:
-            raise InfernoError("the engine's process is another one now: start this again")
-        return _Door(self._first.child(), self._number)
+    def _living(self, *branches: Branch | None) -> _Door:
+        child = self._owner.child()
+        if self._made_in != self._owner.generation:
+            raise self._owner.died
+        self._check_made_here(branches)
+        return _Door(child, self._number)
+
+    @property
+    def died(self) -> InfernoError:
+        return self._owner.died
 
     # --- the inside -------------------------------------------------------------------------------------
 
@@ -135,7 +143,7 @@ class SecondClient(EngineClient):
 
     def _fetch(self, name: str, *arguments: object, cancel: Stop, progress: Progress) -> Arrays:
         self.start(cancel=cancel)
-        child, door = self._first.child(), self._living()
+        child, door = self._owner.child(), self._living()
         with child.parcels.one:
             sent = door.call(name, *arguments, cancel=cancel, handlers={"progress": progress})
             return child.parcels.take(sent)

@@ -20,6 +20,7 @@ from inferno_widget.errors import InfernoError
 from inferno_widget.record import Floats
 
 from . import Branch, Holdings, Options, Progress, ggml
+from .channel import OwnFlag
 from .graph import Layer, Node, Plan, Tap, plan
 from .inside import Asked, Edit, What
 from .lens import Head
@@ -95,9 +96,12 @@ class Tapped(LlamaEngine):
     source : the engine whose model it is
     edits : changes that are made whatever is decoded
     first : number of the first branch
+    cancel : ends the making when it is set
     """
 
-    def __init__(self, source: LlamaEngine, edits: Sequence[Edit] = (), *, first: int = 0) -> None:
+    def __init__(
+        self, source: LlamaEngine, edits: Sequence[Edit] = (), *, first: int = 0, cancel: Flag | None = None
+    ) -> None:
         ggml.check_layout()
         self.log, self.model = source.log, source.model
         self._grammars, self._texts = source._grammars, source._texts  # noqa: SLF001  the same vocabulary
@@ -126,7 +130,7 @@ class Tapped(LlamaEngine):
         self._attach(first)
         source.log.cache_bytes, self._cache_bytes = taken, source.log.cache_bytes - taken
         try:
-            self.plans = {n: self._discovered(n) for n in (1, 2)}
+            self.plans = {n: self._discovered(n, cancel or OwnFlag()) for n in (1, 2)}
             self.edits = tuple(edits)
             self.check_edits(self.edits)
         except BaseException:
@@ -169,14 +173,14 @@ class Tapped(LlamaEngine):
             self._head = Head(self.plan.head, self.options.n_threads)
         return self._head
 
-    def _discovered(self, n: int) -> Plan:
+    def _discovered(self, n: int, cancel: Flag) -> Plan:
         """Decode `n` tokens, to see what the graph is made of: that of one token may differ from that of more."""
         self._nodes, self._at[0] = [], 0
         self._marks.update(range(MOST_NODES))
         entry = Entry(tokens=[0] * n)
         self.pool.alone(entry)
         try:
-            super()._decode([(entry, entry.tokens)], _Never(), score=True)
+            super()._decode([(entry, entry.tokens)], cancel, score=True)
             return plan(self._nodes)
         finally:
             self._nodes = None
@@ -466,17 +470,6 @@ class Tapped(LlamaEngine):
             finally:
                 self._collector = None
             told()
-
-
-class _Never:
-    """A flag that nobody sets."""
-
-    def __init__(self) -> None:
-        self._bytes = ctypes.create_string_buffer(2)
-        self.address = ctypes.addressof(self._bytes)
-
-    def is_set(self) -> bool:
-        return False
 
 
 def as_slice(indices: NDArray[np.int64]) -> slice | NDArray[np.int64]:

@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,8 @@ from .taps import Tapped
 
 FLUSH_SECONDS = 0.01
 FLUSH_RECORDS = 256
+LOOK_SECONDS = 0.5
+"""How often a child that waits for the kernel shows that it lives."""
 LONG_TURN = 3
 """A generation that had to be brought back into the cache goes on for this many times as long as that took."""
 AT_ONCE = {"holdings"}
@@ -121,17 +124,23 @@ class Worker:
                 self._take_turn(request, job)
 
     def _read(self) -> None:
-        with contextlib.suppress(EOFError, OSError):
+        code = 1
+        try:
             while True:
                 message = self._channel.receive()
                 if message[2] in AT_ONCE or (message[2] == "second" and message[3][1] in AT_ONCE):
                     self._answer(*message)
                 else:
                     self._inbox.put(message)
-        os._exit(0)  # whatever the main thread is doing: nobody is left to hear of it
+        except (EOFError, OSError):
+            code = 0
+        except Exception:  # noqa: BLE001  nothing behind it can be understood
+            traceback.print_exc()
+        finally:
+            os._exit(code)  # whatever the main thread is doing: nobody is left to hear of it
 
     def _answer(self, request: int, slot: int, name: str, arguments: tuple[Any, ...]) -> None:
-        flag = Flag(self._memory, slot)
+        flag = self._memory.flag(slot)
         with self._reporting(request):
             value = getattr(self, f"_do_{name}")(request, flag, *arguments)
             if not isinstance(value, Job):
@@ -187,6 +196,9 @@ class Worker:
             yield
         except InfernoError as error:
             self._send(request, "error", error)
+        except MemoryError as error:
+            problem = f"there is no memory left for this ({error or 'nothing more is known'}): ask for less of it"
+            self._send(request, "error", InfernoError(f"in the engine's process {problem}, or free some"))
         except Exception as error:  # noqa: BLE001  whatever went wrong, the caller is waiting to hear of it
             self._send(request, "error", InfernoError(f"{type(error).__name__}: {error}"))
 
@@ -255,9 +267,9 @@ class Worker:
 
     # --- a second context -------------------------------------------------------------------------------
 
-    def _do_open(self, _: int, flag: Flag, number: int, edits: list[Edit]) -> int:
+    def _do_open(self, _: int, flag: Flag, number: int, first: int, edits: list[Edit]) -> int:
         """Make another context of the model; the same worker with that engine answers what it is asked."""
-        engine = Tapped(self._engine, edits, first=number << 40)
+        engine = Tapped(self._engine, edits, first=first, cancel=flag)
         if flag.is_set():  # nobody would ever shut it
             engine.close()
             raise Cancelled("making a second context was cancelled")
@@ -326,8 +338,13 @@ class Worker:
         self._flush(request, self._jobs[request])  # it may look at the trace
         self._memory.processed[:] = logits
         self._send(request, "process", ids)
+        flag = self._jobs[request].cancel
         while True:
-            message = self._inbox.get()
+            try:
+                message = self._inbox.get(timeout=LOOK_SECONDS)
+            except queue.Empty:
+                flag.is_set()  # a look: what takes so long is the kernel's work, and this process no hung one
+                continue
             if message[2] == "processed":
                 break
             self._answer(*message)  # the processor itself may ask for something
@@ -341,7 +358,10 @@ def main() -> None:
     """``python -m inferno_widget.engine.worker N_VOCAB MEMORY SENDER``, with the pipe on standard input and output."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the kernel tells us what to do
     faulthandler.enable()
+    if hasattr(signal, "SIGUSR1"):
+        faulthandler.register(signal.SIGUSR1)  # what the kernel sends before it ends a child that hangs
     _die_first()
+    _die_fast()
     reader, writer = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # native code that prints must not write into the pipe
     sys.stdout = sys.stderr
@@ -353,6 +373,14 @@ def _die_first() -> None:
     """Ask the system to end this process, and not the kernel, when memory runs out."""
     with contextlib.suppress(OSError), Path("/proc/self/oom_score_adj").open("w") as file:
         file.write("500")
+
+
+def _die_fast() -> None:
+    """Have no core written after a crash: it may be gigabytes, and before it is written nobody hears of the crash."""
+    if os.name == "posix":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 if __name__ == "__main__":

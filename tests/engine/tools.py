@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import math
 import os
@@ -19,6 +18,7 @@ import psutil
 
 from inferno_widget import Model, Sampler, Session, StepRecord, Trace
 from inferno_widget.engine import Branch, Finish, Options, Request
+from inferno_widget.engine.channel import OwnFlag
 from inferno_widget.engine.llama import LlamaEngine
 from inferno_widget.window import Window
 from inferno_widget.workbench import Workbench
@@ -34,18 +34,8 @@ GELU_NATS = 5e-3
 """llama.cpp looks GELU up in a table by float16: how one text is cut into batches moves its numbers by up to 0.002."""
 
 
-class Switch:
+class Switch(OwnFlag):
     """A cancel flag for an engine in this process."""
-
-    def __init__(self) -> None:
-        self._bytes = ctypes.create_string_buffer(2)
-        self.address = ctypes.addressof(self._bytes)
-
-    def is_set(self) -> bool:
-        return self._bytes.raw[0] != 0
-
-    def set(self) -> None:
-        self._bytes[0] = b"\1"
 
 
 def ignore(_: float) -> None: ...
