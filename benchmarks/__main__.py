@@ -28,6 +28,7 @@ NAMES = (
     "inside",
     "whole_text",
     "imports",
+    "check",
     "wire",
 )
 PACKAGES = ("llama-cpp-python", "numpy", "anywidget", "ipykernel", "jupyterlab", "guidance", "torch", "transformers")

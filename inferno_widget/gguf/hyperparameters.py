@@ -146,7 +146,7 @@ def _missing(info: ModelInfo) -> Iterator[Finding]:
 
 
 def _types(info: ModelInfo) -> Iterator[Finding]:
-    """Vectors that llama.cpp adds and multiplies where they are F32 alone, and matrices of what it does not multiply."""
+    """Vectors that llama.cpp adds and multiplies as F32 alone, and matrices of what it does not multiply."""
     vectors = ((n, t.type) for n, t in info.tensors.items() if n.endswith(VECTORS) and len(t.shape) == 1)
     for name, kind in itertools.islice((each for each in vectors if each[1] != "F32"), SHOWN):
         yield odd(info, name, f"a vector of {kind}", "F32", FATAL)

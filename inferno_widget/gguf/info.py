@@ -10,7 +10,7 @@ from functools import cached_property
 from math import prod
 from pathlib import Path
 
-from ..errors import ModelFileError, printable
+from ..errors import ModelFileError, printable, quoted
 from .finding import Finding
 from .header import Header
 from .hyperparameters import odd_shape
@@ -21,6 +21,8 @@ from .vocabulary import odd_vocabulary
 
 MAX_VOCAB = 1 << 24
 """Tokens; the largest known vocabulary has 262,144."""
+MOST_NAME = 200
+"""Characters of a model's name that are kept, and that its architecture's may have."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -172,6 +174,8 @@ def _describe(headers: list[Header]) -> ModelInfo:
     if not architecture:
         found, advice = "names no architecture, so it holds no language model", "choose another file"
         raise first.fault("general.architecture", found, advice=advice)
+    if len(architecture) > MOST_NAME:
+        raise first.fault("general.architecture", f"a name of {len(architecture):,} characters", f"{MOST_NAME} at most")
     tensors = _joined(headers)
     tokens = "tokenizer.ggml.tokens"
     metadata = Metadata(first.values, first.offsets)
@@ -180,14 +184,15 @@ def _describe(headers: list[Header]) -> ModelInfo:
         return first.number(f"{architecture}.{key}") or 0
 
     n_vocab = metadata.count(tokens) or rows(tensors.get("token_embd.weight")) or of_model("vocab_size")
-    if n_vocab > MAX_VOCAB:
-        raise first.fault(tokens, f"a vocabulary of {n_vocab:,}", f"at most {MAX_VOCAB:,}")
+    most = max(n_vocab, of_model("vocab_size"))
+    if most > MAX_VOCAB:
+        raise first.fault(tokens, f"a vocabulary of {most:,}", f"at most {MAX_VOCAB:,}")
     n_head = of_model("attention.head_count")
     n_head_kv = first.number(f"{architecture}.attention.head_count_kv")
     return ModelInfo(
         path=first.path,
         files=tuple(header.path for header in headers),
-        name=first.text("general.name") or printable(first.path.stem),
+        name=quoted(first.text("general.name") or first.path.stem, MOST_NAME),
         architecture=architecture,
         n_params=sum(prod(tensor.shape) for tensor in tensors.values()),
         quantisation=quantisation(tensors, first.number("general.file_type")),
