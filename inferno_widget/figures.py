@@ -221,7 +221,7 @@ def commitment(
             stackgroup="answers",
             line={"width": 0.5, "color": css(colour_at(palette, 0.85 - 0.7 * i / max(len(names) - 1, 1)))},
             customdata=[escape(label(piece)) for piece in found.pieces],
-            hovertemplate=f"{name}: %{{y:.0f}} %<br>before %{{customdata}}, position %{{x}}<extra></extra>",
+            hovertemplate="%{fullData.name}: %{y:.0f} %<br>before %{customdata}, position %{x}<extra></extra>",
         )
     decided = found.decided()
     if decided is not None:
@@ -470,7 +470,7 @@ def _listed(texts: Sequence[str], logprobs: NDArray[np.float32]) -> str:
 
 def _value(value: object) -> float | str:
     """A value of a parameter on an axis: a number, or what it is in words."""
-    return float(value) if isinstance(value, Real) else str(value)
+    return float(value) if isinstance(value, Real) else escape(str(value), quote=False)
 
 
 def _span(lengths: list[int], colour: str) -> dict[str, Any]:
