@@ -1,6 +1,18 @@
 /** The page's end of the line to the kernel, one per model: frames in, commands out, what is known about both. */
+import {
+  faultOf,
+  faultOfPart,
+  LIBRARY as LIBRARY_SHAPES,
+  LOOK as LOOK_SHAPES,
+  MARKS as MARKS_SHAPES,
+  PANELS,
+  SETTINGS,
+  STATUS,
+  TO_PAGE,
+} from "./answers.js";
 import type { Overlay } from "./overlay.js";
 import { type Failure, LIMITS, type State, type ToKernel, type ToPage } from "./protocol.js";
+import { fitted, type Shape } from "./shapes.js";
 import { unpack } from "./snapshot.js";
 import {
   IDLE,
@@ -88,13 +100,22 @@ const NO_ANSWER: Failure = {
   message: "The kernel does not answer. It may be busy with another cell, or have ended.",
 };
 
+/** The kernel and this page do not speak the same language; what could be understood is shown. */
+const notUnderstood = (fault: string): Failure => ({
+  type: "WireError",
+  message: `What the kernel said cannot be read, so it was passed over: ${fault}`,
+});
+
 const TRAITS = ["panels", "prompt", "settings", "selection", "look", "marks"] as const;
 /** Traits with figures that change all the time. */
 const FIGURES = ["status", "library"] as const;
 /** States in which rows and figures come by themselves, many times a second. */
 const STREAMING: readonly State[] = ["prefill", "generating"];
 
+const ALL_PANELS = ["status", "tools", "controls", "stream", "logits", "strip", "explore", "inside"];
+
 interface Waiting {
+  kind: ToKernel["kind"];
   until: number;
   /** How long it may stay unanswered since it was last heard of. */
   patience: number;
@@ -116,7 +137,12 @@ export class Link {
   readonly #heart: ReturnType<typeof setInterval>;
   /** Traits that come as messages, because a notebook must not keep them. */
   readonly #told = new Map<string, unknown>();
-  #id = 0;
+  /** Another page of the same widget counts from elsewhere: it gets the answers to both. */
+  #id = Math.floor(Math.random() * 2 ** 40);
+  /** The frame behind which frames were lost; infinite where none was. */
+  #lost = Number.POSITIVE_INFINITY;
+  /** Traits as they came, and what can be used of them. */
+  readonly #fits = new Map<string, { raw: unknown; value: unknown }>();
   #asked = Number.NEGATIVE_INFINITY;
   #chosen: { node: number; until: number } | null = null;
   #state: State = "empty";
@@ -160,35 +186,37 @@ export class Link {
     return this.#told.get(name) ?? this.#model.get(name);
   }
 
+  /** What of a trait has the shape that it should have; of the rest the banner says what is wrong with it. */
+  #fit<T extends object>(name: string, defaults: T, shapes: { [K in keyof T]-?: Shape<T[K]> }): T {
+    const raw = this.#trait(name);
+    const known = this.#fits.get(name);
+    if (known && known.raw === raw) return known.value as T;
+    const { value, fault } = fitted(raw, name, defaults, shapes);
+    this.#fits.set(name, { raw, value });
+    if (fault) this.failure = notUnderstood(fault);
+    return value;
+  }
+
   get panels(): readonly string[] {
-    return (
-      (this.#trait("panels") as string[] | undefined) ?? [
-        "status",
-        "tools",
-        "controls",
-        "stream",
-        "logits",
-        "strip",
-        "explore",
-        "inside",
-      ]
-    );
+    const panels = this.#trait("panels");
+    return PANELS(panels, "panels") ? ALL_PANELS : (panels as string[]);
   }
 
   get prompt(): string {
-    return (this.#trait("prompt") as string | undefined) ?? "";
+    const prompt = this.#trait("prompt");
+    return typeof prompt === "string" ? prompt : "";
   }
 
   get settings(): Partial<Settings> {
-    return (this.#trait("settings") as Partial<Settings> | undefined) ?? {};
+    return this.#fit<Partial<Settings>>("settings", {}, SETTINGS);
   }
 
   get status(): Status {
-    return { ...IDLE, ...(this.#trait("status") as Partial<Status> | undefined) };
+    return this.#fit("status", IDLE, STATUS);
   }
 
   get look(): Look {
-    return { ...LOOK, ...(this.#trait("look") as Partial<Look> | undefined), ...this.#liked };
+    return { ...this.#fit("look", LOOK, LOOK_SHAPES), ...this.#liked };
   }
 
   /** Changes one setting of the look: at once in this page, and for good when the kernel has agreed. */
@@ -216,11 +244,11 @@ export class Link {
   }
 
   get marks(): Marks {
-    return { ...MARKS, ...(this.#trait("marks") as Partial<Marks> | undefined) };
+    return this.#fit("marks", MARKS, MARKS_SHAPES);
   }
 
   get library(): Library {
-    return { ...LIBRARY, ...(this.#trait("library") as Partial<Library> | undefined) };
+    return this.#fit("library", LIBRARY, LIBRARY_SHAPES);
   }
 
   /** Whether a model is on its way. */
@@ -257,7 +285,8 @@ export class Link {
 
   /** The node the reader chose, on the path that is shown; -1: none, so that the newest is looked at. */
   get selection(): number {
-    const trait = (this.#model.get("selection") as number | undefined) ?? -1;
+    const said = this.#model.get("selection");
+    const trait = Number.isInteger(said) ? (said as number) : -1;
     const node = this.#chosen && performance.now() < this.#chosen.until ? this.#chosen.node : trait;
     if (node < 0 || node >= this.store.size || this.store.onPath(node)) return node < this.store.size ? node : -1;
     // Another branch is shown now: the same place on it.
@@ -300,7 +329,8 @@ export class Link {
         : LONG.includes(command.kind)
           ? LONG_PATIENCE_MS
           : PATIENCE_MS;
-      const waiting = { until: performance.now() + patience, patience, settle, told } as Waiting;
+      const { kind } = command;
+      const waiting = { kind, until: performance.now() + patience, patience, settle, told } as Waiting;
       this.#waiting.set(id, waiting);
       this.#post({ ...command, id } as ToKernel);
       if (!this.reachable) this.#giveUp({ type: "No kernel", message: this.silence });
@@ -346,7 +376,8 @@ export class Link {
     if (now - this.#asked < REPLAY_MS) return;
     this.#asked = now;
     const { epoch, size, seq } = this.store;
-    this.#post({ kind: "replay", epoch, have: size, seq });
+    this.#post({ kind: "replay", epoch, have: size, seq: Math.min(seq, this.#lost) });
+    this.#lost = Number.POSITIVE_INFINITY;
   }
 
   /** anywidget does not say whether a model has a kernel; the notebook's manager does. */
@@ -357,9 +388,10 @@ export class Link {
 
   /** Shows what was kept with the notebook or the page. Whatever the kernel sends takes its place. */
   async #restore(): Promise<void> {
-    const snapshot = this.#model.get("snapshot") as DataView | undefined;
-    if (!snapshot?.byteLength) return;
+    const snapshot = this.#model.get("snapshot") ?? null;
+    if (snapshot === null || (ArrayBuffer.isView(snapshot) && !snapshot.byteLength)) return;
     try {
+      if (!ArrayBuffer.isView(snapshot)) throw new TypeError("it is no data");
       const frames = await unpack(snapshot);
       if (this.store.epoch > SNAPSHOT_EPOCH) return;
       for (const frame of frames) this.store.apply(frame);
@@ -371,47 +403,74 @@ export class Link {
     this.#changed();
   }
 
-  readonly #receive = (content: ToPage, buffers: readonly DataView[] = []): void => {
+  readonly #receive = (content: unknown, buffers: unknown = []): void => {
+    const kind = (content as ToPage | null)?.kind;
+    const fault =
+      TO_PAGE[kind as ToPage["kind"]]?.(content, String(kind)) ?? `there is no message of kind ${String(kind)}`;
     this.silence = "";
     if (this.failure === NO_ANSWER) this.failure = null;
-    if (content.kind === "trait") {
-      this.#told.set(content.name, content.value);
-      this.#figuresChanged();
-      return;
-    }
-    if (content.kind === "reply") this.#settle(content, buffers);
-    else if (content.kind === "partial") this.#tell(content.id, content.value);
-    else if (buffers.length) this.#rows(content, buffers);
-    const more = content.kind === "rows" || content.kind === "partial";
-    this.#changed(more && STREAMING.includes(this.#state));
+    if (fault) this.failure = notUnderstood(fault);
+    const streams = fault ? false : this.#take(content as ToPage, Array.isArray(buffers) ? buffers : []);
+    this.#changed(streams && STREAMING.includes(this.#state));
   };
 
+  /** Takes in what the kernel said. Whether more of the same will follow. */
+  #take(message: ToPage, buffers: readonly DataView[]): boolean {
+    switch (message.kind) {
+      case "trait":
+        this.#told.set(message.name, message.value);
+        return this.#stateStays();
+      case "note":
+        this.failure = message.error;
+        return false;
+      case "reply":
+        this.#settle(message, buffers);
+        return false;
+      case "partial":
+        this.#tell(message.id, message.value);
+        return true;
+      case "rows":
+        this.#rows(message, buffers);
+        return true;
+    }
+  }
+
   #settle({ id, ok, value, error }: ToPage & { kind: "reply" }, buffers: readonly DataView[]): void {
-    const refusal = error ?? { type: "Error", message: "refused" };
-    this.#waiting.get(id)?.settle(ok ? { ok, value, buffers } : { ok: false, error: refusal });
+    const waiting = this.#waiting.get(id);
     this.#waiting.delete(id);
+    if (!waiting) return;
+    const fault = ok ? faultOf(waiting.kind, value, buffers) : "";
+    const refusal = fault ? notUnderstood(fault) : (error ?? { type: "Error", message: "refused" });
+    waiting.settle(ok && !fault ? { ok, value, buffers } : { ok: false, error: refusal });
   }
 
   #tell(id: number, part: unknown): void {
     const waiting = this.#waiting.get(id);
     if (!waiting) return;
     waiting.until = performance.now() + waiting.patience;
-    waiting.told?.(part as never);
+    const fault = faultOfPart(waiting.kind, part);
+    if (fault) this.failure = notUnderstood(fault);
+    else waiting.told?.(part as never);
   }
 
   #rows({ watched }: ToPage & { kind: "rows" }, [bytes, values]: readonly DataView[]): void {
+    const { seq } = this.store;
     try {
+      if (!ArrayBuffer.isView(bytes)) throw new TypeError("a frame came without its bytes");
       const frame = decode(bytes, values && [(watched ?? []) as string[], values]);
-      if (this.store.apply(frame) === "gap") this.#replay();
-      else this.#asked = Number.NEGATIVE_INFINITY;
+      const outcome = this.store.apply(frame);
+      if (outcome === "applied") this.#asked = Number.NEGATIVE_INFINITY;
+      if (outcome === "late") this.#lost = Math.min(this.#lost, seq);
+      if (outcome !== "applied") this.#replay();
     } catch (error) {
-      this.failure = { type: "WireError", message: error instanceof Error ? error.message : String(error) };
+      this.failure = notUnderstood(error instanceof Error ? error.message : String(error));
+      this.#replay();
     }
   }
 
   readonly #beat = (): void => {
     if (!this.reachable) return; // a new kernel knows nothing of this widget
-    if (this.store.incomplete) this.#replay();
+    if (this.store.incomplete || this.#lost < Number.POSITIVE_INFINITY) this.#replay();
     this.#post({ kind: "alive", seq: this.store.seq, views: this.views });
     if (this.#loading) return; // the answer may take as long as that
     for (const [id, { until, settle }] of this.#waiting) {
@@ -442,11 +501,16 @@ export class Link {
   };
 
   readonly #figuresChanged = (): void => {
+    this.silence = "";
+    this.#changed(this.#stateStays() && STREAMING.includes(this.#state));
+  };
+
+  /** Takes note of the state. Whether it is the one that it was. */
+  #stateStays(): boolean {
     const before = this.#state;
     this.#state = this.status.state;
-    this.silence = "";
-    this.#changed(this.#state === before && STREAMING.includes(before));
-  };
+    return this.#state === before;
+  }
 
   #changed(streaming = false): void {
     for (const listener of this.#listeners) listener(streaming);

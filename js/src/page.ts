@@ -65,4 +65,9 @@ const find = (id: string): HTMLElement => document.getElementById(id) as HTMLEle
 
 // What a reader without scripts finds open is folded away where the widget shows the same.
 for (const details of document.querySelectorAll("details")) details.open = false;
-mount(new Link(new Recording(JSON.parse(find("data").textContent as string))), find("inferno"));
+try {
+  mount(new Link(new Recording(JSON.parse(find("data").textContent as string))), find("inferno"));
+} catch (error) {
+  const why = error instanceof Error ? error.message : String(error);
+  find("inferno").textContent = `What was recorded in this page cannot be read: ${why}`;
+}

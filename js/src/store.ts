@@ -1,13 +1,16 @@
 /** Snapshot + deltas -> state. Pure: no model, no page, no clock. */
-import { COLUMNS, type Columns } from "./protocol.js";
+import { COLUMNS, type Columns, KINDS } from "./protocol.js";
 import { type Decoded, decodeText, hex, isContinuation, LEAD, oneGrapheme, type Part } from "./text.js";
 import { Watched } from "./watched.js";
 import { ARRAYS, type Frame } from "./wire.js";
 
 type Column = Columns[keyof Columns];
 
-/** What came of a frame. After a `gap` the kernel has to send again from `size` on. */
-export type Outcome = "applied" | "stale" | "gap";
+/**
+ * What came of a frame. After a `gap` the kernel has to send again from `size` on; `late`: it was applied, but frames
+ * before it did not come, which may have said more of nodes that are held.
+ */
+export type Outcome = "applied" | "stale" | "gap" | "late";
 
 export interface Alternative {
   id: number;
@@ -27,6 +30,8 @@ export interface Distribution {
 const NO_BYTES = new Uint8Array(0);
 /** Tokens that one grapheme joins at most: a pile of accents has no end. */
 const LONGEST_GRAPHEME = 64;
+/** Nodes for which room is made before they come, at most: what a frame says of its head may be wrong. */
+const AHEAD = 100_000;
 /** Last byte of the zero-width joiner. */
 const JOINER_END = 0x8d;
 
@@ -36,6 +41,20 @@ function grown<T extends Column>(array: T, size: number): T {
   const larger = new (array.constructor as new (n: number) => T)(Math.max(size, 2 * array.length, 256));
   larger.set(array);
   return larger;
+}
+
+/** Number of a frame or a trace, at most: behind it nothing could follow. */
+const LAST = 2 ** 30;
+
+/** Refuses what the store could not rely on: a node comes behind its parent, and the head is one or none. */
+function check({ seq, epoch, start, head, columns: { parent, kind } }: Frame): void {
+  if (seq > LAST || epoch > LAST) throw new RangeError(`frame ${seq} of trace ${epoch}: nobody counts so far`);
+  if (head < -1) throw new RangeError(`a frame's head is ${head}, which is no node`);
+  for (let i = 0; i < parent.length; i++) {
+    if (parent[i] < -1 || parent[i] >= start + i)
+      throw new RangeError(`a frame says that node ${start + i} follows node ${parent[i]}, which is not before it`);
+    if (kind[i] >= KINDS.length) throw new RangeError(`a frame has a token of kind ${kind[i]}, which is none`);
+  }
 }
 
 export class Store {
@@ -91,22 +110,25 @@ export class Store {
   }
 
   apply(frame: Frame): Outcome {
-    if (frame.epoch < this.epoch) return "stale";
-    if (frame.epoch > this.epoch) {
+    check(frame);
+    // A trace that was left does not come back, unless what took its place was a mistake: numbers of frames only rise.
+    if (frame.epoch < this.epoch && frame.seq <= this.seq) return "stale";
+    if (frame.epoch !== this.epoch) {
       if (frame.start > 0) return "gap";
       this.#reset(frame.epoch);
-    }
-    if (frame.start > this.size) return "gap";
+    } else if (frame.start > this.size) return "gap";
+    const outcome = this.seq > 0 && frame.seq > this.seq + 1 && this.size > 0 ? "late" : "applied";
     for (const [id, bytes] of frame.pieces) {
       this.pieces.set(id, bytes);
       this.#texts.delete(id);
     }
     this.#append(frame);
     if (frame.watched) this.watched.take(frame.start, frame.watched);
+    if (frame.seq < this.seq) return "stale"; // its rows are as good as any, its head is not the latest
     this.seq = frame.seq;
     this.head = frame.head;
     if (!this.incomplete) this.#follow();
-    return "applied";
+    return outcome;
   }
 
   /** Shows no more than the first tokens of the path, until another trace comes. */
@@ -195,6 +217,7 @@ export class Store {
 
   #reset(epoch: number): void {
     this.epoch = epoch;
+    this.seq = 0;
     this.watched.clear();
     this.size = 0;
     this.k = 0;
@@ -214,7 +237,7 @@ export class Store {
     if (frame.k !== this.k) throw new RangeError(`a frame has ${frame.k} alternatives a row, its trace ${this.k}`);
     const skip = this.size - frame.start;
     // While a replay arrives its head says how much is to come: room for all of it is made once.
-    const room = Math.max(end, frame.head + 1);
+    const room = Math.max(end, Math.min(frame.head + 1, end + AHEAD));
     const columns = this.columns as unknown as Record<string, Column>;
     for (const [name, , width] of COLUMNS) {
       const n = width === "k" ? this.k : width;

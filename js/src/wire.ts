@@ -28,6 +28,14 @@ export const ARRAYS = {
   uint8: Uint8Array,
 } as const;
 
+const HEADER_BYTES = 4 * HEADER.length;
+const bytesOf = (wide: boolean): number =>
+  COLUMNS.reduce((sum, [, dtype, width]) => sum + ((width === "k") === wide ? ARRAYS[dtype].BYTES_PER_ELEMENT : 0), 0);
+const ROW_BYTES = bytesOf(false);
+const ALTERNATIVE_BYTES = bytesOf(true);
+/** `top_kept` has a bit for each. */
+const MOST_ALTERNATIVES = 32;
+
 export function decode(message: ArrayBuffer | ArrayBufferView, beside?: Beside): Frame {
   const view =
     message instanceof ArrayBuffer
@@ -37,6 +45,8 @@ export function decode(message: ArrayBuffer | ArrayBufferView, beside?: Beside):
   const bytes = view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength) as ArrayBuffer;
   const data = new DataView(bytes);
 
+  const size = (rows: number, k: number): number => HEADER_BYTES + rows * (ROW_BYTES + k * ALTERNATIVE_BYTES);
+  if (bytes.byteLength < HEADER_BYTES) throw new RangeError(`a frame of ${bytes.byteLength} bytes was cut short`);
   const header: Record<string, number> = {};
   HEADER.forEach(([name, dtype], i) => {
     header[name] = dtype === "int32" ? data.getInt32(4 * i, true) : data.getUint32(4 * i, true);
@@ -44,23 +54,30 @@ export function decode(message: ArrayBuffer | ArrayBufferView, beside?: Beside):
   if (header.version !== VERSION)
     throw new RangeError(`this page reads version ${VERSION} of the wire, the kernel sent version ${header.version}`);
 
-  let at = 4 * HEADER.length;
+  const { seq, epoch, start, rows, k, head } = header as unknown as Frame;
+  if (k > MOST_ALTERNATIVES)
+    throw new RangeError(`a frame has ${k} alternatives a row; ${MOST_ALTERNATIVES} is the most`);
+  if (size(rows, k) > bytes.byteLength)
+    throw new RangeError(`a frame of ${bytes.byteLength} bytes was cut short: ${rows} rows take ${size(rows, k)}`);
+
+  let at = HEADER_BYTES;
   const columns: Record<string, ArrayBufferView> = {};
   for (const [name, dtype, width] of COLUMNS) {
-    const size = header.rows * (width === "k" ? header.k : width);
-    columns[name] = new ARRAYS[dtype](bytes, at, size); // throws where the frame was cut short
-    at += size * ARRAYS[dtype].BYTES_PER_ELEMENT;
+    const n = rows * (width === "k" ? k : width);
+    columns[name] = new ARRAYS[dtype](bytes, at, n);
+    at += n * ARRAYS[dtype].BYTES_PER_ELEMENT;
   }
 
   const pieces = new Map<number, Uint8Array>();
-  for (let i = 0; i < header.pieces; i++) {
-    const size = data.getUint16(at + 4, true);
-    pieces.set(data.getInt32(at, true), new Uint8Array(bytes.slice(at + 6, at + 6 + size))); // a view keeps the frame
-    at += 6 + size;
+  let left = header.pieces;
+  for (; left && at + 6 <= bytes.byteLength; left--) {
+    const n = data.getUint16(at + 4, true);
+    pieces.set(data.getInt32(at, true), new Uint8Array(bytes.slice(at + 6, at + 6 + n))); // a view keeps the frame
+    at += 6 + n;
   }
+  if (left) throw new RangeError(`a frame of ${bytes.byteLength} bytes was cut short: ${left} pieces are missing`);
   if (at !== bytes.byteLength)
     throw new RangeError(`a frame of ${bytes.byteLength} bytes should have been ${at} bytes long`);
-  const { seq, epoch, start, rows, k, head } = header as unknown as Frame;
   const watched = beside && { watched: decodeWatched(beside[0], rows, beside[1]) };
   return { seq, epoch, start, rows, k, head, columns: columns as unknown as Columns, pieces, ...watched };
 }

@@ -309,7 +309,7 @@ describe("the grid", () => {
     const map = page.get("[data-testid=head-map]");
     expect(document.activeElement).toBe(map);
     expect(map.getAttribute("aria-busy")).toBe("true");
-    await page.answer("head_map", { node: 3, layer: 0, head: 2, length: 4 }, [
+    await page.answer("head_map", { node: 3, layer: 0, head: 2, length: 4, code: "" }, [
       view(Uint8Array.from({ length: 16 }, (_, i) => (i === 13 ? 255 : 0))),
     ]);
     expect(map.getAttribute("aria-busy")).toBe("false");

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { Link } from "../src/link.js";
+import { type Command, Link } from "../src/link.js";
 import { encode } from "./encode.js";
 import { FakeModel } from "./fake.js";
 
@@ -211,11 +211,13 @@ it("lets go of everything when it closes", () => {
   expect(vi.getTimerCount()).toBe(0);
 });
 
+const WATCH: Command = { kind: "watch", name: "x", tokens: [], variants: false };
+
 describe("an answer that comes in parts", () => {
   it("is told as it comes, and the work ends early when the asker has enough", async () => {
     const told: number[] = [];
     const stop = new AbortController();
-    const answer = link.ask<string, number>({ kind: "text" }, { told: (part) => told.push(part), signal: stop.signal });
+    const answer = link.ask<string, number>(WATCH, { told: (part) => told.push(part), signal: stop.signal });
     const { id } = model.sent.at(-1) as { id: number };
     model.partial(id, 1);
     model.partial(id, 2);

@@ -50,7 +50,7 @@ describe("frames", () => {
     const store = filled("a");
     expect(apply(store, { ...chain(["c"], 2), seq: 9 })).toBe("gap");
     expect([store.size, store.seq]).toEqual([1, 1]);
-    expect(apply(store, { ...chain(["b", "c"], 1), seq: 9 })).toBe("applied");
+    expect(apply(store, { ...chain(["b", "c"], 1), seq: 9 })).toBe("late");
     expect(units(store).flat().join("")).toBe("abc");
   });
 

@@ -5,7 +5,9 @@ import { editWords, toggled } from "../src/views/inside/surgery/edits.js";
 import { key, openPage, type Page, run } from "./open.js";
 
 const OFF: Edit = { kind: "ablate", layer: 1, head: 2, part: "attention" };
-const HEADS = { node: 0, layer: 0, n_layer: 2, n_head: 3, length: 1, size: 1, statistics: {}, code: "" };
+const NONE = [null, null, null];
+const statistics = { entropy: NONE, distance: NONE, first_token: NONE, previous_token: NONE, induction: NONE };
+const HEADS = { node: 0, layer: 0, n_layer: 2, n_head: 3, length: 1, size: 1, statistics, code: "" };
 const tried = (node: number, more: Partial<Tried> = {}): Tried => ({
   node,
   tokens: [
