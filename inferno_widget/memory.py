@@ -19,6 +19,7 @@ import psutil
 
 from .errors import NotEnoughMemoryError
 from .gguf import TENSOR_TYPES, ModelInfo
+from .gguf.header import MAX_LAYERS
 
 DEFAULT_N_CTX = 4096
 CTX_STEP = 256
@@ -233,8 +234,14 @@ def compute_bytes(info: ModelInfo, n_ctx: int, n_batch: int = 512, type_k: str =
 
 def _number(info: ModelInfo, key: str) -> int:
     """A number of the file, the largest where layers differ; 0 where it says nothing, or nonsense."""
-    value = info.metadata.get(f"{info.architecture}.{key}", 0)
+    value = _value(info, key)
     return max((_whole(n) for n in value), default=0) if isinstance(value, list) else _whole(value)
+
+
+def _value(info: ModelInfo, key: str) -> object:
+    """What the file says; nothing where that is a list longer than any model has layers: it could fill the memory."""
+    name = f"{info.architecture}.{key}"
+    return None if info.metadata.count(name) > MAX_LAYERS else info.metadata.get(name)
 
 
 def _whole(value: object) -> int:
@@ -243,7 +250,7 @@ def _whole(value: object) -> int:
 
 def _kv_heads(info: ModelInfo) -> int:
     """KV heads of all layers together."""
-    heads = info.metadata.get(f"{info.architecture}.attention.head_count_kv")
+    heads = _value(info, "attention.head_count_kv")
     return sum(map(_whole, heads)) if isinstance(heads, list) else _whole(info.n_head_kv) * _whole(info.n_layer)
 
 

@@ -245,8 +245,11 @@ class LlamaEngine:
         """Refuse what could be loaded and would then end the process, or make nothing that means anything."""
         if C.llama_model_has_encoder(self.model):
             raise ModelLoadError(NO_WRITER.format("it has an encoder, as T5 does"))
-        if not self.n_vocab:
-            raise ModelLoadError("the model's vocabulary has no token: no text can be read or made; get the file again")
+        if not self.n_vocab or C.llama_vocab_type(self.vocabulary) == C.LLAMA_VOCAB_TYPE_NONE:
+            raise ModelLoadError(
+                "the model's file has no vocabulary: no text can be read or made. Get another copy, or convert the "
+                "model with its tokenizer"
+            )
 
     def _params(self, options: Options) -> Any:
         """What the context is made with."""

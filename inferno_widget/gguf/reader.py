@@ -20,8 +20,8 @@ FIRST_READ = 1 << 24
 """Bytes; holds the header of nearly every model."""
 MAX_HEADER = 1 << 27
 MAX_COUNT = 1 << 16
-"""Keys or tensors. With `MAX_HEADER` it bounds the time and memory that a hostile file can take: llama.cpp compares each
-with all before it, which would be a minute for half a million."""
+"""Keys or tensors. With `MAX_HEADER` it bounds the time and memory that a hostile file can take: llama.cpp compares
+each with all before it, which would be a minute for half a million."""
 MAX_DIMENSIONS = 4
 DEFAULT_ALIGNMENT = 32
 
