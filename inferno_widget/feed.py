@@ -14,6 +14,9 @@ from .record import Floats
 from .trace import Trace
 from .wire import PROTOCOL, ROWS_PER_FRAME, Encoder
 
+LAST = 2**30
+"""Number of a frame or a trace that no page takes."""
+
 
 class Frame(NamedTuple):
     """A message of the kind "rows".
@@ -53,20 +56,30 @@ class Feed:
         """Send `trace` from now on, or an empty page for None. False where it is on display already."""
         if trace is self.trace:
             return False
+        self._begin(trace)
+        return True
+
+    def _begin(self, trace: Trace | None) -> None:
         self.trace = trace
         self.epoch += 1
         self._encoder = Encoder(Trace(PROTOCOL["limits"]["top_k"]) if trace is None else trace, self.epoch)
         self._sent, self._head = 0, -2  # even an empty trace is news
         self._watched.clear()
         self._history.clear()
-        return True
 
     def rewind(self, node: int) -> None:
         """Send again from `node` on."""
         self._sent, self._head = min(self._sent, max(0, node)), -2
 
     def replay(self, epoch: int, have: int, seq: int) -> None:
-        """Send what a page lacks that has `have` nodes and saw frame `seq`."""
+        """Send what a page lacks that has `have` nodes and saw frame `seq`.
+
+        A page that saw what was never sent would pass over all that comes: the numbers go on from where it is.
+        """
+        if self.epoch < epoch < LAST or self.seq < seq < LAST:
+            self.epoch, self.seq = max(self.epoch, min(epoch, LAST)), max(self.seq, min(seq, LAST))
+            self._begin(self.trace)
+            return
         again = [sent.start for sent in self._history if sent.again and sent.seq > seq]
         self.rewind(min([have, *again]) if epoch == self.epoch else 0)
 

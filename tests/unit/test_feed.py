@@ -169,3 +169,15 @@ def test_another_trace_is_watched_afresh(trace: Trace, feed: Feed) -> None:
     page.seq = feed.seq
     assert page.drain(feed) == [(0, 30)]
     assert_knows(page, other)
+
+
+@pytest.mark.parametrize(("epoch", "seq"), [(9, 3), (1, 900), (2**29, 2**29)])
+def test_a_page_that_saw_what_was_never_sent_is_met_where_it_is(trace: Trace, feed: Feed, epoch: int, seq: int) -> None:
+    """It would pass over all that has a lower number."""
+    feed.frame()
+    feed.replay(epoch, 700, seq)
+    header = decode(feed.frame().buffers[0])["header"]
+    assert (header["epoch"] > epoch, header["seq"] > seq) == (True, True)
+    assert (header["start"], header["rows"]) == (0, len(trace))
+    feed.replay(2**40, -5, 2**40)
+    assert decode(feed.frame().buffers[0])["header"]["rows"] == len(trace), "no number that a frame could have"
