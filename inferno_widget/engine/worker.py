@@ -24,11 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from inferno_widget.errors import Cancelled, InfernoError
+from inferno_widget.errors import Cancelled, InfernoError, ModelLoadError
 from inferno_widget.record import Floats, Ids, StepRecord
 
 from . import Branch, Finish, Holdings, Options, Processor, Request, Watch
 from .batch import Batch
+from .bounds import bound
 from .capturing import Capture
 from .causal import causal_map, heads_of
 from .channel import Channel, Flag, SharedMemory
@@ -142,6 +143,8 @@ class Worker:
     def _answer(self, request: int, slot: int, name: str, arguments: tuple[Any, ...]) -> None:
         flag = self._memory.flag(slot)
         with self._reporting(request):
+            if name not in AT_ONCE:
+                bound(name)
             value = getattr(self, f"_do_{name}")(request, flag, *arguments)
             if not isinstance(value, Job):
                 self._send(request, "done", value)
@@ -212,6 +215,12 @@ class Worker:
 
     def _do_load(self, request: int, flag: Flag, path: str, options: Options, first: int) -> int:
         self._engine = LlamaEngine(path, options, first=first, cancel=flag, progress=self._progress(request))
+        known = len(self._memory.answer)
+        if self._engine.n_vocab != known:
+            raise ModelLoadError(
+                f"llama.cpp finds {self._engine.n_vocab:,} tokens in the model's vocabulary, and the file's header "
+                f"{known:,}: get the file again"
+            )
         return self._engine.n_ctx
 
     def _do_tokenize(self, _: int, __: Flag, text: str, special: bool) -> list[int]:

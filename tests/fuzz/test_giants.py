@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from inferno_widget import InfernoError, Model, ModelFileError, ModelLoadError, read_info
+from inferno_widget.errors import EngineDiedError
 from inferno_widget.memory import estimate
 from tests.fuzz.bases import base
 from tests.fuzz.draft import ARRAY, TEXT, U32, Draft, Pair, Tensor
@@ -78,6 +81,18 @@ def test_a_list_for_more_layers_than_there_are_is_not_read_into_memory(tmp_path:
     info = read_info(draft.write(tmp_path))
     assert estimate(info, 256).kv < 1 << 20
     assert "llama.attention.head_count_kv" not in info.metadata._decoded
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems bound no process's memory")
+def test_a_tokenizer_that_never_ends_does_not_take_the_machine(tmp_path: Path) -> None:
+    """llama.cpp's for RWKV goes round for ever at a byte that no token has, and takes a word each time."""
+    draft = base("llama")
+    draft.set("tokenizer.ggml.model", TEXT, b"rwkv")
+    with Model(draft.write(tmp_path)) as model:
+        with pytest.raises(EngineDiedError, match="bad_alloc"):
+            model.tokenize("Once upon a time — é")
+        assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 3 << 20
+        assert model.rss == 0
 
 
 def test_a_file_without_a_tokenizer_is_refused_in_words(tmp_path: Path) -> None:

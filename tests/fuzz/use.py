@@ -16,6 +16,8 @@ CONVERSATION = [
     {"role": "user", "content": "Go on."},
 ]
 STEPS = 6
+PATIENCE = 30.0
+"""Seconds without progress after which a child is ended."""
 FIRST = 300
 """Tokens whose bytes are asked for."""
 
@@ -32,7 +34,7 @@ def use(path: Path) -> Iterator[str]:
         If it cannot be done; anything else is a fault of ours.
     """
     yield "load"
-    with Model(path, n_threads=1) as model:
+    with Model(path, n_threads=1, hang_seconds=PATIENCE) as model:
         yield "tokenize"
         ids = model.tokenize(TEXT)[:40] or list(range(min(model.info.n_vocab, 4)))
         yield "detokenize"
