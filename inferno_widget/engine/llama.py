@@ -139,10 +139,17 @@ class _Batch:
 
 
 class _Cells:
-    """llama.cpp's KV cache, as the pool needs it."""
+    """llama.cpp's KV cache, as the pool needs it.
 
-    def __init__(self, memory: object, window: int) -> None:
-        self._memory, self._window = memory, window  # of layers that look at the latest tokens alone; 0 without
+    Parameters
+    ----------
+    memory : that of a context
+    window : of layers that look at the latest tokens alone; 0 without
+    recurrent : whether some layers keep a state instead of cells
+    """
+
+    def __init__(self, memory: object, window: int, recurrent: bool) -> None:
+        self._memory, self._window, self._recurrent = memory, window, recurrent
 
     def copy(self, source: int, target: int, n: int) -> None:
         C.llama_memory_seq_cp(self._memory, source, target, 0, n)
@@ -154,6 +161,8 @@ class _Cells:
         C.llama_memory_seq_rm(self._memory, seq, start, -1)
 
     def holds(self, seq: int, n: int) -> bool:
+        if self._recurrent:  # a state is that behind the last token, and no earlier one can be had from it
+            return bool(C.llama_memory_seq_pos_max(self._memory, seq) == n - 1)
         # swa_full keeps all cells, but once the cache has been full llama.cpp hands on those behind the window
         return not self._window or 0 <= C.llama_memory_seq_pos_min(self._memory, seq) <= max(0, n - self._window)
 
@@ -210,7 +219,8 @@ class LlamaEngine:
         turned = C.llama_model_rope_type(self.model) != C.LLAMA_ROPE_TYPE_NONE
         self.n_ctx: int = self._room if turned else min(self._room, options.n_ctx)  # a table of positions may end there
         self._batch = _Batch(options.n_batch)
-        self.cells = _Cells(C.llama_get_memory(self.context), C.llama_model_n_swa(self.model))
+        recurrent = C.llama_model_is_recurrent(self.model) or C.llama_model_is_hybrid(self.model)
+        self.cells = _Cells(C.llama_get_memory(self.context), C.llama_model_n_swa(self.model), recurrent)
         self.pool = Pool(self.cells, N_SEQ_MAX, first)
         self._sums = ThreadPoolExecutor(1, "sums") if self.n_vocab >= LARGE_VOCABULARY else None
 

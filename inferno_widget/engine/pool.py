@@ -30,7 +30,8 @@ class Cells(Protocol):
     def holds(self, seq: int, n: int) -> bool:
         """Whether a sequence still has all that the first `n` tokens need to be gone on from.
 
-        Layers that look at the latest tokens alone may have given the cells of older ones away.
+        Layers that look at the latest tokens alone may have given the cells of older ones away; recurrent ones have
+        the state behind the last token alone.
         """
 
 
