@@ -19,11 +19,18 @@ from inferno_widget.record import Ids
 from inferno_widget.sampling.grammar import text_of
 
 from . import Cancel
-from .channel import Channel, surroundings
+from .channel import Channel, GarbledError, surroundings
 from .gbnf import place_in_bytes, place_of_complaint
+from .patience import Patience
 
 LOOK_SECONDS = 0.02
 """How often somebody looks whether the work was cancelled."""
+
+START_SECONDS, LIMIT_SECONDS = 120, 5
+"""What the process may take to begin, and for one question: then it ends itself."""
+SPARE_SECONDS = 3
+"""How much longer it is waited for, in case it cannot."""
+GRACE_SECONDS = 1
 
 TOO_LONG = "it took too long"
 """What the process says when it ends for that."""
@@ -172,6 +179,9 @@ class _Process:
         assert self._process.stdout
         self._channel = Channel(self._process.stdout, self._process.stdin)
         self._asked: tuple[Cancel] | None = None
+        self._busy, self._ended = threading.Event(), False
+        self._limit = START_SECONDS + LIMIT_SECONDS + SPARE_SECONDS
+        self._hung = False
         threading.Thread(target=self._watch, name="inferno-grammar", daemon=True).start()
 
     @property
@@ -181,31 +191,50 @@ class _Process:
     def ask(self, message: object, cancel: Cancel) -> tuple[str, Any]:
         """Raises `Cancelled`, or `_DiedError` with the reason."""
         self._asked = (cancel,)
+        self._busy.set()
         try:
             self._channel.send(message)
             answer: tuple[str, Any] = self._channel.receive()
-        except (OSError, EOFError, ValueError):
-            self._process.wait()
+        except (OSError, EOFError, ValueError, GarbledError):
+            self._wait_for_end()
             if cancel.is_set():
                 raise Cancelled("following the grammar was cancelled") from None
             raise self._death() from None
         finally:
             self._asked = None
+            self._busy.clear()
+        self._limit = LIMIT_SECONDS + SPARE_SECONDS
         return answer
 
+    def _wait_for_end(self) -> None:
+        """Its pipe closes a moment before it has ended; if it stays, it is told to go."""
+        try:
+            self._process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
     def _watch(self) -> None:
-        """Native code cannot be stopped: its process is, where the work is cancelled."""
-        while self.alive:
-            before = self._asked
-            time.sleep(LOOK_SECONDS)
-            if before is not None and before is self._asked and before[0].is_set():  # still the same question
-                self._process.kill()
+        """Native code cannot be stopped: its process is, where the work is cancelled or nothing comes of it."""
+        while True:
+            self._busy.wait()
+            if self._ended:
+                return
+            asked, patience = self._asked, Patience(self._limit)
+            while asked is not None and asked is self._asked:
+                time.sleep(LOOK_SECONDS)
+                self._hung = patience.over({0: ()}, time.monotonic())
+                if asked is self._asked and (asked[0].is_set() or self._hung):
+                    self._process.kill()
+                    break
 
     def _death(self) -> _DiedError:
         self._words.seek(0)
         words = self._words.read().decode(errors="replace")
         if "cannot read the vocabulary" in words:
             raise InfernoError(words.strip().splitlines()[-1])
+        if self._hung:
+            return _DiedError(f"its process made no progress for {self._limit} seconds, and was ended", sudden=True)
         if TOO_LONG in words:
             return _DiedError("it takes more time than the 5 seconds that are allowed", sudden=False)
         if any(said in words for said in ("bad_alloc", "MemoryError", "cannot allocate memory")):
@@ -215,6 +244,8 @@ class _Process:
         return _DiedError(reason, sudden=True)
 
     def end(self) -> None:
+        self._ended = True
+        self._busy.set()
         with suppress(OSError, ValueError):
             self._process.stdin.close()  # type: ignore[union-attr]
         if self.alive:

@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 
 from .channel import Channel
 from .gbnf import rules_of, with_exclusions
-from .grammar import TOO_LONG
+from .grammar import LIMIT_SECONDS, START_SECONDS, TOO_LONG
 from .log import ERROR, Log
+from .patience import Patience
 
-START_SECONDS, LIMIT_SECONDS = 120, 5
 LOOK_SECONDS = 0.1
 LIMIT_BYTES = 1 << 30
 """What a grammar may take besides the vocabulary, where the system can limit it."""
@@ -217,27 +217,29 @@ def _parted(said: str, text: bytes) -> tuple[str, int | None]:
 
 
 class Watch:
-    """Ends this process when something takes too long: native code cannot be stopped otherwise.
-
-    So it also ends when nobody is left to hear of it.
+    """Ends this process when something takes too long, or when nobody is left to hear of it: native code cannot be
+    stopped otherwise.
     """
 
     def __init__(self) -> None:
-        self._end = math.inf
+        self._patience = Patience(math.inf)
+        self._parent = os.getppid()
         threading.Thread(target=self._look, name="watch", daemon=True).start()
 
     @contextmanager
     def over(self, seconds: float) -> Iterator[None]:
         """Whatever is in the block may take so long."""
-        self._end = time.monotonic() + seconds
+        self._patience = Patience(seconds)
         try:
             yield
         finally:
-            self._end = math.inf
+            self._patience = Patience(math.inf)
 
     def _look(self) -> None:
-        while time.monotonic() < self._end:
+        while not self._patience.over({0: ()}, time.monotonic()):
             time.sleep(LOOK_SECONDS)
+            if os.getppid() != self._parent:
+                os._exit(0)
         os.write(2, TOO_LONG.encode())
         os._exit(1)
 
