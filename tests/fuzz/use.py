@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from inferno_widget import InfernoError, Model, Sampler, Session
+from inferno_widget import InfernoError, Model, Sampler, Session, Trace
 from inferno_widget.errors import EngineDiedError
 
 TEXT = "Once upon a time there was a king — é 🔥 \x00 <s> <|im_end|>\n\n  3.14 " + "and so on " * 8
@@ -41,14 +41,14 @@ def use(path: Path) -> Iterator[str]:
         model.detokenize([*ids, *range(min(model.info.n_vocab, FIRST))])
         yield "prefill"
         with model.session(ids, Sampler(temperature=1, seed=7, repeat_penalty=1.1)) as session:
-            yield from _go_on(session)
+            yield from _go_on(session, path.with_name("kept.inferno"))
         yield "template"
         _allowed_to_refuse(lambda: model.render(CONVERSATION))
         yield "metadata"
         repr(model.info), model.metadata_rows(), model.memory(), model.find_tokens("a")
 
 
-def _go_on(session: Session) -> Iterator[str]:
+def _go_on(session: Session, kept: Path) -> Iterator[str]:
     yield "decode"
     session.generate(STEPS)
     end = len(session.trace.path()) - 1
@@ -59,7 +59,12 @@ def _go_on(session: Session) -> Iterator[str]:
     yield "inspect"
     _allowed_to_refuse(session.inspect)
     yield "tell"
-    str(session.trace), session.trace.text, session.trace.to_pandas()
+    trace = session.trace
+    repr(session), str(trace), trace.text, trace.to_pandas(tree=True), trace.to_json(), trace.to_markdown()
+    yield "export"
+    trace.to_html(), trace.to_svg()
+    trace.save(kept)
+    assert Trace.load(kept).text == trace.text
 
 
 def _allowed_to_refuse(what) -> None:
