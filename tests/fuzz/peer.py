@@ -26,7 +26,7 @@ SECONDS = 30
 
 def use(path: Path) -> None:
     """What `tests.fuzz.use` does, as far as there is a call for it."""
-    model = llama_cpp.Llama(str(path), n_ctx=0, n_threads=1, verbose=False)
+    model = llama_cpp.Llama(str(path), n_threads=1, verbose=False)
     ids = model.tokenize(TEXT.encode(), special=True)[:40] or list(range(4))
     model.detokenize([*ids, *range(min(model.n_vocab(), FIRST))])
     model.eval(ids)
