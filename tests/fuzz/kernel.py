@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import tempfile
 import time
@@ -17,15 +16,9 @@ from typing import Any
 
 from inferno_widget.errors import EngineDiedError, InfernoError, ModelFileError
 from tests.fuzz.bounds import bound_this_process, peaks
+from tests.fuzz.clear import LONGEST, is_clear
 from tests.fuzz.mutate import Case
 from tests.fuzz.use import use
-
-LONGEST = 4_000
-"""Characters that a message may have: beyond, nobody reads it."""
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What a message may not hold: a terminal would obey, or a reader be misled."""
-RAW = re.compile(r"^\w*(Error|Exception|Interrupt): ")
-"""How Python's own exceptions look when they are passed on unread."""
 
 
 def judged(case: Case, folder: Path) -> dict[str, Any]:
@@ -52,11 +45,6 @@ def outcome(error: BaseException | None) -> str:
     if isinstance(error, EngineDiedError):
         return "killed"
     return "refused" if isinstance(error, ModelFileError) else "error"
-
-
-def is_clear(message: str) -> bool:
-    """Whether a person can read it."""
-    return 10 < len(message) < LONGEST and not CONTROLS.search(message) and not RAW.match(message)
 
 
 def main() -> None:

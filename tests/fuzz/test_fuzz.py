@@ -10,8 +10,8 @@ import pytest
 
 from tests.fuzz import hunt
 from tests.fuzz.bases import BASES
+from tests.fuzz.clear import is_clear
 from tests.fuzz.hunt import FAULTS, Result
-from tests.fuzz.kernel import is_clear
 from tests.fuzz.mutate import GOOD, Case, cases
 from tests.fuzz.mutations import MUTATIONS
 

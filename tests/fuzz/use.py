@@ -7,6 +7,7 @@ from pathlib import Path
 
 from inferno_widget import InfernoError, Model, Sampler, Session, Trace
 from inferno_widget.errors import EngineDiedError
+from tests.fuzz.clear import is_clear
 
 TEXT = "Once upon a time there was a king — é 🔥 \x00 <s> <|im_end|>\n\n  3.14 " + "and so on " * 8
 CONVERSATION = [
@@ -72,5 +73,6 @@ def _allowed_to_refuse(what) -> None:
         what()
     except EngineDiedError:
         raise
-    except InfernoError:
-        return
+    except InfernoError as error:
+        if not is_clear(str(error)):
+            raise
