@@ -9,6 +9,7 @@ import math
 import operator
 import os
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from numbers import Real
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -21,6 +22,9 @@ T = TypeVar("T")
 
 MOST = 2**31 - 1
 """What a number of tokens, continuations or candidates may be at most."""
+LONGEST_PATH = 32_767
+MOST_IDS = 1 << 24
+"""Tokens that are looked at, of something that may have no end."""
 ANY = -math.inf, math.inf
 
 
@@ -108,8 +112,9 @@ def file_path(name: str, value: object) -> Path:
     path = os.fspath(cast("str | os.PathLike[str]", value))
     if not isinstance(path, str):
         raise TypeError(f"{name} must be a path of text, not {brief(value)}")
-    if not path or "\0" in path:
-        raise ValueError(f"{name} must name a file, which {brief(path)} cannot: it is empty or holds a NUL")
+    if not path or "\0" in path or len(path) > LONGEST_PATH:
+        why = "it is empty" if not path else "it holds a NUL" if "\0" in path else f"{len(path):,} characters are too many"
+        raise ValueError(f"{name} must name a file, which {brief(path)} cannot: {why}")
     return Path(path)
 
 
@@ -129,12 +134,13 @@ def several(name: str, value: object, of: str, least: int = 0, most: int = 1_000
 
 def stop_strings(stop: object) -> tuple[str, ...]:
     """One string or several that end a run."""
-    strings = tuple(stop) if isinstance(stop, Iterable) and not isinstance(stop, str | bytes) else (stop,)
+    one = isinstance(stop, str | bytes | dict) or not isinstance(stop, Iterable)
+    strings = (stop,) if one else several("stop", stop, "strings", most=1_000)
     for string in strings:
         if not isinstance(string, str):
             raise TypeError(f"stop must be a string or several, not {brief(stop)}")
         check_text("stop", string)
-    return cast("tuple[str, ...]", strings)
+    return tuple(cast("Iterable[str]", strings))
 
 
 def token_id(name: str, value: object, n_vocab: int) -> int:
@@ -149,7 +155,7 @@ def token_ids(ids: Sequence[int], n_vocab: int, must: str = "prompt must be text
     if not isinstance(ids, Iterable) or isinstance(ids, str | bytes | dict):
         raise TypeError(f"{must}, not {brief(ids)}")
     name = must.split(maxsplit=1)[0]
-    return [token_id(name, token, n_vocab) for token in several(name, ids, "token ids", most=1 << 24)]
+    return [token_id(name, token, n_vocab) for token in islice(ids, MOST_IDS)]
 
 
 def _digits(number: int) -> str:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Self, cast
 
 import numpy as np
 
-from .arguments import count
+from .arguments import count, whole
 from .engine.client import Stop, interruptible
 from .engine.inside import Asked, Look, Wanted
 from .engine.inside import What as Tensor
 from .engine.second import SecondClient
-from .errors import InfernoError
+from .errors import InfernoError, brief
 from .inspection import Inspection, What, inspection_of, layer_numbers, positions_seen, whats
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ class Capture:
         self._session, self._k, self._taken = session, count("k", k), dict[str, Inspection]()
         tensors = cast("tuple[Tensor, ...]", tuple(name for name in self.what if name != "lens"))
         chosen = None if layers is None else layer_numbers(layers)
-        self._asked = Asked(tensors, chosen, count("limit", limit))
+        self._asked = Asked(tensors, chosen, count("limit", limit, 1 << 60))
+        if positions is not None and not isinstance(positions, range):
+            raise TypeError(f"positions must be a range or None, not {brief(positions)}")
         self._positions = positions
         self._own = not isinstance(session.engine, SecondClient)
         self._engine = session.model.second() if self._own else session.taps
@@ -94,6 +96,7 @@ class Capture:
             if not self._taken:
                 raise InfernoError("nothing was captured of the path")
             return self._taken["path"]
+        since = whole("since", since, 0)
         session, cancel = self._session, Stop()
         seen = positions_seen(session)
         ids = session.path_ids[seen].tolist()

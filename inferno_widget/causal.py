@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .arguments import flag, whole
 from .inspection import Telling, layer_numbers, predicted_at, working
 from .record import Floats, Ids
 
@@ -55,8 +56,8 @@ class CausalMap:
         return figure(self, **options)
 
     def top(self, n: int = 8) -> list[tuple[int, int, float, float]]:
-        """The heads that it hangs on most: (layer, head, KL, change of the logprob)."""
-        order = np.argsort(-np.nan_to_num(self.kl, nan=-1), axis=None, kind="stable")[:n]
+        """The `n` heads that it hangs on most: (layer, head, KL, change of the logprob)."""
+        order = np.argsort(-np.nan_to_num(self.kl, nan=-1), axis=None, kind="stable")[: whole("n", n, 0)]
         places = [np.unravel_index(int(i), self.kl.shape) for i in order]
         return [
             (int(self.layers[at[0]]), int(at[1]), float(self.kl[at]), float(self.change[at]))
@@ -69,6 +70,7 @@ def causal_map(
     session: Inside, at: int | None, layers: int | Sequence[int] | None, *, last: bool, progress: Telling | None
 ) -> CausalMap:
     """`Session.causal_map`."""
+    last = flag("last", last)
     chosen = None if layers is None else layer_numbers(layers)
     place = predicted_at(session, at)
     token = place.token(session, None)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import count, function, index, predicted, several, token_id
+from .arguments import count, function, index, predicted, several, token_id, whole
 from .attention import HeadStatistics, statistics
 from .engine.client import Stop, interruptible
 from .engine.inside import LENS, Asked, Look
 from .engine.inside import What as Tensor
-from .errors import brief
+from .errors import brief, check_text
 from .record import Floats, Ids
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Ended:
         return self._tell(fraction)
 
 
+MOST_LAYERS = 10_000
 WHATS: tuple[What, ...] = get_args(What)
 LIMIT = 1 << 30
 """Bytes that an inspection may take unless it is told otherwise."""
@@ -248,7 +249,7 @@ def inspect(
     progress: Telling | None,
 ) -> Inspection:
     """`Session.inspect`."""
-    limit, progress = count("limit", limit, 1 << 60), function("progress", progress)
+    k, limit = count("k", k), count("limit", limit, 1 << 60)
     names, chosen = whats(what), None if layers is None else layer_numbers(layers)
     seen = positions_seen(session)
     ids = session.path_ids
@@ -257,7 +258,7 @@ def inspect(
     following = np.append(ids[1:], -1)[rows]
     asked = Asked(cast("tuple[Tensor, ...]", tuple(name for name in names if name != "lens")), chosen, limit)
     look = Look(
-        ids[: rows[-1] + 1].tolist(), rows.tolist(), asked, count("k", k) if "lens" in names else 0, following.tolist()
+        ids[: rows[-1] + 1].tolist(), rows.tolist(), asked, k if "lens" in names else 0, following.tolist()
     )
     with working(progress) as (cancel, tell):
         arrays = session.taps.inspect(look, cancel=cancel, progress=tell)
@@ -349,8 +350,9 @@ def whats(what: object) -> tuple[What, ...]:
 def layer_numbers(layers: int | Sequence[int]) -> tuple[int, ...]:
     """Numbers of blocks, as a tuple."""
     if not isinstance(layers, Iterable) or (isinstance(layers, np.ndarray) and not layers.ndim):
-        return (index("layers", layers),)
-    return tuple(index("layers", number) for number in several("layers", layers, "numbers of blocks", 1, 10_000))
+        return (whole("layers", layers, 0, MOST_LAYERS),)
+    numbers = several("layers", layers, "numbers of blocks", 1, MOST_LAYERS)
+    return tuple(whole("layers", number, 0, MOST_LAYERS) for number in numbers)
 
 
 def positions_seen(session: Inside) -> NDArray[np.int32]:
@@ -390,6 +392,7 @@ def _texts(session: Inside, keys: Ids) -> list[str]:
 
 def _token(session: Inside, token: str | int) -> int:
     if isinstance(token, str):
+        check_text("token", token)
         return session.model.token(token)
     return token_id("token", token, session.model.info.n_vocab)
 
@@ -397,6 +400,7 @@ def _token(session: Inside, token: str | int) -> int:
 @contextmanager
 def working(progress: Telling | None) -> Iterator[tuple[Stop, Callable[[float], None]]]:
     """A flag that Ctrl-C sets, or whoever is told the progress, and what tells him."""
+    function("progress", progress)
     cancel = progress.cancel if isinstance(progress, Ended) else Stop()
 
     def tell(fraction: float) -> None:

@@ -190,7 +190,7 @@ def checked(interventions: Iterable[object], n_embd: int) -> tuple[Intervention,
     found = tuple(interventions)
     for each in found:
         if not isinstance(each, Intervention):
-            raise TypeError(f"an intervention is an Ablate, Scale, Steer or Patch, not {brief(each)}")
+            raise TypeError(f"interventions must be Ablate, Scale, Steer or Patch, not {brief(each)}")
         row = each.vector if isinstance(each, Steer) else each.from_ if isinstance(each, Patch) else None
         if row is not None and np.size(np.asarray(row)) != n_embd:
             raise ValueError(

@@ -165,7 +165,7 @@ class Looking(Replaying):
         with self._changed:
             self._check_idle()
             if name not in self.trace.watches:
-                raise KeyError(f"{brief(name)} is not watched; these are: {', '.join(map(repr, self.trace.watches))}")
+                raise KeyError(f"{brief(name)} is not watched; these are: {', '.join(map(repr, self.trace.watches)) or 'none'}")
             self.trace.unwatch(name)
             self._notify()
 

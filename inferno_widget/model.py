@@ -307,10 +307,12 @@ class Model(Shown):
         """
         k, progress = whole("k", k, 1, MAX_K), function("progress", progress)
         texts = _as_list(text)
-        several = isinstance(given, Sequence) and not _is_one(given)
+        several = isinstance(given, list | tuple) and not _is_one(given)
         givens = list(cast("Sequence[Given]", given)) if several else [cast("Given", given)] * len(texts)
         if len(givens) != len(texts):
-            raise ValueError(f"given must be one for all texts or one for each: {len(givens)} for {len(texts)} texts")
+            raise ValueError(
+                f"given must be one for all texts or one for each: {len(givens)} for {len(texts)} texts, {brief(given)}"
+            )
         pairs = [parted(self, each, before) for each, before in zip(texts, givens, strict=True)]
         traces = scored(self, pairs, k, progress)
         return traces[0] if _is_one(text) else traces
@@ -452,7 +454,7 @@ class Model(Shown):
         """Token ids of `text`: as a prompt (BOS added, special tokens read), or as it stands."""
         check_text("text", text)
         self.engine.start()
-        return self.engine.tokenize(text, special=special)
+        return self.engine.tokenize(text, special=flag("special", special))
 
     def detokenize(self, ids: Sequence[int]) -> bytes:
         """The bytes of `ids`."""

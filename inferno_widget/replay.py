@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .arguments import count, index
 from .dice import World, mu_of, sampler_of, steps
 from .engine import Finish
-from .errors import Cancelled, InfernoError, hint_unknown_keywords
+from .errors import Cancelled, InfernoError, brief, hint_unknown_keywords
 from .record import Kind
 from .rows import Rows
 from .running import Run, Running, check_sampler
@@ -146,7 +146,7 @@ class Replaying(Running):
             )
         length, kinds = self.trace.length, self.trace.column("kind")
         if length and not 0 <= from_ < length:
-            raise IndexError(f"from_ must be between 0 and {length - 1:,}, a position of the path, not {from_:,}")
+            raise IndexError(f"from_ must be between 0 and {length - 1:,}, a position of the path, not {brief(from_)}")
         if not np.any(kinds[from_:] == Kind.GENERATED):
             raise InfernoError(
                 f"no token behind position {from_:,} of this path was generated: there is nothing to play again"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from .engine import Request
 from .errors import Cancelled
 from .lookahead import Continuation, Each, Place, Telling, asked, beside, continuation, copies, generate, place_at
+from .errors import brief
 from .record import StepRecord
 
 if TYPE_CHECKING:
@@ -230,21 +231,28 @@ def seed_of(seed: int, index: int) -> int:
 def answering(by: By) -> Callable[[str], Hashable]:
     """What finds the answer in a text."""
     if callable(by):
-        return by
-    wanted = f"by must be a regular expression, a function of a text, or None, not {by!r}"
+        return lambda text: _hashable(by(text))
+    if by is not None and not isinstance(by.pattern if isinstance(by, re.Pattern) else by, str):
+        raise TypeError(f"by must be a regular expression, a function of a text, or None, not {brief(by)}")
     try:
         pattern: re.Pattern[str] = FIRST_WORD if by is None else re.compile(by)
-    except re.error as error:
-        raise ValueError(f"by is no regular expression: {error}") from error
-    except TypeError:
-        raise TypeError(wanted) from None
-    if not isinstance(pattern.pattern, str):
-        raise TypeError(wanted)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"by is no regular expression: {error}: {brief(by)}") from None
 
     def answer(text: str) -> Hashable:
         found = pattern.search(text)
         return found and found[1 if pattern.groups else 0]
 
+    return answer
+
+
+def _hashable(answer: Hashable) -> Hashable:
+    try:
+        hash(answer)
+    except TypeError:
+        raise TypeError(
+            f"by must return what can be counted, such as a text or a number, not {brief(answer)}: make a tuple of it"
+        ) from None
     return answer
 
 

@@ -24,7 +24,7 @@ from .branches import Branches
 from .dice import mu_of, said_of
 from .engine import Branch, Finish, Processor, Request, Watch
 from .engine.client import EngineClient, Stop
-from .errors import Cancelled, ContextFullError, InfernoError, brief, hint_unknown_keywords
+from .errors import Cancelled, ContextFullError, InfernoError, brief, check_text, hint_unknown_keywords
 from .record import MAX_K, Ids, Kind, StepRecord
 from .sampling import Sampler
 from .shown import Shown
@@ -91,6 +91,8 @@ class Running(Shown):
         if sampler is not None:
             check_sampler(sampler, model)
         self.model = model
+        if isinstance(prompt, str):
+            check_text("prompt", prompt)
         if isinstance(prompt, Trace):
             self.trace, sampler = _continued(prompt, model), sampler or _last_sampler(prompt)
             prompt = _prompt_of(self.trace)

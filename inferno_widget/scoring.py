@@ -12,7 +12,7 @@ import numpy as np
 from .arguments import token_ids
 from .engine import Branch, Request
 from .engine.client import Stop, interruptible
-from .errors import ContextFullError
+from .errors import ContextFullError, check_text
 from .record import Kind, StepRecord
 from .rows import Told
 from .sampling import Sampler
@@ -79,13 +79,16 @@ def parted(model: Model, text: str | Sequence[int], given: str | Sequence[int] |
     Both are tokenised as one where the tokens of what is given stay the same: a text that begins with a space would
     else be cut otherwise by some models.
     """
+    ids = list[int]() if isinstance(text, str) else _ids(model, text, "text")
     if not isinstance(text, str):
-        return ([] if given is None else _prompt(model, given)), _ids(model, text)
-    given = "" if given is None else given
-    before = _prompt(model, given)
-    whole = model.tokenize(given + text) if isinstance(given, str) else []
-    together = len(whole) >= len(before) and whole[: len(before)] == before
-    ids = whole[len(before) :] if together else model.continued(text)
+        before = [] if given is None else _prompt(model, given, "given")
+    else:
+        check_text("text", text)
+        given = "" if given is None else given
+        before = _prompt(model, given, "given")
+        whole = model.tokenize(given + text) if isinstance(given, str) else []
+        together = isinstance(given, str) and whole[: len(before)] == before
+        ids = whole[len(before) :] if together else model.continued(text)
     if not ids:
         raise ValueError("the text is empty: there is nothing to score")
     return before, ids
@@ -93,7 +96,7 @@ def parted(model: Model, text: str | Sequence[int], given: str | Sequence[int] |
 
 def prompt_ids(model: Model, text: str | Sequence[int]) -> list[int]:
     """Token ids of a text that something is to follow."""
-    ids = _prompt(model, text)
+    ids = _prompt(model, text, "text")
     if not ids:
         raise ValueError("the text is empty, and this model has no token to begin with: give it some text")
     if len(ids) >= model.n_ctx:
@@ -104,12 +107,15 @@ def prompt_ids(model: Model, text: str | Sequence[int]) -> list[int]:
     return ids
 
 
-def _prompt(model: Model, text: str | Sequence[int]) -> list[int]:
-    return model.tokenize(text) if isinstance(text, str) else _ids(model, text)
+def _prompt(model: Model, text: str | Sequence[int], name: str) -> list[int]:
+    if not isinstance(text, str):
+        return _ids(model, text, name)
+    check_text(name, text)
+    return model.tokenize(text)
 
 
-def _ids(model: Model, ids: Sequence[int]) -> list[int]:
-    return token_ids(ids, model.info.n_vocab, "text must be text or token ids")
+def _ids(model: Model, ids: Sequence[int], name: str) -> list[int]:
+    return token_ids(ids, model.info.n_vocab, f"{name} must be text or token ids")
 
 
 @contextmanager

@@ -98,7 +98,7 @@ def name_branch(trace: Trace, name: str, node: int | str | None) -> None:
     check_text("name", name)
     path = trace.path(None if node is None else end_of(trace, node))
     if not len(path):
-        raise ValueError("there is no token to name")
+        raise ValueError(f"there is no token to name: node {-1 if node is None else brief(node)} is the empty path")
     at = int(path[-1])
     gone = at if name else _named_at(trace, at)
     kept = {other: where for other, where in trace.names.items() if where != gone}
@@ -109,7 +109,9 @@ def prune(trace: Trace, node: int | str) -> None:
     """`Session.prune`, but for the KV cache."""
     start = _start_of(trace, end_of(trace, node))
     if start in trace.path():
-        raise ValueError("this branch is the current one: goto() another before it is pruned")
+        raise ValueError(
+            f"node {brief(node)} is on the current branch: goto() another before this one is pruned"
+        )
     trace.pruned |= {start}
 
 
@@ -141,15 +143,15 @@ def _start_of(trace: Trace, node: int) -> int:
 
     Raises ValueError where there are no others.
     """
-    trace.record(index("node", node))  # raises where there is none
-    hidden = hidden_nodes(trace)
+    trace.record(node)  # raises where there is none
+    asked, hidden = node, hidden_nodes(trace)
     while True:
         parent = int(trace.nodes["parent"][node])
         siblings = trace.children(parent)
         if len(siblings[~hidden[siblings]]) > 1:
             return node
         if parent < 0:
-            raise ValueError("there is no other branch: the only one stays")
+            raise ValueError(f"all branches go through node {brief(asked)}: without it there would be none")
         node = parent
 
 
