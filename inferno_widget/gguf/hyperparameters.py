@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .finding import Finding
-from .oddities import FATAL, MAX_LAYERS, odd, per_layer, raw, whole
+from .oddities import FATAL, MAX_LAYERS, blocks, odd, per_layer, raw, whole
 from .tensors import rows
 from .values import Array
 
@@ -59,8 +59,8 @@ def _counts(info: ModelInfo) -> Iterator[Finding]:
             yield odd(info, _key(info, key), "it is missing", "a whole number")
         elif not whole(info, key):
             yield odd(info, _key(info, key), "0", "1 or more", FATAL)
-    if info.n_layer > MAX_LAYERS:
-        yield odd(info, _key(info, "block_count"), f"{info.n_layer:,}", f"at most {MAX_LAYERS}", FATAL)
+    if blocks(info) > MAX_LAYERS:
+        yield odd(info, _key(info, "block_count"), f"{blocks(info):,}", f"at most {MAX_LAYERS}", FATAL)
     if info.n_ctx_train > LONGEST_CONTEXT:
         advice = "llama.cpp may take as much memory as that: give n_ctx yourself"
         yield odd(info, _key(info, "context_length"), f"{info.n_ctx_train:,}", f"at most {LONGEST_CONTEXT:,}", advice)
@@ -70,8 +70,8 @@ def _heads(info: ModelInfo) -> Iterator[Finding]:
     heads, shared = per_layer(info, "attention.head_count"), per_layer(info, "attention.head_count_kv")
     for key in ("attention.head_count", "attention.head_count_kv", "feed_forward_length"):
         value = raw(info, key)
-        if isinstance(value, Array) and value.count != info.n_layer:
-            yield odd(info, _key(info, key), f"{value.count:,} numbers", f"{info.n_layer:,}, one for each layer")
+        if isinstance(value, Array) and value.count != blocks(info):
+            yield odd(info, _key(info, key), f"{value.count:,} numbers", f"{blocks(info):,}, one for each layer")
     if not any(heads):
         if any(".attn_q.weight" in name or ".attn_qkv.weight" in name for name in info.tensors):
             found = "0" if heads else "it is missing"
@@ -136,12 +136,12 @@ def _missing(info: ModelInfo) -> Iterator[Finding]:
     if "token_embd.weight" not in info.tensors:
         yield odd(info, "token_embd.weight", "this tensor is missing", "the embedding of tokens")
     there = {int(found[1]) for found in map(BLOCK.match, info.tensors) if found}
-    wanted = range(min(info.n_layer - (whole(info, "nextn_predict_layers") or 0), MAX_LAYERS))
+    wanted = range(min(info.n_layer, MAX_LAYERS))
     absent = [n for n in wanted if n not in there]
     if there and absent:
         yield odd(info, f"blk.{absent[0]}", "this block has no tensors", f"{len(wanted)} blocks, as block_count says")
-    if there and info.n_layer and max(there) >= info.n_layer:
-        found = f"{info.n_layer:,}, but there are tensors of block {max(there):,}"
+    if there and blocks(info) and max(there) >= blocks(info):
+        found = f"{blocks(info):,}, but there are tensors of block {max(there):,}"
         yield odd(info, _key(info, "block_count"), found, "as many as there are")
 
 

@@ -36,6 +36,7 @@ class ModelInfo:
     n_params : number of weights
     quantisation : such as ``"Q8_0"`` or ``"Q4_K_M"``: from the tensors, in the usual word for their mixture
     size_bytes : of all files
+    n_layer : that a token goes through; blocks that guess tokens further on (MTP) are none of them
     n_head, n_head_kv, n_ff : the largest where layers differ
     tokenizer_model : ``"llama"`` (SentencePiece), ``"gpt2"`` (byte-level BPE), ...
     add_bos : whether a text begins with BOS; None where the file leaves it to llama.cpp
@@ -199,7 +200,7 @@ def _describe(headers: list[Header]) -> ModelInfo:
         size_bytes=sum(header.size for header in headers),
         n_ctx_train=of_model("context_length"),
         n_vocab=n_vocab,
-        n_layer=of_model("block_count"),
+        n_layer=max(0, of_model("block_count") - of_model("nextn_predict_layers")),
         n_head=n_head,
         n_head_kv=n_head if n_head_kv is None else n_head_kv,
         n_embd=of_model("embedding_length"),

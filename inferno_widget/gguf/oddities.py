@@ -33,9 +33,14 @@ def whole(info: ModelInfo, key: str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def blocks(info: ModelInfo) -> int:
+    """Blocks in the file; those that guess tokens further on (MTP) are no layers that a token goes through."""
+    return whole(info, "block_count") or 0
+
+
 def per_layer(info: ModelInfo, key: str) -> list[int]:
     """The whole number of each layer under a key of the architecture; [] where there is none."""
     value, alone = raw(info, key), whole(info, key)
     if isinstance(value, Array) and value.kind in WHOLES and value.count <= MAX_LAYERS:
         return [int(each) for each in value.numbers()]
-    return [] if alone is None else [alone] * max(1, min(info.n_layer, MAX_LAYERS))
+    return [] if alone is None else [alone] * max(1, min(blocks(info), MAX_LAYERS))
