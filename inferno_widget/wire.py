@@ -20,6 +20,8 @@ ROWS_PER_FRAME: int = PROTOCOL["limits"]["rows_per_frame"]
 _HEADER = struct.Struct("<" + "".join({"uint32": "I", "int32": "i"}[dtype] for _, dtype in PROTOCOL["header"]))
 _COLUMNS = [(name, np.dtype(dtype).newbyteorder("<")) for name, dtype, _ in PROTOCOL["columns"]]
 _PIECE = struct.Struct("<iH")
+LONGEST_PIECE = 4096
+"""Bytes of a token that cross: real ones have some hundred at most, a file may have one of megabytes."""
 
 
 class Encoder:
@@ -70,7 +72,17 @@ class Encoder:
                     self._first.append(node)
         self._scanned = max(self._scanned, stop)
         new = self._tokens[bisect_left(self._first, start) : bisect_left(self._first, stop)]
-        return {token: self.trace.pieces[token] for token in new}
+        return {token: _shown(self.trace.pieces[token]) for token in new}
+
+
+def _shown(piece: bytes) -> bytes:
+    """A token's bytes as the page gets them; the trace keeps all."""
+    if len(piece) <= LONGEST_PIECE:
+        return piece
+    end = LONGEST_PIECE
+    while end > LONGEST_PIECE - 4 and piece[end] & 0xC0 == 0x80:  # within a character
+        end -= 1
+    return piece[:end] + f"… ({len(piece):,} bytes)".encode()
 
 
 def bit_mask(flags: np.ndarray[Any, np.dtype[np.bool_]]) -> np.ndarray[Any, np.dtype[np.uint32]]:

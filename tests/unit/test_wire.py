@@ -57,6 +57,21 @@ def test_what_is_missing_is_marked() -> None:
     assert columns["kind"].tolist() == [Kind.PROMPT, *[Kind.GENERATED] * 3]
 
 
+@pytest.mark.parametrize("piece", ["é".encode() * 2_048, b"x" + "é".encode() * 150_000, b"\xff" * 70_000])
+def test_a_token_of_any_length_crosses_in_part(piece: bytes) -> None:
+    trace = made_trace()
+    token = next(iter(trace.pieces))
+    trace.pieces[token] = piece
+    shown = decode(whole(trace))["pieces"][token]
+    if len(piece) <= 4_096:
+        assert shown == piece
+        return
+    begun, _, said = shown.partition("… (".encode())
+    assert piece.startswith(begun)
+    assert len(begun) == (4_095 if piece[0] == ord("x") else 4_096), "half a character"
+    assert said == f"{len(piece):,} bytes)".encode()
+
+
 def test_frames_in_parts_are_the_same_as_one() -> None:
     """Each piece goes once, with the first row that needs it."""
     trace = forked_trace()
