@@ -101,6 +101,10 @@ class Files:
         """
         if "\0" in path:
             raise InfernoError(f"{path!r} is no path: it holds a zero byte")
+        try:
+            os.fsencode(path)
+        except UnicodeEncodeError:
+            raise InfernoError(f"{path!r} is no path: it holds half a character") from None
         wanted = Path(os.path.normpath(self.root / _at_home(Path(path))))
         # The name as it was given where that leads to a place, since a cache's links have better names than its files.
         for candidate in (wanted, _real(wanted.parent) / wanted.name):

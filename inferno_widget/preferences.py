@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -38,6 +39,8 @@ MAX_BYTES = 1 << 20
 MAX_PRESETS = 500
 NAME = 200
 """Letters of a preset's name, at most."""
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half a character, as in the name of a file that is no UTF-8: a page cannot be told of it."""
 _NOTE = 300
 """Letters of what is wrong with an entry that are told, at most."""
 
@@ -89,8 +92,8 @@ class Preferences:
 
     @property
     def recent(self) -> list[str]:
-        """Models that were loaded, the latest first."""
-        return list(self._document["recent"])
+        """Models that were loaded, the latest first; not those whose path cannot be told, or is none."""
+        return [path for path in self._document["recent"] if "\0" not in path and not _HALF.search(path)]
 
     def set_look(self, name: str, value: object) -> None:
         """Change one setting of the look. Raises ValueError if it is none, or cannot have that value."""

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inferno_widget import files, sound
+from inferno_widget.browse import Files
 from inferno_widget.errors import TraceFileError
 from inferno_widget.export import write as export
 from inferno_widget.export.fallback import bundle
@@ -340,7 +341,7 @@ def test_facts_that_nothing_could_show_are_refused(changes: dict[str, object], m
 SETTINGS = {
     "look": {"palette": "viridis", "top_k": 10, "font_size": 20, "glyphs": False},
     "presets": {"mine": {"temperature": 0.6, "top_k": 5, "dry_sequence_breakers": ["\n"]}, "other": {"min_p": 0.1}},
-    "recent": ["/models/x.gguf"],
+    "recent": ["/models/x.gguf", "/dev/null"],
     "tips": {"seen": [1, 2]},
 }
 
@@ -350,7 +351,8 @@ def kept(folder: Path, data: bytes) -> Preferences:
     folder.mkdir(exist_ok=True)
     (folder / "preferences.json").write_bytes(data)
     mine = Preferences(folder)
-    json.dumps([mine.look, mine.presets, mine.note], ensure_ascii=False, allow_nan=False).encode()
+    places = Files(folder).places(mine.recent)
+    json.dumps([mine.look, mine.presets, mine.note, places], ensure_ascii=False, allow_nan=False).encode()
     mine.set_look("top_k", 7)
     mine.save_preset("new", {"temperature": 0.5})
     mine.add_recent("/y.gguf")
@@ -385,6 +387,7 @@ def test_any_bytes_may_be_the_settings(data: bytes, tmp_path: Path) -> None:
         (b'{"presets": {"mine": {"temperature": 1e999}}}', "passed over what cannot be used"),
         (b'{"presets": {"mine": {"dry_sequence_breakers": ["\\ud800"]}}}', "half a character"),
         (b'{"presets": {"\\ud800": {}}}', "half a character"),
+        (b'{"recent": ["\\udcff", "a\\u0000b", "/\\ud800"], "look": 5, "presets": {"": {}}}', "a preset needs a name"),
         (json.dumps({"presets": {"x" * 201: {}}}).encode(), "at most 200 letters"),
         (json.dumps({"presets": {"x": {"temperature": "y" * 100_000}}}).encode(), "passed over"),
     ],
