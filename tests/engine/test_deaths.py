@@ -1,0 +1,561 @@
+"""However the engine's process ends, hangs or babbles: it is noticed, told in words, and nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from inferno_widget import Ablate, EngineDiedError, Model, Session
+from inferno_widget.engine import client as client_module
+from inferno_widget.engine import death
+from inferno_widget.engine.channel import Channel, GarbledError, OwnFlag, is_stopped
+from inferno_widget.engine.client import EngineClient, Stop
+from inferno_widget.engine.llama import LlamaEngine
+from inferno_widget.engine.patience import Patience
+from inferno_widget.errors import InfernoError
+from inferno_widget.sampling import draw
+from tests.engine.conftest import EXACT
+from tests.engine.tools import NATS, PROMPT, Driver, assert_seen, dice, loaded, opened, until
+
+POSIX = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+SEED = 20_261_123
+ROUNDS = 200
+
+
+def process_of(engine: EngineClient) -> psutil.Process:
+    return psutil.Process(engine.pid)
+
+
+def shared() -> set[str]:
+    """Names of shared memory that outlives its process, where there are any."""
+    folder = Path("/dev/shm")
+    return {path.name for path in folder.iterdir()} if folder.exists() else set()
+
+
+def gone(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.fixture
+def bad(models: dict[str, tuple[Path, int]], monkeypatch: pytest.MonkeyPatch) -> Iterator[EngineClient]:
+    """An engine whose process does what it is told."""
+    script = Path(__file__).with_name("bad_worker.py")
+    monkeypatch.setattr(client_module, "COMMAND", (sys.executable, "-P", str(script)))
+    path, n_vocab = models["tiny"]
+    engine = EngineClient(str(path), EXACT, n_vocab)
+    engine.start()
+    yield engine
+    engine.close()
+
+
+def misbehave(engine: EngineClient, how: str) -> object:
+    return engine.child().call("misbehave", how, cancel=Stop())
+
+
+# --- ways to end --------------------------------------------------------------------------------------------
+
+ENDS = {
+    "exits": (3, r"exit code 3; it last said: .*libgomp: Thread creation failed"),
+    "leaves": (0, r"exit code 0\."),
+    "closes": (-9, r"it closed its pipe, and was ended for it"),
+    "babbles": (-9, r"what it sent makes no sense \(it begins with b'llama_print_"),
+    "misleads": (-9, r"what it sent makes no sense \(ModuleNotFoundError: No module named 'no_such_module'\)"),
+    "surprises": (-9, r"what it sent makes no sense \(.*_answered\(\) takes"),
+    "crashes": (-11, r"killed by signal 11 \(SIGSEGV\); it last said: .*Fatal Python error.* in string_at"),
+    "aborts": (-6, r"signal 6 \(SIGABRT\); it last said: ggml.c:1234: GGML_ASSERT\(ne00 == ne10\) failed \| Fatal"),
+    "dies": (-9, r"signal 9 \(SIGKILL\): somebody ended it, or perhaps memory ran out: it held [\d,]+ MiB, and [\d,]+"),
+}
+
+
+@POSIX
+@pytest.mark.parametrize("how", ENDS)
+def test_every_end_is_noticed_and_told_in_words(bad: EngineClient, how: str) -> None:
+    code, message = ENDS[how]
+    process = process_of(bad)
+    with pytest.raises(EngineDiedError, match=f"ended during misbehave: .*{message}") as caught:
+        misbehave(bad, how)
+    error = caught.value
+    assert (error.stage, error.exitcode, bad.pid) == ("misbehave", code, None)
+    assert gone(process)
+    assert any(line.startswith("[info] llama_model_loader: ") for line in error.log)
+    assert (how in ("exits", "crashes", "aborts")) == bool(error.said)
+    with pytest.raises(EngineDiedError):
+        bad.tokenize("x", special=False)
+    bad.start()
+    assert misbehave(bad, "waits") == "done"
+
+
+@POSIX
+def test_somebody_who_keeps_its_log_open_holds_nobody_up(bad: EngineClient) -> None:
+    with pytest.raises(EngineDiedError, match="exit code 5; it last said: heir") as caught:
+        misbehave(bad, "dies_with_heirs")
+    heir = psutil.Process(int(caught.value.said[-1].split()[1]))
+    assert not gone(heir)
+    assert bad.child  # it is asked while the heir lives
+    until(lambda: not [t for t in threading.enumerate() if t.name == "inferno-log"])
+    heir.kill()
+
+
+def test_what_cannot_be_sent_is_an_error_and_no_death(bad: EngineClient) -> None:
+    for _ in range(3):
+        with pytest.raises(InfernoError, match=r"(?i)pickle"):
+            misbehave(bad, "hides")
+        with pytest.raises(InfernoError, match="in the engine's process there is no memory left for this"):
+            misbehave(bad, "starves")
+        with pytest.raises(Exception, match=r"(?i)pickle"):
+            bad.child().call("tokenize", lambda: None, cancel=Stop())
+    assert misbehave(bad, "waits") == "done"
+    until(lambda: not bad.child()._asked or len(bad.child()._asked) == 3)
+
+
+@POSIX
+def test_an_end_is_noticed_while_many_wait(bad: EngineClient) -> None:
+    """Each hears of it once, with what it had asked for itself; how long it takes is in docs/reliability.md."""
+    driver, errors = Driver(bad, Stop), dict[str, EngineDiedError]()
+
+    def wait_for(name: str, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except EngineDiedError as error:
+            errors[name] = error
+
+    def generate() -> None:
+        list(driver.steps(driver.prefill([1, 300]), 900))
+
+    works: dict[str, Callable[[], object]] = {
+        "misbehave": lambda: misbehave(bad, "sleeps"),
+        "tokenize": lambda: bad.tokenize("x", special=False),
+        "generate": generate,
+        "branch": lambda: bad.branch(None, 0),
+    }
+    child = bad.child()
+    threads = [threading.Thread(target=wait_for, args=each) for each in works.items()]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(child._asked) == len(works))
+    os.kill(bad.pid, signal.SIGKILL)
+    for thread in threads:
+        thread.join(20)
+    stages = {name: error.stage for name, error in errors.items()}
+    assert stages == {**{name: name for name in works}, "generate": stages["generate"]}
+
+
+# --- hanging ------------------------------------------------------------------------------------------------
+
+
+def test_patience_counts_what_was_looked_at() -> None:
+    patience = Patience(10)
+    assert patience.tick == 1.0
+    assert not any(patience.over({1: (5, 0)}, at) for at in np.arange(0, 10.5))
+    assert patience.over({1: (5, 0)}, 11)
+    assert not patience.over({1: (4, 0)}, 12)  # progress
+    assert not any(patience.over({1: (4, 0), at: (9, 9)}, at) for at in range(13, 22))  # asking more is none
+    assert patience.over({1: (4, 0)}, 24) is False  # what was asked last has come
+    assert not any(patience.over({}, at) for at in range(25, 60))
+    patience = Patience(10)
+    assert not any(patience.over({1: (1, 1)}, at) for at in (0, 1e6, 2e6, 3e6))  # the machine slept
+    assert patience.waited == 6.0
+
+
+def test_a_flag_stops_and_shows_who_looks_at_it() -> None:
+    flag = OwnFlag()
+
+    def stopped() -> int:
+        return int(is_stopped(ctypes.c_void_p(flag.address)))
+
+    seen = {flag.looks}
+    for _ in range(3):
+        assert stopped() == 0
+        assert not flag.is_set()
+        seen.add(flag.looks)
+    assert len(seen) == 4
+    if sys.platform == "linux":
+        before = flag.looks
+        assert stopped() == 0
+        assert flag.looks != before
+        flag._left.value = 5  # as after hours
+        assert not flag.is_set()
+        assert flag.looks[0] > 1 << 30
+    flag.set()
+    assert stopped() != 0
+    assert flag.is_set()
+    assert stopped() != 0
+    flag.clear()
+    assert not flag.is_set()
+    assert stopped() == 0
+
+
+@POSIX
+def test_a_child_that_hangs_is_ended_and_says_where(bad: EngineClient) -> None:
+    bad.close()
+    hanging = EngineClient(bad.path, EXACT, bad.n_vocab, hang_seconds=3)
+    hanging.start()
+    with pytest.raises(
+        EngineDiedError, match=r"no progress for 3[\d.]* seconds.*limit is .* hang_seconds, 3\)"
+    ) as caught:
+        misbehave(hanging, "sleeps")
+    assert "in sleeps" in "\n".join(caught.value.log)  # where it was
+    hanging.start()
+    os.kill(hanging.pid, signal.SIGSTOP)
+    with pytest.raises(EngineDiedError, match=r"during tokenize.*\(somebody had stopped it with a signal; "):
+        hanging.tokenize("x", special=False)
+    hanging.start()
+    assert misbehave(hanging, "waits") == "done"
+    hanging.close()
+
+
+def test_what_takes_long_is_no_hang(models: dict[str, tuple[Path, int]]) -> None:
+    """A long prompt whose graph goes on; a processor of the kernel that takes its time; nothing at all."""
+    path, n_vocab = models["tiny"]
+    engine = EngineClient(str(path), EXACT, n_vocab, hang_seconds=120)
+    engine.start()
+    child = engine.child()
+    driver = Driver(engine, Stop)
+    looks = []
+
+    def take_long(ids: np.ndarray, row: np.ndarray) -> np.ndarray:
+        for _ in range(12):  # a look every half second of the child's
+            looks.append(child._looks())
+            time.sleep(0.1)
+        return row
+
+    driver.generate(driver.prefill([1, 300]), 1, processor=take_long)
+    assert len({tuple(each.values()) for each in looks}) > 1
+    if sys.platform == "linux":  # elsewhere only batches count
+        branch = engine.branch(None, 0)
+        engine.append(branch, list(range(3, 503)) * 2)
+        seen: set[object] = set()
+        work = threading.Thread(target=lambda: driver.generate(branch, 1))
+        work.start()
+        while work.is_alive():
+            seen.update(child._looks().values())
+        assert len(seen) > 2 * 1000 / EXACT.n_batch, "batches, and the nodes of each"
+    assert child._looks() == {}
+    engine.close()
+
+
+@POSIX
+def test_who_asks_in_passing_does_not_hide_a_hang(bad: EngineClient) -> None:
+    child = bad.child()
+
+    def hang() -> None:
+        with pytest.raises(EngineDiedError):
+            misbehave(bad, "sleeps")
+
+    work = threading.Thread(target=hang)
+    work.start()
+    until(lambda: len(child._asked) == 1)
+    patience, clock = Patience(30), 0.0
+    while not patience.over(child._looks(), clock):
+        bad.holdings()
+        clock += 1
+        assert clock < 60
+    os.kill(bad.pid, signal.SIGKILL)
+    work.join(20)
+
+
+# --- memory -------------------------------------------------------------------------------------------------
+
+
+def test_sigkill_says_what_memory_there_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = tmp_path / "vmstat"
+    counts.write_text("nr_free_pages 5\noom_kill 7\n")
+    monkeypatch.setattr(death, "_VMSTAT", counts)
+    witness = death.Witness(os.getpid())
+    assert death.reason_of(-9, witness) == (
+        "killed by signal 9 (SIGKILL): somebody ended it, or perhaps memory ran out"
+        if os.name != "nt"
+        else "killed by signal 9"
+    )
+    witness.look()
+    counts.write_text("nr_free_pages 5\noom_kill 8\n")
+    said = death.reason_of(-9, witness)
+    if os.name != "nt":
+        assert "the system ended it because memory ran out: it held " in said
+        assert f"it held {witness.held / 2**20:,.0f} MiB, and {witness.free / 2**20:,.0f} MiB were free" in said
+    assert death.reason_of(3, witness) == "exit code 3"
+    assert "does not end" in death.reason_of(None, witness)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of another process are Linux's")
+def test_a_child_without_memory_is_an_error_in_words(tiny: Path) -> None:
+    """Whether llama.cpp says so, throws or is ended: the kernel goes on, and so does the session with more memory."""
+    import resource
+
+    with loaded(tiny) as model, model.session(PROMPT, dice()) as session:
+        session.generate(5)
+        process = process_of(model.engine)
+        assert int(Path(f"/proc/{process.pid}/oom_score_adj").read_text()) >= 500
+        used = process.memory_info().vms
+        resource.prlimit(process.pid, resource.RLIMIT_AS, (used + (4 << 20), -1))
+        kept = session.trace.nodes.tobytes()
+        with pytest.raises(InfernoError) as caught:
+            model.taps.start()  # another context
+        assert len(str(caught.value)) > 40
+        if model.engine.pid is not None:
+            resource.prlimit(process.pid, resource.RLIMIT_AS, (-1, -1))
+        assert session.trace.nodes.tobytes() == kept
+        session.generate(5)
+        session.inspect(what="residual")
+
+
+# --- messages -----------------------------------------------------------------------------------------------
+
+
+def test_a_message_may_be_larger_than_four_gigabytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 5 << 30
+    written: list[int] = []
+
+    class Sink:
+        def write(self, data: bytes) -> None:
+            written.append(len(data))
+
+        def flush(self) -> None: ...
+
+    with mmap.mmap(-1, size) as data:  # of which no page is touched
+        monkeypatch.setattr("pickle.dumps", lambda *_, **__: data)
+        Channel(None, Sink()).send("large")
+    assert written[1] == size
+
+
+@pytest.mark.parametrize("sent", [b"\0" * 12, b"\xf0inf" + struct.pack("<Q", 3) + b"abc", b"GGML_ASSERT(x) failed"])
+def test_what_is_no_message_is_known_for_it(sent: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "pipe"
+    file.write_bytes(sent)
+    with file.open("rb") as reader, pytest.raises(GarbledError):
+        Channel(reader, None).receive()
+
+
+# --- the kernel's end ---------------------------------------------------------------------------------------
+
+KERNEL = """
+import sys, threading, time
+from pathlib import Path
+from inferno_widget.engine import Options, client
+from inferno_widget.engine.client import EngineClient, Stop
+client.COMMAND = (sys.executable, "-P", sys.argv[2])
+engine = EngineClient(sys.argv[1], Options(n_ctx=256, n_threads=1), 512)
+engine.start()
+print(engine.pid, flush=True)
+engine.child().call("misbehave", "sleeps", cancel=Stop())
+"""
+
+
+@POSIX
+def test_a_killed_kernel_takes_its_child_out_of_native_code_and_leaves_nothing(tiny: Path, tmp_path: Path) -> None:
+    before = shared()
+    kernel = subprocess.Popen(
+        [sys.executable, "-c", KERNEL, str(tiny), str(Path(__file__).with_name("bad_worker.py"))],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(tmp_path)},
+    )
+    with kernel:
+        child = psutil.Process(int(kernel.stdout.readline()))
+        time.sleep(0.2)  # it is in native code by then, or on the way: either is to be ended
+        kernel.kill()
+    until(lambda: gone(child))
+    assert list(tmp_path.iterdir()) == []
+    assert not [name for name in shared() - before if "inferno" in name]
+
+
+# --- two hundred deaths -------------------------------------------------------------------------------------
+
+
+def generate(session: Session, at: int) -> None:
+    session.generate(25)
+
+
+def fork(session: Session, at: int) -> None:
+    options = session.trace.alternatives(at)
+    session.fork(at, options[at % len(options)].token_id if options else 300)
+    session.generate(10)
+
+
+def look_ahead(session: Session, at: int) -> None:
+    session.lookahead(k=6, depth=8, at=at)
+
+
+def resample(session: Session, at: int) -> None:
+    session.resample(at, n=6, max_tokens=10)
+
+
+def take(session: Session, at: int) -> None:
+    session.take(session.lookahead(k=3, depth=8, at=at, sampler=session.sampler)[1], 4)
+
+
+def capture(session: Session, at: int) -> None:
+    with session.capture("residual"):
+        session.generate(10)
+
+
+def inspect(session: Session, at: int) -> None:
+    session.inspect(at, "attention")
+
+
+def causal(session: Session, at: int) -> None:
+    session.causal_map(at)
+
+
+def row(session: Session, at: int) -> None:
+    session.row(at)
+
+
+def prefill(session: Session, at: int) -> None:
+    ids = np.random.default_rng(at).integers(3, 510, 600).tolist()
+    with session.model.session(ids, dice()) as other:
+        other.generate(2)
+
+
+def load(session: Session, at: int) -> None:
+    process = process_of(session.model.engine)
+    process.kill()
+    until(lambda: session.model.engine.pid is None)
+    session.generate(3)
+
+
+def intervene(session: Session, at: int) -> None:
+    """What is made under an intervention is compared with what a fresh scoring under it says."""
+    with session.model.session(PROMPT, dice(at)) as other, other.intervene(Ablate(0, 0)):
+        died = None
+        try:
+            other.generate(15)
+        except EngineDiedError as error:
+            died = error
+            other.generate(5)
+        ids = other.trace.column("token_id").tolist()
+        said = other.trace.column("logprob")
+        with session.model.session(ids, dice()) as again, again.intervene(Ablate(0, 0)):
+            fresh = again.score().column("logprob")
+        np.testing.assert_allclose(said, fresh, rtol=0, atol=5 * NATS, equal_nan=True)
+        if died:
+            raise died
+
+
+ACTIONS = [generate, fork, look_ahead, resample, take, capture, inspect, causal, row, prefill, load, intervene]
+SIGNALS = ["SIGKILL"] * 6 + ["SIGSEGV", "SIGABRT", "SIGBUS", "SIGTERM"]
+STOPS = (50, 100, 150)
+"""Rounds in which the process is stopped, and hangs."""
+
+
+class Killer(threading.Thread):
+    """Sends a signal to the newest of this process's children after a while."""
+
+    def __init__(self, others: set[psutil.Process], number: int, delay: float) -> None:
+        super().__init__(daemon=True)
+        self._others, self._number, self._delay = others, number, delay
+        self.hit: psutil.Process | None = None
+
+    def run(self) -> None:
+        time.sleep(self._delay)
+        while self.hit is None:
+            found = [child for child in psutil.Process().children() if child not in self._others and not gone(child)]
+            if found:
+                self.hit = found[-1]
+                self.hit.send_signal(self._number)
+
+
+class Ground:
+    """A model whose process dies, a judge of what was recorded, and what is there of this process."""
+
+    def __init__(self, model: Model, judge: LlamaEngine) -> None:
+        self.model, self.judge = model, judge
+        self.rng = np.random.default_rng(SEED)
+        self.others = set(psutil.Process().children()) - {process_of(model.engine)}
+        self.session = model.session(PROMPT, dice(11))
+        self.session.generate(10)
+        self.deaths, self.told = 0, 0
+
+    def round(self, i: int) -> None:
+        """An action, in the midst of which, or just behind which, the process dies."""
+        session, action = self.session, ACTIONS[i % len(ACTIONS)]
+        before = session.trace.nodes.tobytes()
+        number = getattr(signal, "SIGSTOP" if i in STOPS else SIGNALS[self.rng.integers(len(SIGNALS))])
+        at = int(self.rng.integers(len(session.prompt_ids), session.trace.length))
+        session.engine.start()
+        killer = Killer(self.others, number, self.rng.uniform(0, 0.5 if action is load else 0.1))
+        killer.start()
+        try:
+            action(session, at)
+        except EngineDiedError:
+            self.told += 1
+        killer.join()
+        if number == signal.SIGSTOP:
+            with (
+                pytest.raises(EngineDiedError, match="no progress")
+                if not gone(killer.hit)
+                else contextlib.nullcontext()
+            ):
+                session.model.engine.tokenize("x", special=False)
+        until(lambda: gone(killer.hit))
+        self.deaths += 1
+        assert session.trace.nodes.tobytes().startswith(before), (i, action.__name__)
+        until(lambda: self.model.engine.pid is None or self.model.engine.pid != killer.hit.pid)
+        n = session.trace.length
+        session.generate(2)
+        assert session.trace.length == n + 2
+
+    def judged(self) -> int:
+        """Compare every record of the session with a fresh scoring, and begin another. How many there were."""
+        trace = self.session.trace
+        for branch in self.session.branches:
+            assert_seen(trace, self.judge, node=branch.node, n_ctx=1024)
+        rows = trace.nodes
+        drawn = rows[~np.isnan(rows["draw"])]
+        assert [draw(11, int(row["position"])) for row in drawn] == drawn["draw"].tolist()
+        self.session.close()
+        self.session = self.model.session(PROMPT, dice(11))
+        self.session.generate(10)
+        return len(rows)
+
+
+def left() -> dict[str, int]:
+    """What a process may leak."""
+    me = psutil.Process()
+    return {
+        "descriptors": me.num_fds(),
+        "threads": threading.active_count(),
+        "children": len(me.children()),
+        "shared": len(shared()),
+    }
+
+
+@POSIX
+@pytest.mark.timeout(600)
+def test_two_hundred_deaths_lose_nothing_and_leave_nothing(tiny: Path) -> None:
+    judge = opened(tiny)
+    with Model(tiny, n_ctx=1024, n_threads=1, n_batch=64, type_k="f32", type_v="f32", hang_seconds=5) as model:
+        ground = Ground(model, judge)
+        records, settled, rss = 0, None, 0
+        for i in range(ROUNDS):
+            ground.round(i)
+            if i % 20 == 19:
+                records += ground.judged()
+            if i == 59:
+                settled, rss = left(), psutil.Process().memory_info().rss
+        ground.session.close()
+        assert ground.deaths == ROUNDS
+        assert ground.told > ROUNDS // 4  # the others died between two actions
+        until(lambda: all(left()[name] <= n for name, n in settled.items()))
+        grown = psutil.Process().memory_info().rss - rss
+        note = f"{ROUNDS} deaths, {ground.told} told, {records} records judged, {grown / 2**20:.1f} MiB more"
+        sys.stdout.write(f"{note} than after 60\n")  # shown by pytest -s; see docs/reliability.md
+        assert grown < 64 << 20, note
+    judge.close()
