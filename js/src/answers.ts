@@ -25,13 +25,21 @@ const ofLength = <T>(items: readonly T[], n: number): boolean => items.length ==
 
 // --- messages ---
 
-export const TO_PAGE: Record<ToPage["kind"], Shape<unknown>> = {
+const TO_PAGE: Record<ToPage["kind"], Shape<unknown>> = {
   rows: object({ kind: one(["rows"]), watched: missing(list(text)) }),
   partial: object({ kind: one(["partial"]), id: number, value: any }),
   reply: object({ kind: one(["reply"]), id: number, ok: flag, error: missing(failure), value: missing(any) }),
   trait: object({ kind: one(["trait"]), name: text, value: any }),
   note: object({ kind: one(["note"]), error: failure }),
 };
+
+/** What is wrong with a message, "" where it is as it should be. */
+export function faultOfMessage(content: unknown): string {
+  const kind = (content as ToPage | null)?.kind;
+  if (typeof kind !== "string" || !Object.hasOwn(TO_PAGE, kind))
+    return `there is no message of kind ${typeof kind === "string" ? kind : typeof kind}`;
+  return TO_PAGE[kind](content, kind);
+}
 
 // --- traits ---
 
@@ -160,7 +168,7 @@ const named = object({ id: number, text });
 
 const edit = where(
   object({ kind: text, layer: count }),
-  (value) => KINDS_OF_EDIT[value.kind]?.(value, "edit") === "",
+  (value) => Object.hasOwn(KINDS_OF_EDIT, value.kind) && KINDS_OF_EDIT[value.kind](value, "edit") === "",
   "it is no edit that is known here",
 ) as Shape<state.Edit>;
 const headed = { layer: count, head: maybe(count), part: one(["attention", "mlp"]) };

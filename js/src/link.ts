@@ -1,6 +1,7 @@
 /** The page's end of the line to the kernel, one per model: frames in, commands out, what is known about both. */
 import {
   faultOf,
+  faultOfMessage,
   faultOfPart,
   LIBRARY as LIBRARY_SHAPES,
   LOOK as LOOK_SHAPES,
@@ -8,7 +9,6 @@ import {
   PANELS,
   SETTINGS,
   STATUS,
-  TO_PAGE,
 } from "./answers.js";
 import type { Overlay } from "./overlay.js";
 import { type Failure, LIMITS, type State, type ToKernel, type ToPage } from "./protocol.js";
@@ -404,9 +404,7 @@ export class Link {
   }
 
   readonly #receive = (content: unknown, buffers: unknown = []): void => {
-    const kind = (content as ToPage | null)?.kind;
-    const fault =
-      TO_PAGE[kind as ToPage["kind"]]?.(content, String(kind)) ?? `there is no message of kind ${String(kind)}`;
+    const fault = faultOfMessage(content);
     this.silence = "";
     if (this.failure === NO_ANSWER) this.failure = null;
     if (fault) this.failure = notUnderstood(fault);

@@ -47,7 +47,8 @@ export function explaining(link: Link, changed: () => void) {
 
   /** What is as it was is not tried. */
   function prune(): void {
-    const was = base?.settings as Settings;
+    const was = base?.settings;
+    if (!was) return; // it has not been answered yet, and prunes when it is
     draft = Object.fromEntries(
       Object.entries(draft).filter(([name, value]) => !same(was[name as keyof Settings], value)),
     );
