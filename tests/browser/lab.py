@@ -22,7 +22,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -262,17 +262,20 @@ NOTEBOOK_7 = Interface("notebook", "JupyterNotebookApp", "notebooks")
 
 @dataclass
 class Lab:
-    """A Jupyter server, and the browser that looks at it."""
+    """A Jupyter server, and the browser that looks at it. Its home holds its log, settings and all it keeps."""
 
     url: str
     root: Path
     settings: Path
     browser: Browser
+    home: Path
 
     @classmethod
     @contextmanager
-    def running(cls, interface: Interface = JUPYTERLAB, *, browser: Browser | None = None) -> Iterator[Lab]:
-        """Start both, or the server for a browser that runs; end what was started."""
+    def running(
+        cls, interface: Interface = JUPYTERLAB, *, browser: Browser | None = None, flags: Sequence[str] = ()
+    ) -> Iterator[Lab]:
+        """Start both, or the server (with more flags) for a browser that runs; end what was started."""
         browsing = nullcontext(browser) if browser else _browser()
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, browsing as browser:
             home = Path(folder)
@@ -280,8 +283,8 @@ class Lab:
             root.mkdir()
             _write_settings(settings, SETTINGS)
             _write_kernels(home / "data" / "kernels")
-            with _server(interface, home, root, settings) as url:
-                yield cls(f"{url}/{interface.route}", root, settings, browser)
+            with _server(interface, home, root, settings, flags) as url:
+                yield cls(f"{url}/{interface.route}", root, settings, browser, home)
 
     def open(
         self,
@@ -332,7 +335,7 @@ def _browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def _server(interface: Interface, home: Path, root: Path, settings: Path) -> Iterator[str]:
+def _server(interface: Interface, home: Path, root: Path, settings: Path, flags: Sequence[str]) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -344,6 +347,7 @@ def _server(interface: Interface, home: Path, root: Path, settings: Path) -> Ite
         f"--{interface.app}.expose_app_in_browser=True",
         f"--{interface.app}.user_settings_dir={settings}",
         f"--{interface.app}.workspaces_dir={home / 'workspaces'}",
+        *flags,
     ]
     environment = {
         **os.environ,
