@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inferno_widget import files, sound
+from inferno_widget import Inferno, files, sound
 from inferno_widget.browse import Files
 from inferno_widget.errors import TraceFileError
 from inferno_widget.export import write as export
@@ -31,6 +31,7 @@ from inferno_widget.preferences import MAX_PRESETS, Preferences
 from inferno_widget.reading import DEPTH
 from inferno_widget.trace import Trace
 from inferno_widget.tree import branches_of
+from tests.traces import made_trace
 from tests.unit.test_files import assert_refused, edited, marked_trace, members, with_column, write
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "0")) or 100
@@ -409,3 +410,14 @@ def test_more_presets_than_anybody_has_are_not_shown(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there are 500 presets already: drop one"):
         mine.save_preset("new", {})
     mine.save_preset("p3", {"top_k": 3})
+
+
+@pytest.mark.parametrize(
+    "data", [b"[" * 100_000, b"\xff", b"{}", json.dumps({"look": ODD[:5], "presets": ODD}).encode()]
+)
+def test_a_widget_opens_whatever_its_settings_are(data: bytes, config: Path) -> None:
+    (config / "preferences.json").write_bytes(data)
+    widget = Inferno(made_trace())
+    assert widget.look["palette"] == "inferno"
+    json.dumps([widget.look, widget.workbench.places().result(20)], ensure_ascii=False, allow_nan=False).encode()
+    widget.close()
