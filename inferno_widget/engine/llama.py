@@ -29,6 +29,8 @@ from inferno_widget.record import Floats, Ids, Kind, StepRecord, WatchedRecord
 from inferno_widget.sampling import Choice, Chooser
 from inferno_widget.stats import describe, mass
 
+CTX_STEP = 256
+"""A context has a multiple of so many tokens."""
 N_SEQ_MAX = 64
 """Branches in the KV cache at once. Every decode looks at all: 256 would cost the demo model a sixth of its speed."""
 ROWS_BYTES = 32 << 20
@@ -264,7 +266,7 @@ class LlamaEngine:
     def _params(self, options: Options) -> Any:
         """What the context is made with."""
         params = C.llama_context_default_params()
-        params.n_ctx = options.n_ctx
+        params.n_ctx = -(-options.n_ctx // CTX_STEP) * CTX_STEP  # llama.cpp rounds too, but cuts the batch by what it got
         params.n_batch = params.n_ubatch = options.n_batch
         params.n_threads = params.n_threads_batch = options.n_threads
         params.n_seq_max = N_SEQ_MAX

@@ -108,7 +108,7 @@ class Tapped(LlamaEngine):
         flash_only = source.options.type_v not in ("f32", "f16", "bf16")
         self.options = replace(
             source.options,
-            n_batch=min(source.options.n_batch, MOST_BATCH),
+            n_batch=max(2, min(source.options.n_batch, MOST_BATCH)),
             type_v="f16" if flash_only else source.options.type_v,
         )
         self.edits: tuple[Edit, ...] = ()

@@ -115,6 +115,14 @@ def test_a_context_shorter_than_a_batch(length: int, tmp_path: Path) -> None:
     with Model(draft.write(tmp_path)) as model, model.session(list(range(10, 80))) as session:
         session.generate(5)
         assert len(session.trace) == 75
+        assert session.inspect(what="residual").residual.shape[1:] == (75, 32)
+
+
+def test_a_batch_of_one_token(tmp_path: Path) -> None:
+    path = base("llama").write(tmp_path)
+    with Model(path, n_batch=1) as model, model.session(list(range(10, 20))) as session:
+        session.generate(2)
+        assert session.inspect(what="residual").residual.shape[1:] == (12, 32)
 
 
 def test_a_table_of_positions_shorter_than_what_the_file_says(tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ def test_buffers_grow_with_what_they_hold(info: ModelInfo) -> None:
 
 def test_constants_of_the_engine() -> None:
     """They are repeated, because importing the engine loads llama.cpp."""
-    assert (memory.N_SEQ_MAX, memory.ROWS_BYTES) == (llama.N_SEQ_MAX, llama.ROWS_BYTES)
+    for name in ("N_SEQ_MAX", "ROWS_BYTES", "CTX_STEP"):
+        assert getattr(memory, name) == getattr(llama, name)
 
 
 # --- whether it fits --------------------------------------------------------------------------------------
