@@ -266,7 +266,7 @@ class LlamaEngine:
     def _params(self, options: Options) -> Any:
         """What the context is made with."""
         params = C.llama_context_default_params()
-        params.n_ctx = -(-options.n_ctx // CTX_STEP) * CTX_STEP  # llama.cpp rounds too, but cuts the batch by what it got
+        params.n_ctx = -(-options.n_ctx // CTX_STEP) * CTX_STEP  # llama.cpp rounds too, but not for how long a batch is
         params.n_batch = params.n_ubatch = options.n_batch
         params.n_threads = params.n_threads_batch = options.n_threads
         params.n_seq_max = N_SEQ_MAX
