@@ -10,6 +10,7 @@ import { buffersOf, NASTY, places, SAMPLES, spoilt, TRAITS } from "./samples.js"
 const EXAMPLES = Number(process.env.EXAMPLES ?? 0);
 const runs = (n: number) =>
   EXAMPLES ? { numRuns: EXAMPLES, endOnFailure: true } : { numRuns: n, seed: 7, endOnFailure: true };
+vi.setConfig({ testTimeout: EXAMPLES ? 0 : 120_000 }); // a busy machine
 const tried = { traits: 0, messages: 0, answers: 0, presses: 0 };
 afterAll(() => console.info("tried", tried));
 
@@ -101,7 +102,7 @@ describe("traits", () => {
     await stands();
   });
 
-  it("are of any version when a notebook opens", { timeout: 60_000 }, async () => {
+  it("are of any version when a notebook opens", async () => {
     for (const name of Object.keys(TRAITS))
       for (const by of NASTY) {
         page.close();
@@ -128,7 +129,7 @@ describe("messages", () => {
     await drawn();
   });
 
-  it("of any kind and content are passed over with a note", { timeout: EXAMPLES ? 0 : 60_000 }, async () => {
+  it("of any kind and content are passed over with a note", async () => {
     const kinds = ["rows", "partial", "reply", "trait", "note", "none"];
     const value = fc.oneof(fc.jsonValue(), fc.constantFrom(...NASTY));
     const names = ["id", "ok", "value", "error", "name", "watched", "kind"];
@@ -216,7 +217,7 @@ describe("a kernel that answers anything", () => {
     }
   }
 
-  it("kills no view, whatever is pressed", { timeout: EXAMPLES ? 0 : 60_000 }, async () => {
+  it("kills no view, whatever is pressed", async () => {
     const steps = fc.array(fc.tuple(choice, choice, choice), { minLength: 10, maxLength: 60 });
     await fc.assert(
       fc.asyncProperty(steps, async (presses) => {

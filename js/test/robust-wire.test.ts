@@ -14,6 +14,7 @@ import { buffersOf, NASTY, places, SAMPLES, spoilt } from "./samples.js";
 /** As many of each kind; `EXAMPLES=20000 npx vitest run test/robust-wire.test.ts` tries more, each time others. */
 const EXAMPLES = Number(process.env.EXAMPLES ?? 0);
 const runs = (n: number) => (EXAMPLES ? { numRuns: EXAMPLES } : { numRuns: n, seed: 7 });
+vi.setConfig({ testTimeout: EXAMPLES ? 0 : 120_000 }); // a busy machine
 const tried = { frames: 0, refused: 0, answers: 0 };
 afterAll(() => console.info(`${tried.frames} frames tried, ${tried.refused} refused; ${tried.answers} answers`));
 

@@ -296,10 +296,12 @@ class Lab:
         height: int = 1000,
         reduced_motion: bool = False,
         scale: float = 1,
+        script: str = "",
     ) -> LabPage:
         """A notebook of these code cells, none of them run yet, with its kernel idle.
 
-        `width` is that of a cell's output in CSS pixels; `scale` is device pixels in one of them.
+        `width` is that of a cell's output in CSS pixels; `scale` is device pixels in one of them; `script` runs before
+        anything else does in the page.
         """
         name = f"test-{time.monotonic_ns()}.ipynb"
         (self.root / name).write_text(json.dumps(_notebook(cells, kernel)))
@@ -315,6 +317,8 @@ class Lab:
         opened = LabPage(context.new_page())
         if kernel == KERNELS[1]:
             opened.page.add_init_script(WATCHDOG)
+        if script:
+            opened.page.add_init_script(script)
         opened._visit(f"{self.url}/{name}?reset")
         opened.page.wait_for_selector(f"body[data-jp-theme-name='{look['theme']}']", state="attached")
         opened._fit(width, height)
