@@ -41,9 +41,9 @@ def process_of(engine: EngineClient) -> psutil.Process:
 
 
 def shared() -> set[str]:
-    """Names of shared memory that outlives its process, where there are any."""
+    """Names of our shared memory that would outlive its process; there should be none."""
     folder = Path("/dev/shm")
-    return {path.name for path in folder.iterdir()} if folder.exists() else set()
+    return {path.name for path in folder.iterdir() if "inferno" in path.name} if folder.exists() else set()
 
 
 def gone(process: psutil.Process) -> bool:
@@ -360,7 +360,6 @@ engine.child().call("misbehave", "sleeps", cancel=Stop())
 
 @POSIX
 def test_a_killed_kernel_takes_its_child_out_of_native_code_and_leaves_nothing(tiny: Path, tmp_path: Path) -> None:
-    before = shared()
     kernel = subprocess.Popen(
         [sys.executable, "-c", KERNEL, str(tiny), str(Path(__file__).with_name("bad_worker.py"))],
         stdout=subprocess.PIPE,
@@ -373,7 +372,85 @@ def test_a_killed_kernel_takes_its_child_out_of_native_code_and_leaves_nothing(t
         kernel.kill()
     until(lambda: gone(child))
     assert list(tmp_path.iterdir()) == []
-    assert not [name for name in shared() - before if "inferno" in name]
+    assert not shared()
+
+
+# --- several over one child -----------------------------------------------------------------------------------
+
+
+@POSIX
+def test_everybody_over_one_child_hears_once_and_goes_on(tiny: Path) -> None:
+    """Three sessions, one who looks inside, and one under an intervention."""
+    with loaded(tiny) as model:
+        sessions = [model.session(PROMPT, dice(seed)) for seed in range(5)]
+        for session in sessions:
+            session.generate(5)
+        errors, enough = [0] * len(sessions), threading.Event()
+
+        def go_on(i: int) -> None:
+            session = sessions[i]
+            while not enough.is_set():
+                try:
+                    if i == 3:
+                        session.inspect(what="residual")
+                    elif i == 4:
+                        with session.intervene(Ablate(0, 0)):
+                            session.generate(3)
+                    else:
+                        session.generate(3)
+                    if session.trace.length > 200:
+                        session.rewind(190)
+                except EngineDiedError:
+                    errors[i] += 1
+
+        threads = [threading.Thread(target=go_on, args=(i,)) for i in range(len(sessions))]
+        for thread in threads:
+            thread.start()
+        for kills in range(1, 6):
+            until(lambda: model.engine.pid is not None)
+            time.sleep(0.3)
+            generation, pid = model.engine.generation, model.engine.pid
+            if pid is not None:
+                os.kill(pid, signal.SIGKILL)
+            until(lambda g=generation: model.engine.generation > g)
+            assert max(errors) <= kills
+        enough.set()
+        for thread in threads:
+            thread.join(30)
+        assert not [thread for thread in threads if thread.is_alive()]
+        judge = opened(tiny)
+        for session in sessions[:4]:
+            session.generate(5)
+            assert_seen(session.trace, judge, n_ctx=1024)
+        judge.close()
+
+
+def test_what_a_dead_child_made_is_never_asked_of_the_next(tiny: Path) -> None:
+    """Also when somebody else had it replaced: the error is that of the death."""
+    with loaded(tiny) as model:
+        engine = model.engine
+        old, second = engine.branch(None, 0), model.taps
+        second.start()
+        other = second.branch(None, 0)
+        process_of(engine).kill()
+        until(lambda: engine.pid is None)
+        engine.start()
+        for of, branch in ((engine, old), (second, other)):
+            for call in (
+                lambda of=of, b=branch: of.branch(b, 0),
+                lambda of=of, b=branch: of.append(b, [1]),
+                lambda of=of, b=branch: of.logits(b, 1),
+                lambda of=of, b=branch: of.drop(b),
+                lambda of=of, b=branch: next(of.rows(b, [1], [0], cancel=Stop())),
+                lambda of=of, b=branch: Driver(of, Stop).generate(b, 1),
+                lambda of=of, b=branch: Driver(of, Stop).prefill([1], branch=b),
+            ):
+                with pytest.raises(EngineDiedError, match=r"SIGKILL|exit code"):
+                    call()
+        second.start()
+        with pytest.raises(EngineDiedError):
+            second.drop(other)
+        assert second.branch(None, 0) != other
 
 
 # --- two hundred deaths -------------------------------------------------------------------------------------
