@@ -12,7 +12,7 @@ DISPLAYED := $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname)))
 LAB_FLAGS := $(if $(DISPLAYED),,--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test dev lint ruff mypy biome tsc test-js test-py pictures bench bench-ui fuzz clean front-end browser
+.PHONY: help demo test dev lint ruff mypy biome tsc test-js test-py pictures bench bench-ui soak fuzz clean front-end browser
 .NOTPARALLEL:
 
 help: ## Say what can be made
@@ -54,6 +54,9 @@ pictures: $(VENV)/.dev front-end browser ## Take the README's pictures anew
 
 bench: $(VENV)/.bench front-end ## Run the benchmarks and print their table
 	$(RUN)/python -m benchmarks $(ARGS)
+
+soak: $(VENV)/.demo ## Two hours of use in ten minutes; ARGS="--minutes 1" for less
+	$(RUN)/python -m benchmarks.soak $(ARGS)
 
 bench-ui: $(VENV)/.dev front-end browser ## Measure the text view beside a plain page
 	$(RUN)/python -m benchmarks.ui $(ARGS)
