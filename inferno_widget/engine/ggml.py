@@ -23,6 +23,8 @@ from inferno_widget.record import Floats
 F32, F16, I32, I64 = 0, 1, 26, 27
 """Numbers of ggml's types."""
 _DTYPES: dict[int, type[np.generic]] = {F32: np.float32, F16: np.float16, I32: np.int32, I64: np.int64}
+INPUT = 1
+"""GGML_TENSOR_FLAG_INPUT"""
 MAX_SRC = 10
 
 Evaluated = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_bool)
@@ -169,6 +171,12 @@ def _op(number: int) -> str:
 def op(tensor: Tensor) -> str:
     """What it is made by, such as "MUL_MAT"; "NONE" for weights and inputs."""
     return _op(tensor.op)
+
+
+def is_weight(address: int) -> bool:
+    """Whether a tensor is of the model, and neither an input nor made from others."""
+    tensor = Tensor.at(address)
+    return op(tensor) == "NONE" and not tensor.flags & INPUT
 
 
 def name(address: int) -> str:

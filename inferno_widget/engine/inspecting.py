@@ -93,6 +93,11 @@ def attribute(
     engine.layers(Asked(("attn_out", "mlp", "residual")))
     if engine.plan.stem is None:
         raise InfernoError("what stands in the residual stream before the first block was not found in this model")
+    if loose := [layer for layer, found in enumerate(engine.plan.layers) if not found.whole]:
+        raise InfernoError(
+            f"in layer {loose[0]} something is added to the residual stream that is neither attention's nor an MLP's: "
+            "what these two add does not sum to a logit in this model"
+        )
     n, at = len(engine.plan.layers), len(ids) - 1
     arrays = {what: np.zeros((n, 1, engine.n_embd), np.float32) for what in ("attn_out", "mlp")}
     stem, final = np.zeros((1, engine.n_embd), np.float32), np.zeros((1, engine.n_embd), np.float32)

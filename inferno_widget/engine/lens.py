@@ -11,6 +11,7 @@ import ctypes
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,8 +28,12 @@ ROWS_BYTES = 32 << 20
 """Most that the logits of one evaluation may take."""
 PRODUCTS = 1 << 31
 """Multiplications of one evaluation at most, unless one row takes more: nothing ends it in between."""
+SAME = 0.01
+"""How far two computations of the same logits may be apart, in parts of their spread."""
 CPU = 0
 """GGML_BACKEND_DEVICE_TYPE_CPU"""
+TANH = 4
+"""GGML_UNARY_OP_TANH"""
 NORMS = {"RMS_NORM", "NORM"}
 
 
@@ -93,6 +98,15 @@ class Head:
             raise InfernoError("there is no output matrix between the residual stream and the logits")
         return last.sources[0]
 
+    def check(self, stream: Floats, logits: Floats) -> None:
+        """Raise InfernoError unless a stream behind the last block, float32 [n_embd], gives the model's own logits."""
+        off = np.abs(self._evaluate(stream[None])[0] - logits).max()
+        if not off <= SAME * np.ptp(logits):
+            self.close()
+            raise InfernoError(
+                f"done once more, the end of this model gives other logits than its own (by {off:.3g}): it has no lens"
+            )
+
     # --- logits -------------------------------------------------------------------------------------------
 
     def logits(self, streams: Floats, *, cancel: Cancel) -> Floats:
@@ -108,8 +122,9 @@ class Head:
     def _evaluate(self, rows: Floats) -> Floats:
         def build(context: int, given: int) -> int:
             made = {self.chain[0].address: given}
-            for node in self.chain[1:]:
-                made[node.address] = _again(context, node, made, len(rows))
+            for before, node in pairwise(self.chain):
+                taken = node.op == "GET_ROWS"  # the rows are chosen already
+                made[node.address] = made[before.address] if taken else _again(context, node, made, len(rows))
             return made[self.chain[-1].address]
 
         return self._computed(rows, build)
@@ -206,29 +221,32 @@ class Head:
     def _frozen(self, rows: NDArray[np.float64], final: NDArray[np.float64], token: int) -> NDArray[np.float64]:
         """The token's logit of each of `rows`, by the norm of `final`."""
         for node in self._uncapped:
-            bound = [source for source in node.sources if ggml.op(ggml.Tensor.at(source)) == "NONE"]
-            if node.op == "MUL_MAT":
+            bound = [source for source in node.sources if ggml.is_weight(source)]
+            if node.op == "MUL_MAT" and rows.ndim > 1:
                 rows, final = rows @ self._row(token).astype(np.float64), np.zeros(0)
-            elif node.op in NORMS:
+            elif node.op in NORMS and rows.ndim > 1:
                 mean = (lambda x: x.mean(-1, keepdims=True)) if node.op == "NORM" else (lambda _: 0.0)
                 rows, final = rows - mean(rows), final - mean(final)
-                size = math.sqrt(float((final**2).mean()) + _number(node))
+                size = math.sqrt(float((final**2).mean()) + _numbers(node)[0])
                 rows, final = rows / size, final / size
             elif node.op == "SCALE":
-                rows, final = rows * _number(node), final * _number(node)
+                factor, shift = _numbers(node)[:2]
+                rows, final = rows * factor + shift, final * factor + shift
             elif node.op in ("MUL", "ADD"):
                 by = ggml.read(bound[0]).ravel().astype(np.float64)
-                by, of_final = (by, by) if rows.ndim > 1 else (by[token], 0.0)  # behind the matrix there is one number
-                rows, final = (rows * by, final * of_final) if node.op == "MUL" else (rows + by, final + of_final)
-            else:
+                if rows.ndim == 1:  # behind the matrix there is one number a row
+                    by = by[token if len(by) > 1 else 0]
+                rows, final = (rows * by, final * by) if node.op == "MUL" else (rows + by, final + by)
+            elif node.op != "GET_ROWS":
                 raise InfernoError(f"a contribution cannot be followed through {node.op}, which this model ends with")
         return rows
 
     @property
     def _uncapped(self) -> list[Node]:
         """The chain up to where logits are capped softly, if they are: scaled down, tanh, scaled up."""
-        cap = next((i for i, node in enumerate(self.chain) if node.op == "UNARY"), len(self.chain) + 1)
-        return list(self.chain[1 : cap - 1])
+        ends = [node.op for node in self.chain[-3:]]
+        capped = ends == ["SCALE", "UNARY", "SCALE"] and self.chain[-2].params[0] == TANH
+        return list(self.chain[1:-3] if capped else self.chain[1:])
 
     def _row(self, token: int) -> Floats:
         """A row of the output matrix, float32 [n_embd]."""
@@ -241,9 +259,9 @@ class Head:
         return row
 
 
-def _number(node: Node) -> float:
-    """The first parameter of an operation: what SCALE scales by, the epsilon of a norm."""
-    return float(np.array(node.params[:1], np.int32).view(np.float32)[0])
+def _numbers(node: Node) -> NDArray[np.float64]:
+    """The parameters of an operation as floats: what SCALE scales by and adds, the epsilon of a norm."""
+    return np.array(node.params, np.int32).view(np.float32).astype(np.float64)
 
 
 def _again(context: int, node: Node, made: dict[int, int], n: int) -> int:

@@ -65,11 +65,11 @@ class OneRow:
         return self._known[id(where)]
 
     def _takes(self, where: Plan) -> Iterator[tuple[Tap, Callable[[int], bool]]]:
-        """A head's output is made of its attention, which is still there then: one stop does for both."""
+        """Where a head's output is made next, of its attention, that is still there then: one stop does for both."""
         for (what, layer), place in self._place.items():
             found = where.layers[layer]
             if what == "attention":
-                later = found.heads if ("heads", layer) in self._place else None
+                later = found.heads if ("heads", layer) in self._place and found.heads_come_next else None
                 take = self._taking_attention(layer, self._at(what, place), found.n_head, through=later is not None)
                 yield (later or found.attention), take  # type: ignore[misc]
             else:

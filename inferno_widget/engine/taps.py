@@ -21,7 +21,7 @@ from inferno_widget.record import Floats
 
 from . import Branch, Holdings, Options, Progress, ggml
 from .channel import OwnFlag
-from .graph import Layer, Node, Plan, Tap, plan
+from .graph import STREAM, Layer, Node, Plan, Tap, plan
 from .inside import Asked, Edit, What
 from .lens import Head
 from .llama import KV_TYPES, Flag, LlamaEngine, Stretch
@@ -113,6 +113,7 @@ class Tapped(LlamaEngine):
         )
         self.edits: tuple[Edit, ...] = ()
         self._nodes: list[Node] | None = None
+        self._tried: tuple[Floats, Floats] = np.zeros(0, np.float32), np.zeros(0, np.float32)  # a stream, its logits
         self._takes: dict[int, list[tuple[Tap, Take]]] = {}
         self._peeks: dict[int, Callable[[int], None]] = {}
         self._at, self._marks, self._taken_count = [0], set[int](), 0  # the next node; those that are meant
@@ -168,20 +169,25 @@ class Tapped(LlamaEngine):
 
     @property
     def head(self) -> Head:
-        """From the residual stream to the logits; made when it is first asked for."""
+        """From the residual stream to the logits; made and tried when it is first asked for."""
         if self._head is None:
-            self._head = Head(self.plan.head, self.options.n_threads)
+            head = Head(self.plan.head, self.options.n_threads)
+            head.check(*self._tried)
+            self._head = head
         return self._head
 
     def _discovered(self, n: int, cancel: Flag) -> Plan:
         """Decode `n` tokens, to see what the graph is made of: that of one token may differ from that of more."""
-        self._nodes, self._at[0] = [], 0
+        self._nodes, self._at[0], self._problem = [], 0, None
         self._marks.update(range(MOST_NODES))
         entry = Entry(tokens=[0] * n)
         self.pool.alone(entry)
         try:
             super()._decode([(entry, entry.tokens)], cancel, score=True)
-            return plan(self._nodes)
+            if self._problem is not None:
+                raise self._problem
+            self._tried = self._tried[0], self._output(n - 1).copy()
+            return plan(self._nodes, self.n_embd)
         finally:
             self._nodes = None
             self._marks.clear()
@@ -202,33 +208,33 @@ class Tapped(LlamaEngine):
             for what in asked.what:
                 if known[layer].tap(what) is None:
                     raise InfernoError(self._lacking(what, layer, known[layer]))
-        heads = {known[layer].n_head for layer in chosen if {"attention", "heads"} & {*asked.what}}
-        if len(heads) > 1:
-            raise InfernoError(
-                f"the layers asked for have different numbers of heads ({', '.join(map(str, sorted(heads)))}): ask for "
-                "those with equally many"
-            )
+        if {"attention", "heads"} & {*asked.what}:
+            self._check_alike("numbers of heads", {known[layer].n_head for layer in chosen})
+        if "heads" in asked.what:
+            self._check_alike("sizes of heads", {known[layer].head_size for layer in chosen})
         return chosen
+
+    @staticmethod
+    def _check_alike(what: str, found: set[int]) -> None:
+        """Raise InfernoError where blocks that go into one array do not fit together."""
+        if len(found) > 1:
+            numbers = ", ".join(map(str, sorted(found)))
+            raise InfernoError(
+                f"the layers asked for have different {what} ({numbers}): ask for those that are alike, with layers="
+            )
 
     def _lacking(self, what: str, layer: int, found: Layer) -> str:
         """Why a block does not have something."""
         meant = {
             "attention": "attention weights",
             "heads": "outputs of single heads",
-            "attn_out": "a contribution of attention to the residual stream",
-            "mlp": "a contribution of an MLP to the residual stream",
+            "attn_out": "contribution of attention to the residual stream",
+            "mlp": "contribution of an MLP to the residual stream",
+            "residual": "single residual stream",
         }[what]
-        if found.recurrent:
-            reason = "it is recurrent, with a state instead of keys that are looked at"
-        elif found.attention is None:
-            reason = "its graph has no kq_soft_max there, so no attention, or one of another kind"
-        elif what == "heads":
-            reason = "its heads read a compressed cache (MLA), and are taken apart only where they are mixed"
-        else:
-            reason = "nothing in its graph is added there that comes from it alone"
         known = [i for i, other in enumerate(self.plan.layers) if other.tap(what)]
         hint = f"; layers that have: {_ranges(known)}" if known else ""
-        return f"{self._who()} has no {meant} in layer {layer}: {reason}{hint}"
+        return f"{self._who()} has no {meant} in layer {layer}: {found.lacks[what]}{hint}"
 
     def _who(self) -> str:
         buffer = ctypes.create_string_buffer(128)
@@ -262,8 +268,9 @@ class Tapped(LlamaEngine):
         """Whether a node that is meant is to be read when it is evaluated. It must not raise."""
         try:
             if self._nodes is not None:
-                self._nodes.append(Node.of(index, address))
-                return False
+                node = Node.of(index, address)
+                self._nodes.append(node)
+                return STREAM.fullmatch(node.name) is not None and len(node.shape) == 2
             if index in self._peeks:
                 self._peeks[index](address)
         except BaseException as error:  # noqa: BLE001  raised again when the native code is done
@@ -274,6 +281,9 @@ class Tapped(LlamaEngine):
     def _came(self, index: int, address: int) -> bool:
         """Do what is to be done with a node; whether the graph is to go on. It must not raise."""
         try:
+            if self._nodes is not None:
+                self._tried = ggml.read(address)[-1], self._tried[1]
+                return True
             self._taken_count += 1
             on = True
             for tap, take in self._takes[index]:
@@ -354,7 +364,7 @@ class Tapped(LlamaEngine):
     def _editing(self, edit: Edit) -> Take:
         def change(address: int) -> bool:
             values, touched = ggml.read(address), False
-            block = values if edit.what == "heads" else values[None]
+            block = values.reshape(-1, *values.shape[-2:])
             heads = slice(None) if edit.head is None else slice(edit.head, edit.head + 1)
             for rows in self._stretches:
                 if edit.branch is not None and self.pool[edit.branch] is not rows.entry:

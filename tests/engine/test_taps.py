@@ -55,13 +55,13 @@ def test_every_block_has_everything(tapped: Tapped, n: int) -> None:
     [
         (
             "attention",
-            {"attention": None, "recurrent": True},
-            r"attention weights in layer 2: it is recurrent.*0 to 1, 3",
+            {"attention": None, "lacks": {"attention": "it is recurrent"}},
+            r"\(gemma2.*\) has no attention weights in layer 2: it is recurrent; layers that have: 0 to 1, 3",
         ),
-        ("attention", {"attention": None}, r"no kq_soft_max there"),
-        ("heads", {"heads": None}, r"outputs of single heads in layer 2: .*\(MLA\)"),
-        ("mlp", {"mlp": None}, r"contribution of an MLP .* layer 2: nothing in its graph"),
+        ("heads", {"heads": None, "lacks": {"heads": "so it is"}}, "outputs of single heads in layer 2: so it is"),
+        ("mlp", {"mlp": None, "lacks": {"mlp": "so it is"}}, "contribution of an MLP to the .* layer 2: so it is"),
         ("attention", {"n_head": 8}, r"different numbers of heads \(4, 8\)"),
+        ("heads", {"head_size": 8}, r"different sizes of heads \(8, 16\)"),
     ],
 )
 def test_what_a_block_does_not_have_is_said(tapped: Tapped, what: str, changes: dict, said: str) -> None:
