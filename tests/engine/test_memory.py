@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
-from inferno_widget import Model, Sampler
-from inferno_widget.memory import estimate, kv_bytes
+from inferno_widget import Ablate, Model, NotEnoughMemoryError, Sampler, memory
+from inferno_widget.memory import CGROUPS, estimate, kv_bytes
 from tests.engine.tools import DEMO
 from tests.make_models import Shape, random_weights, spm_vocabulary, tiny_llama, tiny_qwen2, write_model
 
@@ -56,3 +61,142 @@ def test_the_estimate_is_what_the_process_takes(
         prompt = np.random.default_rng(0).integers(3, model.info.n_vocab, n_ctx - 8).tolist()
         model.session(prompt, Sampler(seed=1)).generate(4)
         assert expected.total == pytest.approx(model.rss, rel=TOLERANCE)
+
+
+# --- too little of it -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has next to nothing left."""
+    monkeypatch.setattr(memory, "free_memory", lambda: 1_000_000)
+
+
+@pytest.mark.usefixtures("little")
+def test_a_model_that_does_not_fit_is_refused_before_there_is_a_process_unless_it_is_forced() -> None:
+    children = set(psutil.Process().children())
+    with pytest.raises(NotEnoughMemoryError, match=r"needs [\d,]+ MB of memory, and 1 MB are free.*force=True"):
+        Model(DEMO)
+    assert set(psutil.Process().children()) <= children
+    with Model(DEMO, force=True) as model:
+        assert model.session("a king").generate(2)
+
+
+def test_a_giant_context_is_refused_with_what_would_fit() -> None:
+    with pytest.raises(NotEnoughMemoryError, match="n_ctx=512") as caught:
+        Model(DEMO, n_ctx=2**24, n_batch=2**16)
+    assert caught.value.needed > caught.value.free
+    assert caught.value.n_ctx_fit == 512
+
+
+def test_a_file_that_asks_for_a_giant_cache_never_reaches_the_child(tmp_path: Path) -> None:
+    path = tiny_llama(tmp_path / "giant.gguf")
+    data = bytearray(path.read_bytes())
+    key = b"llama.attention.head_count_kv"
+    at = data.index(key) + len(key) + 4
+    data[at : at + 4] = (2**32 - 1).to_bytes(4, "little")
+    path.write_bytes(data)
+    children = set(psutil.Process().children())
+    with pytest.raises(NotEnoughMemoryError, match="no context fits"):
+        Model(path)
+    assert set(psutil.Process().children()) <= children
+
+
+def test_a_second_context_that_does_not_fit_is_refused_and_the_session_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Model(DEMO) as model, Model(DEMO, force=True) as forced:
+        session = model.session("a king", Sampler(seed=1))
+        session.generate(3)
+        monkeypatch.setattr(memory, "free_memory", lambda: 1_000_000)
+        looks: list[Callable[[], object]] = [
+            lambda: session.inspect(-1, "residual"),
+            session.attribution,
+            session.causal_map,
+            session.capture,
+            session.intervene(Ablate(0)).__enter__,
+        ]
+        for look in looks:
+            with pytest.raises(NotEnoughMemoryError, match="second context"):
+                look()
+        session.generate(3)
+        assert session.trace.length == len(session.prompt_ids) + 6
+        other = forced.session("a king", Sampler(seed=1))
+        other.score()
+        assert other.inspect(-1, "residual").residual.shape
+
+
+FORCED = """
+import resource, sys
+from inferno_widget import Model, ModelLoadError
+
+resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+try:
+    Model(sys.argv[1], n_ctx=2**24, force=True)
+except ModelLoadError as error:
+    print(error)
+print(len(Model(sys.argv[1]).session("a king").generate(3)) > 0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system bounds a process so")
+def test_memory_that_the_system_refuses_is_an_error_in_words(tmp_path: Path) -> None:
+    path = tiny_llama(tmp_path / "tiny.gguf")
+    few = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # whose stacks are within the bound too
+    command = [sys.executable, "-c", FORCED, path]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env=few)
+    assert "cannot make a context of 16,777,216 tokens" in run.stdout
+    assert "failed to allocate" in run.stdout
+    assert run.stdout.endswith("True\n"), "and the next model is loaded"
+
+
+# --- the end of it ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="Linux alone tells whom it would end first")
+def test_the_system_would_end_the_child_first() -> None:
+    with Model(DEMO) as model:
+        child, kernel = (int(Path(f"/proc/{who}/oom_score_adj").read_text()) for who in (model.engine.pid, "self"))
+    assert child >= kernel + 500 or child == 1000
+
+
+OUT_OF_MEMORY = """
+import sys
+from pathlib import Path
+from inferno_widget import EngineDiedError, Model, Sampler
+
+with open(sys.argv[2], "w") as group:
+    group.write("0")
+model = Model(sys.argv[1], force=True)
+session = model.session("a king", Sampler(seed=1))
+session.generate(5)
+before = session.trace.nodes.tobytes()
+try:
+    Model(sys.argv[1], n_ctx=2**22, force=True)
+except EngineDiedError as error:
+    print(error.exitcode)
+session.generate(5)
+print(session.trace.nodes.tobytes()[: len(before)] == before, session.trace.length - len(session.prompt_ids))
+"""
+
+
+@pytest.fixture
+def group() -> Iterator[Path]:
+    """The list of members of a control group that may take 400 MB; skips where none can be made."""
+    first = CGROUPS / "memory" / "inferno-test"
+    if not first.parent.is_dir() or not os.access(first.parent, os.W_OK):
+        pytest.skip("no control group can be made here")
+    first.mkdir()
+    try:
+        (first / "memory.limit_in_bytes").write_text(str(400 << 20))
+        yield first / "cgroup.procs"
+    finally:
+        first.rmdir()
+
+
+def test_where_memory_runs_out_the_child_ends_and_the_kernel_goes_on(group: Path, tmp_path: Path) -> None:
+    """A cache of 1 GB in a group of 400 MB: the system ends the process that has it."""
+    path = tiny_llama(tmp_path / "tiny.gguf")
+    run = subprocess.run(
+        [sys.executable, "-c", OUT_OF_MEMORY, path, group], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines() == ["-9", "True 10"], run.stderr

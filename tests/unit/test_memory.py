@@ -10,10 +10,22 @@ import gguf
 import psutil
 import pytest
 
-from inferno_widget import ModelInfo, memory, read_info
-from inferno_widget.engine import llama
+from inferno_widget import ModelInfo, NotEnoughMemoryError, memory, read_info
+from inferno_widget.engine import llama, taps
 from inferno_widget.gguf import Array, Metadata
-from inferno_widget.memory import compute_bytes, default_n_ctx, estimate, free_memory, kv_bytes, rounded, weight_bytes
+from inferno_widget.memory import (
+    compute_bytes,
+    default_n_ctx,
+    estimate,
+    free_memory,
+    kv_bytes,
+    require,
+    require_second,
+    rounded,
+    second_bytes,
+    spelled,
+    weight_bytes,
+)
 from tests.make_models import Shape, random_weights, spm_vocabulary, tiny_llama, tiny_qwen2, write_model
 
 GB = 10**9
@@ -77,10 +89,48 @@ def test_buffers_grow_with_what_they_hold(info: ModelInfo) -> None:
     assert compute_bytes(experts, 4096) - base > 4 * 512 * 3 * 8 * 4096 - 30e6
 
 
+def test_what_is_a_gpus_is_no_business_of_the_main_memory(info: ModelInfo) -> None:
+    """2 layers, and the output matrix counts as a third."""
+    alone, shared = (estimate(info, 512, n_gpu_layers=n, free=GB) for n in (0, 1))
+    assert shared.weights == alone.weights * 2 // 3
+    assert shared.kv == alone.kv * 2 // 3
+    assert shared.compute == alone.compute
+    for n in (-1, 3, 99):
+        assert estimate(info, 512, n_gpu_layers=n, free=GB).total == alone.compute
+
+
+def test_a_second_context_has_a_cache_and_buffers_of_its_own(info: ModelInfo) -> None:
+    cache, small = kv_bytes(info, 4096), second_bytes(info, 4096)
+    assert small > cache + 4 * 4096 * memory.SECOND_BATCH * info.n_head, "it computes without flash attention"
+    assert second_bytes(info, 4096, n_batch=2048) == small, "its batches are small"
+    assert second_bytes(info, 4096, n_batch=32) < small
+    assert second_bytes(info, 4096, type_v="q8_0") == small, "a cache that needs flash attention becomes f16"
+    assert second_bytes(info, 4096, n_gpu_layers=-1) == small - cache
+
+
+@pytest.mark.parametrize("nonsense", [-5, 2**63, "many", 1.5, float("nan"), True, numbers(2**32 - 1, 7)])
+@pytest.mark.parametrize(
+    "key",
+    ["attention__key_length", "attention__value_length", "attention__head_count_kv", "expert_used_count"],
+)
+def test_nonsense_in_a_file_is_weighed_all_the_same(key: str, nonsense: object, info: ModelInfo) -> None:
+    e = estimate(changed(info, **{key: nonsense}), free=GB)
+    assert e.total > 0
+    assert e.kv >= 0
+
+
+def test_billions_of_layers_are_counted_and_not_listed(info: ModelInfo) -> None:
+    e = estimate(replace(info, n_layer=2**32 - 1, n_head_kv=2**32 - 1), free=GB)
+    assert not e.fits
+    assert e.n_ctx_fit == 0
+    assert estimate(replace(info, n_layer=-1, n_head=-1, n_head_kv=-1), free=GB).kv == 0
+
+
 def test_constants_of_the_engine() -> None:
     """They are repeated, because importing the engine loads llama.cpp."""
     for name in ("N_SEQ_MAX", "ROWS_BYTES", "CTX_STEP"):
         assert getattr(memory, name) == getattr(llama, name)
+    assert taps.MOST_BATCH == memory.SECOND_BATCH
 
 
 # --- whether it fits --------------------------------------------------------------------------------------
@@ -121,6 +171,38 @@ def test_the_longest_context_that_fits(tmp_path: Path) -> None:
     assert estimate(info, free=GB).n_ctx_fit == 131_072, "no more than it was trained with"
     assert estimate(info, free=10_000_000).n_ctx_fit == 0
     assert not estimate(info, free=10_000_000).fits
+
+
+def test_a_refusal_has_all_the_numbers(info: ModelInfo) -> None:
+    require(info, estimate(info, 1024, free=GB))
+    found = estimate(info, 100_000, free=60_000_000)
+    with pytest.raises(NotEnoughMemoryError) as caught:
+        require(info, found)
+    error, said = caught.value, str(caught.value)
+    assert (error.needed, error.free, error.n_ctx_fit) == (found.total, 60_000_000, found.n_ctx_fit)
+    for part in (found.total, found.free, found.weights, found.kv, found.compute):
+        assert spelled(part) in said
+    assert "100,096 tokens" in said
+    assert f"n_ctx={found.n_ctx_fit:,}" in said
+    assert "force=True" in said
+    with pytest.raises(NotEnoughMemoryError, match="no context fits"):
+        require(info, estimate(info, free=1_000_000))
+
+
+def test_a_second_context_is_refused_with_the_numbers_too(info: ModelInfo) -> None:
+    options = {"n_batch": 512, "type_k": "f16", "type_v": "f16", "n_gpu_layers": 0}
+    needed = second_bytes(info, 4096, **options)
+    require_second(info, 4096, **options, free=needed)
+    with pytest.raises(NotEnoughMemoryError, match=f"second context of 4,096 tokens.*{spelled(needed)}") as caught:
+        require_second(info, 4096, **options, free=needed - 1)
+    assert (caught.value.needed, caught.value.free) == (needed, needed - 1)
+
+
+@pytest.mark.parametrize(
+    ("n", "text"), [(0, "0 MB"), (310_000_000, "310 MB"), (999_600_000, "1.0 GB"), (4_249_000_000_000, "4,249.0 GB")]
+)
+def test_bytes_are_spelled_for_a_person(n: int, text: str) -> None:
+    assert spelled(n) == text
 
 
 def test_the_default_context(info: ModelInfo) -> None:
