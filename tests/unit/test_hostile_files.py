@@ -34,7 +34,7 @@ from inferno_widget.tree import branches_of
 from tests.traces import made_trace
 from tests.unit.test_files import assert_refused, edited, marked_trace, members, with_column, write
 
-EXAMPLES = int(os.environ.get("EXAMPLES", "0")) or 100
+EXAMPLES = int(os.environ.get("EXAMPLES", "0")) or 50
 FUZZ = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 ODD: list[Any] = [
     None, True, False, 0, -1, 7, 2**31, -(2**31), 2**63, 10**400, 0.5, -0.0, 1e308, float("nan"), float("inf"),
