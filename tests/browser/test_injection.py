@@ -15,7 +15,7 @@ from inferno_widget import Model, Sampler
 from inferno_widget.export.html import page as html_page
 from inferno_widget.trace import Trace
 from tests.browser.conftest import Tabs
-from tests.browser.lab import KERNELS, Lab, LabPage
+from tests.browser.lab import KERNELS, READY, Lab, LabPage
 from tests.browser.story import settled
 from tests.make_models import MARKUP, tiny_hostile
 
@@ -69,7 +69,7 @@ def hostile(lab: Tabs, tmp_path: Path) -> Iterator[tuple[LabPage, Locator]]:
     page.page.on("dialog", lambda dialog: pytest.fail(f"a dialog: {dialog.message}"))
     page.run_all()
     widget = page.widget()
-    expect(widget.get_by_test_id("status")).to_have_attribute("data-state", "empty")
+    expect(widget.get_by_test_id("status")).to_have_attribute("data-state", "empty", timeout=READY)
     widget.locator("button[data-action=run]").click()
     settled(page, widget, f"len(w.trace) > {TOKENS}")
     yield page, widget
@@ -137,7 +137,7 @@ def test_figures_show_tokens_as_they_are(lab: Tabs, tmp_path: Path) -> None:
     page = lab.open([FIGURE.format(file=str(file))])
     page.run_all()
     plot = page.page.locator(".js-plotly-plot")
-    expect(plot.locator(".ytick").first).to_be_visible()
+    expect(plot.locator(".ytick").first).to_be_visible(timeout=READY)
     ticks = plot.locator(".ytick").all_text_contents()
     assert len([tick for tick in ticks if "__pwned" in tick or "<" in tick]) > 5
     assert plot.locator("svg a, svg img, foreignObject").count() == 0

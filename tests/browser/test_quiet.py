@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-from tests.browser.lab import NEVER_ENDS, Lab
+from tests.browser.lab import NEVER_ENDS, READY, Lab
 from tests.browser.story import settled
 
 MARKER = "marzipanferkel"
@@ -19,7 +19,7 @@ def test_no_log_of_jupyter_has_a_word_of_it(running_lab: Lab) -> None:
         page.page.on("request", lambda request: requests.append(request.url))
         page.run_all()
         widget = page.widget()
-        expect(widget.get_by_test_id("status")).to_have_attribute("data-state", "empty")
+        expect(widget.get_by_test_id("status")).to_have_attribute("data-state", "empty", timeout=READY)
         prompt = widget.get_by_label("Prompt", exact=True)
         prompt.fill(f"Once upon a time there was {MARKER}, who had three")
         widget.locator("button[data-action=run]").click()
