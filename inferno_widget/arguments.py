@@ -113,8 +113,18 @@ def file_path(name: str, value: object) -> Path:
     if not isinstance(path, str):
         raise TypeError(f"{name} must be a path of text, not {brief(value)}")
     if not path or "\0" in path or len(path) > LONGEST_PATH:
-        why = "it is empty" if not path else "it holds a NUL" if "\0" in path else f"{len(path):,} characters are too many"
+        why = (
+            "it is empty"
+            if not path
+            else "it holds a NUL"
+            if "\0" in path
+            else f"{len(path):,} characters are too many"
+        )
         raise ValueError(f"{name} must name a file, which {brief(path)} cannot: {why}")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} must name a file, which {brief(path)} cannot: it holds half a character") from None
     return Path(path)
 
 

@@ -12,7 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .errors import InfernoError
+from .arguments import LONGEST_PATH, file_path, flag
+from .errors import InfernoError, brief
 from .gguf import ModelInfo, read_info
 from .model import demo_path
 
@@ -40,7 +41,7 @@ class Files:
     """
 
     def __init__(self, root: str | Path | None = None) -> None:
-        self.root = _default_root() if root is None else _real(Path(os.fsdecode(root)))
+        self.root = _default_root() if root is None else _real(file_path("root", root))
         if not self.root.is_dir():
             raise InfernoError(f"{root} is not a folder; give an existing one as the root of the file browser")
         self._recent: set[Path] = set()
@@ -62,6 +63,7 @@ class Files:
         Nothing is opened, and left out is whatever is no regular file, has no name in Unicode, or is a link to a
         place that is out of reach.
         """
+        hidden = flag("hidden", hidden)
         folder, within = self.resolve(path), self._within()
         seen = [each for each in _entries(folder) if (hidden or not _hidden(each)) and _reachable(each, within)]
         folders = [_place(each.name, Path(each.path)) for each in seen if _is_dir(each)]
@@ -99,8 +101,11 @@ class Files:
         InfernoError
             If it is out of reach.
         """
-        if "\0" in path:
-            raise InfernoError(f"{path!r} is no path: it holds a zero byte")
+        if not isinstance(path, str):
+            raise TypeError(f"path must be text, not {brief(path)}")
+        if "\0" in path or len(path) > LONGEST_PATH:
+            why = "holds a zero byte" if "\0" in path else f"has {len(path):,} characters"
+            raise InfernoError(f"path: {brief(path)} is no path: it {why}")
         try:
             os.fsencode(path)
         except UnicodeEncodeError:

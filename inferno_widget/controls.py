@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from .arguments import count
+from .errors import brief
 from .presets import BUILTIN, applied, settings_of
 from .running import ON_FULL, OnFull
 from .sampling import Sampler
@@ -41,11 +42,11 @@ class Controls:
     def __post_init__(self) -> None:
         count("max_tokens", self.max_tokens)
         if not isinstance(self.stop, list | tuple) or not all(isinstance(s, str) and s for s in self.stop):
-            raise ValueError(f"stop must be a list of texts that are not empty, not {self.stop!r}")
+            raise ValueError(f"stop must be a list of texts that are not empty, not {brief(self.stop)}")
         if self.on_full not in ON_FULL:
-            raise ValueError(f"on_full must be one of {', '.join(ON_FULL)}, not {self.on_full!r}")
+            raise ValueError(f"on_full must be one of {', '.join(ON_FULL)}, not {brief(self.on_full)}")
         if isinstance(self.keep, bool) or not isinstance(self.keep, int) or self.keep < 0:
-            raise ValueError(f"keep must be a whole number of at least 0, not {self.keep!r}")
+            raise ValueError(f"keep must be a whole number of at least 0, not {brief(self.keep)}")
 
     def with_(self, name: str, value: Any) -> Controls:
         """These settings with one changed, as the page names and writes it.

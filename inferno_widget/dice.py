@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import several
+from .arguments import function, several
 from .errors import GrammarError, InfernoError, brief, check_keywords
 from .record import Floats, Kind, StepRecord
 from .sampling import Moment, Sampler, Vocabulary
@@ -136,6 +136,13 @@ def what_if(
     A run with a logits processor was chosen from other numbers than the recorded ones; what is said of one does not
     hold. Nor does it beyond rounding where `logits` computes a row anew: a draw at the very edge may fall elsewhere.
     """
+    from .trace import Trace
+
+    if not isinstance(trace, Trace):
+        raise TypeError(f"trace must be a Trace, such as session.trace or Trace.load(path), not {brief(trace)}")
+    if vocabulary is not None and not hasattr(vocabulary, "tokenize"):
+        raise TypeError(f"vocabulary must be an Engine, such as model.engine, or None, not {brief(vocabulary)}")
+    logits = function("logits", logits)
     name, values = one_parameter(parameter)
     path = trace.path(node)
     breakers = vocabulary or Pieces(trace.pieces)

@@ -6,16 +6,20 @@ They show the current path. Their ground is transparent and their ink a grey tha
 
 from __future__ import annotations
 
+import functools
+import importlib
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import hint_unknown_keywords
+from .arguments import count, index
+from .errors import brief, check_keywords, check_text
 from .export.colour import INK, PAGE, PALETTES, THEMES, Palette, Rgb, Theme, colour_at, contrast, css
 from .export.distribution import listed
 from .export.format import nats, percent, whole
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 
 NEUTRAL: Rgb = (121, 121, 127)
 """Ink for a page of unknown colour: a contrast of 4.3 on white and on the widget's dark page, the best there is."""
+MANY_BINS = 100_000
 MANY = 5_000
 """Points from which on the browser's graphics card draws them."""
 FEW = 16
@@ -43,7 +48,34 @@ _SEEN = 3.0
 _SYMBOLS = {Kind.PROMPT: "circle-open", Kind.GENERATED: "circle", Kind.FORCED: "diamond"}
 
 
-@hint_unknown_keywords
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _figure_of(kind: str) -> Callable[[_F], _F]:
+    """Checks what every figure is given: what it is of (module and class), its title, palette and theme."""
+    module, name = kind.split(".")
+
+    def checking(function: _F) -> _F:
+        known = list(inspect.signature(function).parameters)
+
+        @functools.wraps(function)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            check_keywords(function.__name__, kwargs, known)
+            of = args[0] if args else kwargs.get(known[0])
+            if not isinstance(of, getattr(importlib.import_module(f".{module}", __package__), name)):
+                raise TypeError(f"{known[0]} must be a {name}, not {brief(of)}")
+            if kwargs.get("title") is not None:
+                check_text("title", kwargs["title"])
+            _check("palette", kwargs.get("palette", "inferno"), PALETTES)
+            _check("theme", kwargs.get("theme"), (*THEMES, None))
+            return function(*args, **kwargs)
+
+        return cast("_F", checked)
+
+    return checking
+
+
+@_figure_of("trace.Trace")
 def surprisal(
     trace: Trace,
     *,
@@ -61,9 +93,8 @@ def surprisal(
     palette : "inferno", "viridis", "cividis" or "contrast"
     theme : "light" or "dark" for a page of its own; None for a transparent one
     """
-    if isinstance(window, bool) or not isinstance(window, int) or window < 1:
-        raise ValueError(f"window must be a whole number of at least 1, not {window!r}")
-    figure = _figure(title, "position", "surprisal (nats)", palette, theme)
+    window = count("window", window)
+    figure = _figure(title, "position", "surprisal (nats)", theme)
     rows = _predicted(trace)
     numbers = values(rows, "surprisal")
     _add_tokens(figure, trace, rows, numbers, _colours(palette, theme))
@@ -78,18 +109,18 @@ def surprisal(
     return figure
 
 
-@hint_unknown_keywords
+@_figure_of("trace.Trace")
 def entropy(
     trace: Trace, *, title: str = "Entropy", palette: Palette = "inferno", theme: Theme | None = None
 ) -> go.Figure:
     """How undecided the model was before every token; the parameters are those of `surprisal`."""
-    figure = _figure(title, "position", "entropy (nats)", palette, theme)
+    figure = _figure(title, "position", "entropy (nats)", theme)
     rows = _predicted(trace)
     _add_tokens(figure, trace, rows, values(rows, "entropy"), _colours(palette, theme), line=True)
     return figure
 
 
-@hint_unknown_keywords
+@_figure_of("trace.Trace")
 def entropy_histogram(
     trace: Trace, *, bins: int = 30, title: str = "Entropy", palette: Palette = "inferno", theme: Theme | None = None
 ) -> go.Figure:
@@ -97,9 +128,8 @@ def entropy_histogram(
 
     The other parameters are those of `surprisal`.
     """
-    if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
-        raise ValueError(f"bins must be a whole number of at least 1, not {bins!r}")
-    figure = _figure(title, "entropy (nats)", "tokens", palette, theme)
+    bins = count("bins", bins, MANY_BINS)
+    figure = _figure(title, "entropy (nats)", "tokens", theme)
     numbers = values(_predicted(trace), "entropy")
     counts, edges = np.histogram(numbers, bins, (0, max(float(numbers.max(initial=0)), 1e-6)))
     figure.add_bar(
@@ -119,7 +149,7 @@ def entropy_histogram(
     return figure
 
 
-@hint_unknown_keywords
+@_figure_of("trace.Trace")
 def distribution(
     trace: Trace,
     at: int | None = None,
@@ -136,7 +166,7 @@ def distribution(
     """
     record = trace.record(trace.node_at(-1 if at is None else at))
     came = escape(label(trace.pieces[record.token_id]))
-    figure = _figure(title or f"Token {record.position}: {came}", "probability (%)", "token", palette, theme)
+    figure = _figure(title or f"Token {record.position}: {came}", "probability (%)", "token", theme)
     bars = listed(trace, record)
     quiet, _, hot = _colours(palette, theme)
     figure.add_bar(
@@ -160,25 +190,25 @@ def distribution(
     return figure
 
 
-@hint_unknown_keywords
+@_figure_of("trace.Trace")
 def time(
     trace: Trace, *, title: str = "Time per token", palette: Palette = "inferno", theme: Theme | None = None
 ) -> go.Figure:
     """Wall time of every step over its position; the parameters are those of `surprisal`."""
-    figure = _figure(title, "position", "time (ms)", palette, theme)
+    figure = _figure(title, "position", "time (ms)", theme)
     rows = trace.nodes[trace.path()]
     rows = rows[rows["ms"] > 0]
     _add_tokens(figure, trace, rows, values(rows, "time"), _colours(palette, theme))
     return figure
 
 
-@hint_unknown_keywords
+@_figure_of("trace.Trace")
 def rank(trace: Trace, *, title: str = "Rank", palette: Palette = "inferno", theme: Theme | None = None) -> go.Figure:
     """Place of every token among all tokens over its position, 1 is the most likely; the axis is logarithmic.
 
     The parameters are those of `surprisal`.
     """
-    figure = _figure(title, "position", "rank (1 is the most likely)", palette, theme)
+    figure = _figure(title, "position", "rank (1 is the most likely)", theme)
     rows = _predicted(trace)
     _add_tokens(figure, trace, rows, values(rows, "rank"), _colours(palette, theme))
     most = math.log10(max(10, float(rows["rank"].max(initial=1))))
@@ -186,6 +216,7 @@ def rank(trace: Trace, *, title: str = "Rank", palette: Palette = "inferno", the
     return figure
 
 
+@_figure_of("resample.Commitment")
 def commitment(
     found: Commitment,
     *,
@@ -204,9 +235,8 @@ def commitment(
     most : answers that are told apart; all others are one
     title, palette, theme : as in `surprisal`
     """
-    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
-        raise ValueError(f"most must be a whole number of at least 1, not {most!r}")
-    figure = _figure(title, "first token left open", "share of the continuations (%)", palette, theme)
+    most = count("most", most)
+    figure = _figure(title, "first token left open", "share of the continuations (%)", theme)
     order = sorted(range(len(found.answers)), key=lambda i: found.answers[i] != found.answer)
     shares, names = 100 * found.shares[:, order], [_named(found.answers[i]) for i in order]
     if len(names) > most:
@@ -233,6 +263,7 @@ def commitment(
     return figure
 
 
+@_figure_of("dice.WhatIf")
 def what_if(
     found: WhatIf,
     *,
@@ -252,7 +283,7 @@ def what_if(
     title, palette, theme : as in `surprisal`
     """
     name = escape(found.parameter)
-    figure = _figure(title or f"The same dice, another {name}", name, "first token that differs", palette, theme)
+    figure = _figure(title or f"The same dice, another {name}", name, "first token that differs", theme)
     quiet, middle, hot = _colours(palette, theme)
     values = [_value(change.value) for change in found]
     end = int(found.chosen[-1]) + 1 if len(found.chosen) else 0
@@ -293,7 +324,7 @@ def what_if(
 # --- the inside of a model --------------------------------------------------------------------------------
 
 
-@hint_unknown_keywords
+@_figure_of("inspection.Inspection")
 def attention(
     seen: Inspection,
     layer: int,
@@ -313,13 +344,13 @@ def attention(
     layer, head : of the model; the layer must have been inspected
     title, palette, theme : as in `surprisal`
     """
-    layers = seen.layers.tolist()
+    layers, layer, head = seen.layers.tolist(), index("layer", layer), index("head", head)
     if layer not in layers:
-        raise ValueError(f"layer {layer} was not inspected, only {', '.join(map(str, layers))}")
+        raise ValueError(f"layer {brief(layer)} was not inspected, only {', '.join(map(str, layers))}")
     weights = seen.attention[layers.index(layer)]
     if not 0 <= head < len(weights):
-        raise ValueError(f"there is no head {head}: layer {layer} has heads 0 to {len(weights) - 1}")
-    figure = _figure(title or f"Attention: layer {layer}, head {head}", "looked at", "read", palette, theme)
+        raise ValueError(f"there is no head {brief(head)}: layer {layer} has heads 0 to {len(weights) - 1}")
+    figure = _figure(title or f"Attention: layer {layer}, head {head}", "looked at", "read", theme)
     rows = np.searchsorted(seen.keys, seen.positions).tolist()
     names = [_token(text) for text in seen.texts]
     later = seen.keys[None] > seen.positions[:, None]  # which nobody can look at
@@ -341,7 +372,7 @@ def attention(
     return figure
 
 
-@hint_unknown_keywords
+@_figure_of("inspection.Lens")
 def lens(
     found: Lens,
     *,
@@ -359,7 +390,7 @@ def lens(
     title, palette, theme : as in `surprisal`
     """
     _check("colour", colour, ("probability", "entropy", "kl"))
-    figure = _figure(title, "position that was read", "behind layer", palette, theme)
+    figure = _figure(title, "position that was read", "behind layer", theme)
     best = 100 * np.exp(found.top_logprobs[..., 0].astype(np.float64))
     values = {"probability": best, "entropy": found.entropy, "kl": found.kl}[colour]
     units = {"probability": "probability (%)", "entropy": "entropy (nats)", "kl": "KL to the end (nats)"}
@@ -381,7 +412,7 @@ def lens(
     return figure
 
 
-@hint_unknown_keywords
+@_figure_of("inspection.Attribution")
 def attribution(
     found: Attribution, *, title: str | None = None, palette: Palette = "inferno", theme: Theme | None = None
 ) -> go.Figure:
@@ -391,7 +422,7 @@ def attribution(
     """
     name = _token(found.text)
     title = title or f"Logit of {name} behind position {found.position}: {found.logit:.2f}"
-    figure = _figure(title, "layer", "added to the logit (the last norm linearised)", palette, theme)
+    figure = _figure(title, "layer", "added to the logit (the last norm linearised)", theme)
     quiet, middle, hot = _colours(palette, theme)
     layers = [str(layer) for layer in range(len(found.mlp))]
     rest = {"start": found.start, "edits": found.added, "bias": found.bias}
@@ -412,7 +443,7 @@ def attribution(
     return figure
 
 
-@hint_unknown_keywords
+@_figure_of("causal.CausalMap")
 def causal_map(
     found: CausalMap, *, title: str | None = None, palette: Palette = "inferno", theme: Theme | None = None
 ) -> go.Figure:
@@ -421,7 +452,7 @@ def causal_map(
     Heads that were not tried are empty. The parameters are those of `surprisal`.
     """
     name = _token(found.text)
-    figure = _figure(title or f"Heads that {name} at {found.at} hangs on", "head", "layer", palette, theme)
+    figure = _figure(title or f"Heads that {name} at {found.at} hangs on", "head", "layer", theme)
     figure.add_heatmap(
         z=found.kl,
         x=np.arange(found.kl.shape[1]),
@@ -560,14 +591,12 @@ def _told(trace: Trace, rows: NDArray[np.void]) -> list[list[str]]:
     return said
 
 
-def _figure(title: str, x: str, y: str, palette: Palette, theme: Theme | None) -> go.Figure:
+def _figure(title: str, x: str, y: str, theme: Theme | None) -> go.Figure:
     """An empty figure with its titles."""
     try:
         import plotly.graph_objects as go
     except ImportError as error:
         raise ImportError('figures need plotly: pip install "inferno_widget[plotly]"') from error
-    _check("palette", palette, PALETTES)
-    _check("theme", theme, (*THEMES, None))
     ground = "rgba(0,0,0,0)" if theme is None else css(PAGE[theme])
     ink = css(NEUTRAL if theme is None else INK[theme])
     axis = {
@@ -592,8 +621,8 @@ def _figure(title: str, x: str, y: str, palette: Palette, theme: Theme | None) -
 
 
 def _check(name: str, value: object, known: Sequence[Any]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, not {value!r}")
+    if not isinstance(value, str | None) or value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, not {brief(value)}")
 
 
 class _Colours(NamedTuple):

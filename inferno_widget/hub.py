@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import __version__
-from .errors import Cancelled, InfernoError
+from .arguments import function
+from .errors import Cancelled, InfernoError, brief, check_text
 from .gguf import scaled
 
 PART = re.compile(r"(.*)-\d{5}-of-(\d{5})\.gguf", re.DOTALL)
@@ -27,6 +28,7 @@ REPORT_SECONDS = 0.05
 """Time between two reports of the progress."""
 MOST_BY_HTTP = 50 * 10**9
 """Bytes of a file; the hub sends larger ones by its own protocol only."""
+LONGEST_NAME = 1_000
 BUSY = (408, 429)
 """Status codes of a hub that has no time just now."""
 
@@ -61,6 +63,11 @@ def fetch(
     Cancelled
         If `progress` returned False; what was downloaded is kept for the next attempt.
     """
+    for name, value in (("repo", repo), ("pattern", pattern), ("revision", revision)):
+        check_text(name, value)
+        if not value or not value.isprintable() or len(value) > LONGEST_NAME:
+            raise ValueError(f"{name} cannot be {brief(value)}: give it as the hub shows it, such as 'owner/name-GGUF'")
+    function("progress", progress)
     repository = _Repository(_library(), repo, revision)
     with repository.refusals():
         try:

@@ -99,9 +99,9 @@ class Lens:
 
     def at(self, position: int) -> str:
         """The lines of one position: each layer's most likely token, its probability, entropy and KL."""
-        found = np.flatnonzero(self.positions == position)
+        found = np.flatnonzero(self.positions == index("position", position))
         if not len(found):
-            raise IndexError(f"position {position} was not looked at")
+            raise IndexError(f"position {brief(position)} was not looked at")
         at = int(found[0])
         rows = zip(self.layers, self.top_texts, self.top_logprobs, self.entropy, self.kl, self.rank, strict=True)
         return "\n".join(
@@ -257,9 +257,7 @@ def inspect(
     ids = ids[seen]
     following = np.append(ids[1:], -1)[rows]
     asked = Asked(cast("tuple[Tensor, ...]", tuple(name for name in names if name != "lens")), chosen, limit)
-    look = Look(
-        ids[: rows[-1] + 1].tolist(), rows.tolist(), asked, k if "lens" in names else 0, following.tolist()
-    )
+    look = Look(ids[: rows[-1] + 1].tolist(), rows.tolist(), asked, k if "lens" in names else 0, following.tolist())
     with working(progress) as (cancel, tell):
         arrays = session.taps.inspect(look, cancel=cancel, progress=tell)
     return inspection_of(session, names, chosen, rows, arrays)

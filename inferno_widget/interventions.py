@@ -169,7 +169,7 @@ class Patch:
         from .inside import Inside
         from .inspection import Inspection
 
-        source, at = self.from_, self.position if self.at is None else index("at", self.at)
+        source, at = self.from_, self.position if self.at is None else whole("at", self.at)
         if isinstance(source, Inside):
             source = source.inspect(at, what="residual", layers=self.layer)
             at = int(source.positions[0])
@@ -287,7 +287,7 @@ def _number(name: str, value: object) -> float:
 def _row(name: str, value: Any) -> Floats:
     try:
         row: Floats = np.asarray(value, np.float32)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         row = np.empty((0, 0), np.float32)
     if row.ndim != 1 or not len(row) or not np.isfinite(row).all():
         raise ValueError(

@@ -165,7 +165,8 @@ class Looking(Replaying):
         with self._changed:
             self._check_idle()
             if name not in self.trace.watches:
-                raise KeyError(f"{brief(name)} is not watched; these are: {', '.join(map(repr, self.trace.watches)) or 'none'}")
+                known = ", ".join(map(repr, self.trace.watches)) or "none"
+                raise KeyError(f"{brief(name)} is not watched; these are: {known}")
             self.trace.unwatch(name)
             self._notify()
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import number
 from .engine import Request
-from .errors import Cancelled
+from .errors import Cancelled, brief
 from .lookahead import Continuation, Each, Place, Telling, asked, beside, continuation, copies, generate, place_at
-from .errors import brief
 from .record import StepRecord
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ class Commitment:
 
         The token before it decided: with it in place, the others hardly ever come out.
         """
+        share = number("share", share, 0, 1)
         if self.answer not in self.answers:
             return None
         mine = self.shares[:, self.answers.index(self.answer)] >= share

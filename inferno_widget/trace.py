@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import sound
-from .arguments import flag, index, one_of, whole
+from .arguments import file_path, flag, index, one_of, several, whole
 from .errors import brief, check_text
 from .record import MAX_K, Kind, StepRecord, from_row, record_dtype, watched_of, write_row
 from .shown import Shown
@@ -194,6 +194,7 @@ class Trace(Shown):
         float32 [n]; NaN where nothing was predicted.
         """
         check_text("name", name)
+        tree = flag("tree", tree)
         if name not in self.watches:
             raise KeyError(f"{brief(name)} is not watched; these are: {', '.join(map(repr, self.watches)) or 'none'}")
         column = self._watched[: self._n, list(self.watches).index(name)]
@@ -253,7 +254,7 @@ class Trace(Shown):
 
         ``trace.window(node).of(trace.path(node)[:-1])`` are the nodes that it saw.
         """
-        node = self.head if node is None else node
+        node = self.head if node is None else whole("node", node, -1, len(self) - 1)
         row = self.nodes[node] if node >= 0 else None
         if row is None or not row["left_out"]:
             return Window()
@@ -277,7 +278,8 @@ class Trace(Shown):
 
     def column(self, name: str, *, tree: bool = False) -> NDArray[Any]:
         """One column of `node_dtype`, of the current path or of every node."""
-        path = slice(None) if tree else self.path()  # before the rows, which another thread may add to
+        one_of("name", name, self.nodes.dtype.names or ())
+        path = slice(None) if flag("tree", tree) else self.path()  # before the rows, which another thread may add to
         column: NDArray[Any] = self.nodes[name][path]
         return column
 
@@ -294,8 +296,8 @@ class Trace(Shown):
         decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         begun: dict[int, tuple[bytes, int]] = {}  # node -> the character that it leaves unfinished
         texts = []
-        for node in nodes:
-            row = self._rows[node]
+        for node in several("nodes", nodes, "nodes", most=len(self)):
+            row = self._rows[whole("nodes", node, 0, len(self) - 1)]
             token = int(row["token_id"])
             decoder.setstate(begun.get(int(row["parent"]), (b"", 0)))
             texts.append("" if token in self.control else decoder.decode(self.pieces[token]))
@@ -369,14 +371,14 @@ class Trace(Shown):
         """Write an ``.inferno`` file; `files` documents the format."""
         from .files import save
 
-        save(self, path)
+        save(self, file_path("path", path))
 
     @classmethod
     def load(cls, path: str | Path) -> Trace:
         """Read an ``.inferno`` file. Raises `TraceFileError` when it is not one."""
         from .files import load
 
-        return load(path)
+        return load(file_path("path", path))
 
     # --- exports: the text when no path is given ------------------------------------------------------
 
@@ -400,13 +402,14 @@ class Trace(Shown):
         """`to_svg`, drawn. Needs ``pip install "inferno_widget[png]"``."""
         from .export import write
 
+        path = None if path is None else file_path("path", path)
         data = write(self, _picture("png", what), path, **options)
         return data if path is None else None
 
     def _exported(self, name: str, path: str | Path | None, options: dict[str, Any]) -> str | None:
         from .export import write
 
-        data = write(self, name, path, **options)
+        data = write(self, name, None if path is None else file_path("path", path), **options)
         return data.decode() if path is None else None
 
     @property

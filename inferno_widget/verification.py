@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import hint_unknown_keywords
+from .arguments import number
+from .errors import brief, hint_unknown_keywords
 from .export.text import label
 from .record import Kind
 from .sampling import Sampler, draw, softmax
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .model import Model
     from .trace import Trace
 
+MOST_NATS = 1e6
 QUANTISED = 0.25
 """Tolerance for quantised weights, whatever the cache.
 
@@ -149,15 +150,16 @@ def _check_kinds(trace: object, model: object) -> None:
     from .trace import Trace
 
     if not isinstance(trace, Trace):
-        raise TypeError(f"trace must be a Trace, such as session.trace or Trace.load(path), not {trace!r}")
+        raise TypeError(f"trace must be a Trace, such as session.trace or Trace.load(path), not {brief(trace)}")
     if not isinstance(model, Model):
-        raise TypeError(f"model must be a loaded Model, not {model!r}")
+        raise TypeError(f"model must be a loaded Model, not {brief(model)}")
 
 
 def _checked(tolerance: float) -> float:
-    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < math.inf:
-        raise ValueError(f"tolerance must be a number of nats, 0 or more, not {tolerance!r}")
-    return float(tolerance)
+    try:
+        return number("tolerance", tolerance, 0, MOST_NATS)
+    except (TypeError, ValueError):
+        raise ValueError(f"tolerance must be a number of nats, 0 or more, not {brief(tolerance)}") from None
 
 
 def _unlike(trace: Trace, model: Model) -> str:

@@ -18,8 +18,9 @@ import anywidget
 import traitlets
 from IPython import get_ipython
 
+from .arguments import file_path, flag, one_of, several
 from .commands import read_command, request_of
-from .errors import InfernoError, hint_unknown_keywords, told
+from .errors import InfernoError, brief, check_text, hint_unknown_keywords, told
 from .export.fallback import Keeper
 from .feed import Feed
 from .gestures.base import Answer
@@ -99,7 +100,13 @@ class Inferno(anywidget.AnyWidget):
         fallback: bool = True,
     ) -> None:
         if not isinstance(target, Session | Model | Trace | str | Path | None):
-            raise TypeError(f"Inferno shows a Session, a Model, a Trace or a GGUF file, not {target!r}")
+            raise TypeError(f"target must be a Session, a Model, a Trace or a GGUF file to show, not {brief(target)}")
+        if isinstance(target, str | Path):
+            file_path("target", target)
+        panels = [one_of("panels", panel, PANELS) for panel in several("panels", panels, "names of panels", most=100)]
+        fallback = flag("fallback", fallback)
+        if prompt is not None:
+            check_text("prompt", prompt)
         self.workbench = Workbench(root=root, max_tokens=max_tokens, news=self._news)
         self._feed = Feed()
         self._keeper = Keeper(self._keep) if fallback else None
@@ -113,7 +120,7 @@ class Inferno(anywidget.AnyWidget):
         self._outline: list[Any] = []
         self._stale = True
         ident = uuid4().hex  # by which the page finds its own model
-        super().__init__(panels=list(panels), model_id=ident, ident=ident)
+        super().__init__(panels=panels, model_id=ident, ident=ident)
         self._closed = False
         _answer_where_asked(self)
         _close_earlier(self)

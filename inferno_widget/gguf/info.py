@@ -10,6 +10,7 @@ from functools import cached_property
 from math import prod
 from pathlib import Path
 
+from ..arguments import file_path
 from ..errors import ModelFileError, printable, quoted
 from .finding import Finding
 from .header import Header
@@ -102,7 +103,7 @@ def read_info(path: str | os.PathLike[str]) -> ModelInfo:
     ModelFileError
         names the file, the field and the byte at which it is wrong
     """
-    headers = _read(path)
+    headers = _read(file_path("path", path))
     for fault in _faults(headers):
         raise fault
     return _describe(headers)

@@ -419,7 +419,7 @@ def _is_finite(number: float) -> bool:
 
 
 def _strings(value: object) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
         raise TypeError(f"dry_sequence_breakers must be a list of strings, not {brief(value)}")
     for string in value:
         if not isinstance(string, str):

@@ -1100,7 +1100,7 @@ def test_things_draw_themselves(make: Callable[[Model], object], model: Model) -
     ("arguments", "options", "error", "match"),
     [
         ((), {"pannels": ()}, TypeError, "Inferno has no parameter 'pannels'; did you mean 'panels'"),
-        ((5,), {}, TypeError, "Inferno shows a Session, a Model, a Trace or a GGUF file, not 5"),
+        ((5,), {}, TypeError, "target must be a Session, a Model, a Trace or a GGUF file to show, not 5"),
         ((), {"max_tokens": 0}, ValueError, "max_tokens must be a whole number of at least 1"),
         ((), {"panels": ("stream", "strem")}, Exception, "strem"),
         ((), {"root": "no/such/folder"}, InfernoError, "no/such/folder is not a folder"),
