@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 from ..browse import Files
 from ..controls import Controls
 from ..errors import InfernoError
+from ..forks import tell
 from ..jobs import Job
 from ..library import Library, Opened
 from ..lookahead import Lookahead
@@ -51,7 +52,9 @@ PREVIEWS = (
     *("heads", "attention", "head_map", "lens", "attribution", "causal_map", "try_edits", "intervene"),
 )
 """Jobs that look at a path, and so end before it changes. A watch does not: it looks at nodes, which never change."""
-JOBS = (*PREVIEWS, "watch")
+STOPPED = (*PREVIEWS, "verify")
+"""Jobs that Stop ends. Verifying looks at a copy."""
+JOBS = (*STOPPED, "watch")
 """All of them: they end with their session."""
 END_SECONDS = 5
 """How long a gesture waits for the end of what it ends: a token or two, as a rule."""
@@ -101,6 +104,11 @@ class Base:
         self._count = 0
         self._load_error: BaseException | None = None
         self._closed = False
+        tell(self)
+
+    def forked(self) -> None:
+        """See `forks.Forkable`."""
+        self._lock, self._closed = threading.RLock(), True
 
     def __repr__(self) -> str:
         library = self.library

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..jobs import Job
 from ..session import Session
-from .base import alone
+from .base import STOPPED, alone
 from .following import Following
 from .surgery import Operating
 
@@ -68,8 +68,8 @@ class Runs(Following, Operating):
     @alone
     def stop(self) -> None:
         """End the run on display and what looks at it, or the loading of the first model."""
+        self._end_jobs(self.library.shown, STOPPED)
         if self.session:
-            self._end_jobs(self.library.shown)
             self.session.stop()
             self._end_following()
             self.code = "session.stop()"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InfernoError
+from ..jobs import Job
 from ..preferences import LOOK
 from ..trace import Trace
 from .base import JOBS, alone
@@ -145,20 +146,21 @@ class Sessions(Following, Operating):
         last = max(0, trace.length - 1)
         return {"at": min(int(trace.nodes["position"][self.selection]), last) if self.selection >= 0 else last, **dark}
 
-    def verify(self) -> Future[dict[str, Any]]:
-        """Score the run on display again, with a loaded model: `Verified`."""
+    @alone
+    def verify(self) -> Job[dict[str, Any]]:
+        """Score the run on display again, with a loaded model: `Verified`. Stop ends it."""
         shown = self._something()
         loaded = self.library.model_of(shown) or self.library.model
         if not loaded:
             raise InfernoError("verifying needs a model: load the one that the run was made with")
         self.code = "verify(session.trace, model)"
 
-        def work() -> dict[str, Any]:
+        def work(_: Job[dict[str, Any]]) -> dict[str, Any]:
             from ..verification import verify
 
             return verify(shown.trace.copy(), loaded.model).to_dict()  # a copy: it may go on meanwhile
 
-        return self._crew.submit(work)
+        return self._start_job("verify", work)
 
     def _target(self, path: str, name: str) -> Path:
         """Where to write: below the root, and never over a file of another kind; in a folder under that name."""
