@@ -79,12 +79,11 @@ def told(ours: list[Result], theirs: list[Result], seed: int) -> str:
     slow = sorted(each.seconds for each in ours)
     stages = Counter(each.stage for each in ours if each.outcome == "killed")
     at = ", ".join(f"{stage} {n}" for stage, n in stages.most_common()) or "none"
-    kernel, child = max(each.kernel_mb for each in ours), max(each.child_mb for each in ours)
     before = sum(each.outcome == "refused" for each in ours)
     tail = (
         f"Refused before the child: {before:,}. Children killed, by stage: {at}. "
         f"Seconds for a file: median {slow[len(slow) // 2]:.2f}, longest {slow[-1]:.1f}. "
-        f"Most memory: kernel {kernel:,} MB, child {child:,} MB."
+        f"Most memory of a kernel: {max(each.kernel_mb for each in ours):,} MB."
     )
     return "\n\n".join((head, "\n".join(lines), tail))
 

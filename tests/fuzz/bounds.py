@@ -18,11 +18,10 @@ def bound_this_process() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def peaks() -> dict[str, int]:
-    """Most memory that this process and its children have had, in MB, where the system counts it in kB."""
+def peak() -> int:
+    """Most memory that this process has had, in MB, where the system counts it in kB; else 0."""
     if sys.platform != "linux":
-        return {}
+        return 0
     import resource
 
-    own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return {"kernel_mb": own // 1024, "child_mb": children // 1024}
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

@@ -34,7 +34,7 @@ class Result:
         and the kernel said so), or a fault: "unclear" (no `InfernoError`, or one that cannot be read), "noise" (the
         kernel printed something), "dead" (the kernel died), "hung"
     stage : what it was doing
-    kernel_mb, child_mb : most memory that the kernel and any child of it have ever had by then; 0 where not known
+    kernel_mb : most memory that the kernel has had by then, the making of the files included; 0 where not known
     """
 
     case: str
@@ -44,7 +44,6 @@ class Result:
     error: str = ""
     message: str = ""
     kernel_mb: int = 0
-    child_mb: int = 0
 
     def __str__(self) -> str:
         said = f"{self.error}: {self.message}" if self.error else self.message

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from inferno_widget.errors import EngineDiedError, InfernoError, ModelFileError
-from tests.fuzz.bounds import bound_this_process, peaks
+from tests.fuzz.bounds import bound_this_process, peak
 from tests.fuzz.clear import LONGEST, is_clear
 from tests.fuzz.mutate import Case
 from tests.fuzz.use import use
@@ -30,7 +30,7 @@ def judged(case: Case, folder: Path) -> dict[str, Any]:
             stage = at
     except BaseException as caught:  # noqa: BLE001  it is the very thing that is looked for
         error = caught
-    found = {"stage": stage, "seconds": time.monotonic() - started, "outcome": outcome(error), **peaks()}
+    found = {"stage": stage, "seconds": time.monotonic() - started, "outcome": outcome(error), "kernel_mb": peak()}
     if error is not None:
         found |= {"error": type(error).__name__, "message": str(error)[:LONGEST]}
     return found
