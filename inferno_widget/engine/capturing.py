@@ -29,11 +29,11 @@ class Capture:
     """
 
     def __init__(self, engine: Tapped, wanted: Wanted) -> None:
-        self.layers, self._last = engine.layers(wanted.asked), len(engine.plan.layers) - 1
+        asked = wanted.asked.with_stream() if wanted.lens else wanted.asked
+        self.layers, self._last = engine.layers(asked), len(engine.plan.layers) - 1
         self._wanted = wanted
-        what: set[What] = {*wanted.asked.what, "residual"} if wanted.lens else {*wanted.asked.what}
         end: set[tuple[What, int]] = {("residual", self._last)} if wanted.lens else set()
-        self._tensors = frozenset({(each, layer) for each in what for layer in self.layers} | end)
+        self._tensors = frozenset({(each, layer) for each in asked.what for layer in self.layers} | end)
         self._place = {layer: i for i, layer in enumerate(self.layers)}
         self._nodes: dict[tuple[int, int], int] = {}  # (node of the text before, token) -> node
         self._rows: dict[int, Kept] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from inferno_widget.record import Floats
@@ -54,6 +54,10 @@ class Asked:
     what: tuple[What, ...]
     layers: tuple[int, ...] | None = None
     limit: int = 1 << 30
+
+    def with_stream(self) -> Asked:
+        """The same and the residual stream, which a lens is made of."""
+        return self if "residual" in self.what else replace(self, what=(*self.what, "residual"))
 
 
 @dataclass(frozen=True)

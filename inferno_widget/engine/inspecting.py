@@ -28,7 +28,7 @@ FLOAT, INT = np.dtype(np.float32).str, np.dtype(np.int32).str
 
 def layout(engine: Tapped, look: Look) -> Layout:
     """Shape and dtype of all that is asked for; raises InfernoError for what there is not, or too much."""
-    layers = engine.layers(look.asked)
+    layers = engine.layers(look.asked.with_stream() if look.lens else look.asked)
     n, keys = len(look.positions), look.positions[-1] + 1
     found = engine.plan.layers[layers[0]] if layers else None
     if found is None:
