@@ -29,6 +29,8 @@ from inferno_widget.record import Floats, Ids, Kind, StepRecord, WatchedRecord
 from inferno_widget.sampling import Choice, Chooser
 from inferno_widget.stats import describe, mass
 
+MOST_PIECE = 1 << 16
+"""Bytes of a token's text that are told, as many as a trace's file takes: a broken vocabulary has tokens of megabytes."""
 CTX_STEP = 256
 """A context has a multiple of so many tokens."""
 N_SEQ_MAX = 64
@@ -313,7 +315,7 @@ class LlamaEngine:
             buffer = ctypes.create_string_buffer(size)
             n = C.llama_token_to_piece(self.vocabulary, token, buffer, size, 0, True)
             if n >= 0:
-                return buffer.raw[:n]
+                return buffer.raw[: min(n, MOST_PIECE)]
             size = -n
 
     # --- branches -------------------------------------------------------------------------------------

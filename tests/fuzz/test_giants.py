@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from inferno_widget import InfernoError, Model, ModelFileError, ModelLoadError, read_info
+from inferno_widget import InfernoError, Model, ModelFileError, ModelLoadError, Trace, read_info
 from inferno_widget.errors import EngineDiedError
 from inferno_widget.memory import estimate
 from tests.fuzz.bases import base
@@ -100,6 +100,19 @@ def test_a_file_without_a_tokenizer_is_refused_in_words(tmp_path: Path) -> None:
     no_vocabulary("none", 320)(draft)
     with pytest.raises(InfernoError, match="no vocabulary"):
         Model(draft.write(tmp_path))
+
+
+def test_tokens_of_megabytes_are_kept_in_part(tmp_path: Path) -> None:
+    draft = base("llama")
+    tokens = draft.get("tokenizer.ggml.tokens")
+    tokens[260:] = [b"%d" % i + b"x" * 300_000 for i in range(260, len(tokens))]
+    kept = tmp_path / "kept.inferno"
+    with Model(draft.write(tmp_path)) as model, model.session(list(range(260, 280))) as session:
+        session.generate(3)
+        session.trace.save(kept)
+        assert max(map(len, session.trace.pieces.values())) == 65_536
+        assert Trace.load(kept).text == session.trace.text
+        assert len(session.trace.to_html()) < 20_000_000
 
 
 @pytest.mark.parametrize("name", ["bert", "t5"])
