@@ -241,12 +241,12 @@ def test_what_takes_long_is_no_hang(models: dict[str, tuple[Path, int]]) -> None
     if sys.platform == "linux":  # elsewhere only batches count
         branch = engine.branch(None, 0)
         engine.append(branch, list(range(3, 503)) * 2)
-        seen: set[object] = set()
         work = threading.Thread(target=lambda: driver.generate(branch, 1))
         work.start()
-        while work.is_alive():
-            seen.update(child._looks().values())
-        assert len(seen) > 2 * 1000 / EXACT.n_batch, "batches, and the nodes of each"
+        until(lambda: child._asked)
+        (asked,) = child._asked.values()
+        work.join()
+        assert asked.flag._PLENTY - asked.flag.looks[0] > 50 * 1000 / EXACT.n_batch, "the nodes of each batch"
     assert child._looks() == {}
     engine.close()
 
@@ -263,10 +263,15 @@ def test_who_asks_in_passing_does_not_hide_a_hang(bad: EngineClient) -> None:
     work.start()
     until(lambda: len(child._asked) == 1)
     patience, clock = Patience(30), 0.0
-    while not patience.over(child._looks(), clock):
-        bad.holdings()
+    over = False
+    while not over:
+        request, asked = child._enter("holdings")  # as if it were answered behind this look
+        over = patience.over(child._looks(), clock)
+        child._answered(request, "done", None)
+        child._leave(request, asked)
         clock += 1
         assert clock < 60
+    assert bad.holdings()  # which another thread of the child answers
     os.kill(bad.pid, signal.SIGKILL)
     work.join(20)
 
