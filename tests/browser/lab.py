@@ -107,10 +107,12 @@ class LabPage:
     ----------
     page : Playwright's page, for whatever has no method here
     errors : what the console and the page complained of so far
+    forgiven : parts of complaints that are Jupyter's own and no fault of ours, in a test that provokes them
     """
 
     page: Page
     errors: list[str] = field(default_factory=list)
+    forgiven: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.page.on("console", self._listen)
