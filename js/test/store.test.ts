@@ -54,6 +54,21 @@ describe("frames", () => {
     expect(units(store).flat().join("")).toBe("abc");
   });
 
+  it("that come late bring their rows, and no old head", () => {
+    const store = filled("a");
+    apply(store, { ...chain(["b", "c"], 1), seq: 3 });
+    expect(apply(store, { ...chain(["b"], 1), seq: 2 })).toBe("stale");
+    expect([store.seq, store.head, store.size]).toEqual([3, 2, 3]);
+  });
+
+  it("of an older trace are taken where their number is a later one: what took its place was a mistake", () => {
+    const store = filled("a");
+    apply(store, { ...chain(["x", "y"]), epoch: 7, seq: 2 });
+    expect(apply(store, { ...chain(["a"]), epoch: 1, seq: 2 })).toBe("stale");
+    expect(apply(store, { ...chain(["a", "b"]), epoch: 1, seq: 3 })).toBe("applied");
+    expect([store.epoch, units(store).flat().join("")]).toEqual([1, "ab"]);
+  });
+
   it("of a newer trace start over; of an older one are left alone", () => {
     const store = filled("a", "b");
     expect(apply(store, { ...chain(["z"], 5), epoch: 2 })).toBe("gap");
