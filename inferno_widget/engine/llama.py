@@ -30,7 +30,7 @@ from inferno_widget.sampling import Choice, Chooser
 from inferno_widget.stats import describe, mass
 
 MOST_PIECE = 1 << 16
-"""Bytes of a token's text that are told, as many as a trace's file takes: a broken vocabulary has tokens of megabytes."""
+"""Bytes of a token's text that are told, as many as a trace's file takes: broken vocabularies have megabytes."""
 CTX_STEP = 256
 """A context has a multiple of so many tokens."""
 N_SEQ_MAX = 64
