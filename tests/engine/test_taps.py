@@ -93,6 +93,15 @@ def test_another_graph_than_before_is_noticed_and_leaves_nothing_behind(tapped: 
     assert np.isfinite(tapped.logits(branch, 3, cancel=Switch())).all()
 
 
+def test_a_lens_that_is_not_the_model_s_end_is_refused(tapped: Tapped) -> None:
+    stream, logits = tapped._tried
+    tapped._tried = stream, np.roll(logits, 1)
+    with pytest.raises(InfernoError, match="gives other logits than its own"):
+        tapped.head  # noqa: B018
+    tapped._tried = stream, logits
+    assert np.allclose(tapped.head.logits(stream[None], cancel=Switch())[0], logits, atol=1e-3)
+
+
 def test_the_first_context_knows_nothing_of_the_second(models: dict) -> None:
     first = LlamaEngine(str(models["tiny"][0]), EXACT, cancel=Switch(), progress=ignore)
     reserved = first.holdings().reserved

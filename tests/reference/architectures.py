@@ -1,7 +1,7 @@
 """Where the architectures differ, beyond the tensors that their files have or have not.
 
-A bias, a gate, a norm of queries and keys, a norm behind a block, a fused projection, a table of positions and an
-output matrix of its own are used if they are in the file; `Architecture` says the rest.
+A bias, a gate, experts, a norm of queries and keys, a norm behind a block, fused projections, a table of positions and
+an output matrix of its own are used if they are in the file; `Architecture` says the rest.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Architecture:
     attention_cap, logit_cap : x becomes cap * tanh(x / cap); 0 for no cap. The file may say another.
     unlimited_every : every n-th layer sees the whole text, the others the latest tokens; 1 for all layers
     window_rope_base : RoPE's base in the layers that see the latest tokens alone, if it is another
+    parallel : attention and MLP read the same stream, side by side
     """
 
     pairs: Pairs | None = halves
@@ -62,6 +63,7 @@ class Architecture:
     logit_cap: float = 0.0
     unlimited_every: int = 1
     window_rope_base: float | None = None
+    parallel: bool = False
 
 
 ARCHITECTURES = {
@@ -73,4 +75,8 @@ ARCHITECTURES = {
     ),
     "gemma3": Architecture(activation=gelu, scaled_embedding=True, unlimited_every=6, window_rope_base=10_000.0),
     "gpt2": Architecture(pairs=None, activation=gelu, centred=True),
+    "gptneox": Architecture(activation=gelu, centred=True, parallel=True),
+    "phi3": Architecture(),
+    "olmo2": Architecture(),
+    "qwen2moe": Architecture(),
 }

@@ -107,7 +107,8 @@ class Reference:
         heads = changed(heads, "heads", layer, interventions)
         projected = heads @ self.output_of_heads(layer)
         attn_out = self.norm(projected.sum(0) + self.bias(name + "attn_output"), name + "post_attention_norm")
-        mlp = self.norm(self.feed_forward(self.norm(x + attn_out, name + "ffn_norm"), layer), name + "post_ffw_norm")
+        read = self.norm(x if self.kind.parallel else x + attn_out, name + "ffn_norm")
+        mlp = self.norm(self.feed_forward(read, layer), name + "post_ffw_norm")
         after = x + attn_out + mlp
         residual = changed(after, "residual", layer, interventions)
         return Block(attention, heads, projected, attn_out, mlp, residual - after, residual)
@@ -124,7 +125,6 @@ class Reference:
     def attend(self, x: Array, layer: int) -> tuple[Array, Array]:
         """Weights [head, query, key] and outputs [head, position, head_size] of the heads."""
         q, k, v = self.queries_keys_values(x, layer)
-        q, k = (self.norm(t, f"blk.{layer}.attn_{letter}_norm") for t, letter in ((q, "q"), (k, "k")))
         q, k = self.rotate(q, layer), self.rotate(k, layer)
         k, v = (np.repeat(t, self.info.n_head // self.info.n_head_kv, axis=0) for t in (k, v))
         scores = capped(q @ k.transpose(0, 2, 1) / np.sqrt(self.head_size), self.attention_cap)
@@ -132,13 +132,16 @@ class Reference:
         return weights, weights @ v
 
     def queries_keys_values(self, x: Array, layer: int) -> list[Array]:
-        """Each [head, position, head_size]."""
+        """Each [head, position, head_size]; queries and keys are normalised, each or (OLMo 2) all heads at once."""
         name = f"blk.{layer}.attn_"
         if name + "qkv.weight" in self.weights:
             ends = np.cumsum([self.info.n_head, self.info.n_head_kv]) * self.head_size
             joined = np.split(self.linear(x, name + "qkv"), ends, axis=-1)
         else:
             joined = [self.linear(x, name + letter) for letter in "qkv"]
+        for i, norm in enumerate((name + "q_norm", name + "k_norm")):
+            size = self.weights[norm + ".weight"].size if norm + ".weight" in self.weights else 1
+            joined[i] = self.norm(joined[i].reshape(len(x), -1, size), norm)
         return [t.reshape(len(x), -1, self.head_size).transpose(1, 0, 2) for t in joined]
 
     def rotate(self, x: Array, layer: int) -> Array:
@@ -172,10 +175,27 @@ class Reference:
 
     def feed_forward(self, x: Array, layer: int) -> Array:
         name = f"blk.{layer}.ffn_"
+        if name + "gate_inp.weight" in self.weights:
+            return self.experts(x, name)
         up = self.linear(x, name + "up")
         if name + "gate.weight" in self.weights:
-            return self.linear(self.activation(self.linear(x, name + "gate")) * up, name + "down")
-        return self.linear(self.activation(up), name + "down")
+            gate = self.linear(x, name + "gate")
+        elif up.shape[-1] == 2 * self.weights[name + "down.weight"].shape[-1]:  # both in one matrix
+            gate, up = np.split(up, 2, axis=-1)
+        else:
+            return self.linear(self.activation(up), name + "down")
+        return self.linear(self.activation(gate) * up, name + "down")
+
+    def experts(self, x: Array, name: str) -> Array:
+        """The best experts of each token, weighed by how good they are, and one that all tokens share."""
+        shares = softmax(self.linear(x, name + "gate_inp"))
+        used = int(self.said("expert_used_count"))
+        shares = np.where(shares >= np.sort(shares)[:, -used][:, None], shares, 0.0)
+        gate, up = (np.einsum("pi,eoi->epo", x, self.weights[f"{name}{each}_exps.weight"]) for each in ("gate", "up"))
+        made = np.einsum("epi,eoi->epo", self.activation(gate) * up, self.weights[f"{name}down_exps.weight"])
+        shared = self.activation(self.linear(x, name + "gate_shexp")) * self.linear(x, name + "up_shexp")
+        open_ = 1 / (1 + np.exp(-x @ self.weights[f"{name}gate_inp_shexp.weight"]))
+        return np.einsum("pe,epo->po", shares, made) + open_[:, None] * self.linear(shared, name + "down_shexp")
 
     def unembed(self, x: Array) -> Array:
         """Logits [..., n_vocab] of residual streams x [..., n_embd]; of an earlier layer's: the logit lens."""
