@@ -175,8 +175,8 @@ def quoted(text: str, most: int = 1_000) -> str:
 def told(error: BaseException) -> dict[str, str]:
     """An error as the page gets it: `Failure` of ``protocol.ts``, in whole characters."""
     message = str(error)
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        message = f"{error.filename}: {error.strerror}"  # without the system's number for it
+    if isinstance(error, OSError) and error.strerror:  # without the system's number for it
+        message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if len(message) > MOST_TOLD:
         message = f"{message[: MOST_TOLD - 500]} … {message[-500:]}"
     return {"type": type(error).__name__, "message": message.encode(errors="backslashreplace").decode()}

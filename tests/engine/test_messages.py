@@ -240,8 +240,10 @@ def nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def figures(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    reporter.write_line(f"\n{TRIED['messages']:,} messages tried, {TRIED['refused']:,} of them refused in words")
+    figures = "{messages:,} messages tried, {refused:,} of them refused in words".format(**TRIED)
+    plugins = request.config.pluginmanager
+    with plugins.get_plugin("capturemanager").global_and_fixture_disabled():
+        plugins.get_plugin("terminalreporter").write_line(f"\n{figures}")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from inferno_widget import errors
-from inferno_widget.errors import EngineDiedError, InfernoError, ModelFileError, hint_unknown_keywords
+from inferno_widget.errors import EngineDiedError, InfernoError, ModelFileError, hint_unknown_keywords, told
 
 EXAMPLES = [
     InfernoError("plain"),
@@ -89,3 +89,16 @@ def test_what_is_decorated_works_and_looks_as_before() -> None:
     assert isinstance(thing, Thing)
     with pytest.raises(TypeError, match="multiple values"):
         Thing(3, size=4)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "/x"), "/x: No such file or directory"),
+        (PermissionError(13, "it cannot be written"), "it cannot be written"),
+        (ValueError("half a \ud800 character"), "half a \\ud800 character"),
+        (ValueError("x" * 10_000_000), f"{'x' * 1_500} … {'x' * 500}"),
+    ],
+)
+def test_a_page_is_told_in_words_that_can_be_sent(error: Exception, message: str) -> None:
+    assert told(error) == {"type": type(error).__name__, "message": message}
