@@ -182,7 +182,10 @@ class Inspection:
 
     @property
     def attention(self) -> Floats:
-        """[layer, head, query, key], weights; a row sums to 1. Zero where a key comes later, or is out of a window."""
+        """[layer, head, query, key], weights; a row sums to 1, or to less where a model has attention sinks (gpt-oss).
+
+        Zero where a key comes later, or is out of a window.
+        """
         return self._array("attention")
 
     @property
