@@ -126,6 +126,7 @@ SIDE_BY_SIDE = {
 """Attention and MLP read the same stream."""
 
 ONE_AFTER_THE_OTHER = {
+    "qwen3": Kind(ATTENTION + "attn_q_norm attn_k_norm ffn_norm " + GATED, keys=HEADS),
     "phi3": Kind(
         "attn_norm attn_qkv attn_output ffn_norm ffn_up ffn_down", "output_norm output", shapes={"ffn_up": (192, 64)}
     ),

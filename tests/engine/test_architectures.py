@@ -22,7 +22,7 @@ from tests.reference import Reference, log_softmax
 
 WHOLE = [name for name in KINDS if name not in WITH_LESS]
 """Where every block has attention and an MLP, and nothing else."""
-REFERENCED = ("gptneox", "phi3", "olmo2", "qwen2moe")
+REFERENCED = ("qwen3", "gptneox", "phi3", "olmo2", "qwen2moe")
 GUESSES = "bailingmoe2"
 """Needs a block behind the last that a token goes through."""
 SINKS = "gpt-oss"
