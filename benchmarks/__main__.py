@@ -26,6 +26,7 @@ NAMES = (
     "lookahead",
     "explain",
     "inside",
+    "cancel",
     "whole_text",
     "imports",
     "check",
