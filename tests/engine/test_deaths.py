@@ -246,7 +246,7 @@ def test_what_takes_long_is_no_hang(models: dict[str, tuple[Path, int]]) -> None
         until(lambda: child._asked)
         (asked,) = child._asked.values()
         work.join()
-        assert asked.flag._PLENTY - asked.flag.looks[0] > 50 * 1000 / EXACT.n_batch, "the nodes of each batch"
+        assert asked.flag._PLENTY - asked.flag.looks[0] > 20 * 1000 / EXACT.n_batch, "nodes of each batch"
     assert child._looks() == {}
     engine.close()
 
@@ -621,7 +621,12 @@ def left() -> dict[str, int]:
 
 @POSIX
 @pytest.mark.timeout(600)
-def test_two_hundred_deaths_lose_nothing_and_leave_nothing(tiny: Path) -> None:
+def test_two_hundred_deaths_lose_nothing_and_leave_nothing(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # most of a restart's time goes into importing numpy
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path))
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     judge = opened(tiny)
     with Model(tiny, n_ctx=1024, n_threads=1, n_batch=64, type_k="f32", type_v="f32", hang_seconds=5) as model:
         ground = Ground(model, judge)
