@@ -394,7 +394,8 @@ export class Link {
       if (!ArrayBuffer.isView(snapshot)) throw new TypeError("it is no data");
       const frames = await unpack(snapshot);
       if (this.store.epoch > SNAPSHOT_EPOCH) return;
-      for (const frame of frames) this.store.apply(frame);
+      const missing = frames.some((frame) => this.store.apply(frame) === "gap") || this.store.incomplete;
+      if (missing) throw new RangeError("a part of it is missing");
       if (!this.reachable) this.#disconnected();
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
