@@ -37,6 +37,11 @@ class Branches:
         self._generation = -1
         self._lock = RLock()  # what is made beside a path is made in other threads than the path
 
+    def forked(self) -> None:
+        """See `forks.Forkable`."""
+        self._lock = RLock()
+        self._held.clear()
+
     def at_head(self, window: Window, *, cancel: Stop, progress: Progress) -> Branch:
         """A branch that holds what `window` shows of the current path, with the cache of the nearest one there is."""
         with self._lock:

@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 
 from .arguments import count, file_path, flag, function, number, one_of, token_ids, whole
+from .cells import made_earlier
 from .engine import Options, Processor
 from .engine.client import HANG_SECONDS, EngineClient, Stop
 from .engine.inside import Edit
@@ -64,6 +65,11 @@ class Model(Shown):
     progress : called with the loaded fraction, 0 to 1; Cancelled is raised if it returns False
     hang_seconds : a process that makes no progress for so long with what was asked of it counts as hung: it is ended,
         and the next action starts a new one. None waits for ever
+
+    Notes
+    -----
+    A notebook's cell that runs again makes a new model. Those it made before give their memory back, unless they are at
+    work, and are loaded again when somebody uses them.
 
     Attributes
     ----------
@@ -124,6 +130,8 @@ class Model(Shown):
         if cancel.is_set():  # the last news came when nothing was left to cancel
             self.close()
             raise Cancelled("loading was cancelled")
+        for earlier in made_earlier(self):  # a notebook keeps what it showed; who uses one of these gets it back
+            earlier.engine.rest()
 
     @classmethod
     def from_hub(
@@ -159,6 +167,11 @@ class Model(Shown):
         n = len(self.findings)
         odd = f", {n} warning{'s' * (n > 1)}: see .findings" if n else ""
         return f"<Model {self.info.name!r}, n_ctx {self.n_ctx:,}, {state}{odd}>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError(
+            "a model cannot be copied, pickled or sent to another process: send its path, and load it there"
+        )
 
     def __enter__(self) -> Self:
         return self

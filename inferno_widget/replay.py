@@ -121,7 +121,7 @@ class Replaying(Running):
             check_sampler(sampler, self.model)
         from_ = index("from_", from_)
         most = None if most is None else count("max_tokens", most)
-        with self._changed:
+        with self._changing, self._changed:
             self._check_idle()
             self._check_replay(from_)
             path, settings = self.trace.path(), sampler or replace(self.sampler, seed=None)

@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache, partial
+from functools import cache, partial, wraps
 from importlib.metadata import version
-from threading import Condition, Thread
-from typing import TYPE_CHECKING, Any, Literal, Self, cast, get_args
+from threading import Condition, RLock, Thread
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, get_args
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from .dice import mu_of, said_of
 from .engine import Branch, Finish, Processor, Request, Watch
 from .engine.client import EngineClient, Stop
 from .errors import Cancelled, ContextFullError, InfernoError, brief, check_text, hint_unknown_keywords
+from .forks import left_behind, tell
 from .record import MAX_K, Ids, Kind, StepRecord
 from .sampling import Sampler
 from .shown import Shown
@@ -115,15 +116,23 @@ class Running(Shown):
         self.error: BaseException | None = None
         self.progress: float | None = None
         self._changed = Condition()
+        self._changing = RLock()  # held by whoever changes the path, and by whoever begins a run: before `_changed`
         self._listeners: list[Callable[[], None]] = []
         self._run: Run | None = None
         self._paused: Run | None = None
         self.engine: EngineClient = model.engine
         self.interventions: tuple[Intervention, ...] = ()
         self._branches = Branches(model.engine, self.trace)
+        tell(self)
 
     def __repr__(self) -> str:
         return f"<Session {self.model.info.name!r}, {self.trace.length} tokens, {self.state}>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError(
+            "a session cannot be copied, pickled or sent to another process: send session.trace, and go on with it by "
+            "model.session(trace) where the model is loaded"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -209,7 +218,7 @@ class Running(Shown):
         """Score the prompt, if that is still to do, and generate nothing."""
         if self._unscored:
             with self._interruptible():
-                with self._changed:
+                with self._changing, self._changed:
                     self._check_idle()
                     run = self._begin(Run(0, (), len(self.prompt_ids)))
                 self._end_of(run)
@@ -282,7 +291,7 @@ class Running(Shown):
 
     def resume(self) -> None:
         """Go on with what `pause` left to do."""
-        with self._changed:
+        with self._changing, self._changed:
             self._check_idle()
             if self.state != "paused" or not self._paused:
                 raise InfernoError(f"the session is {self.state}, not paused")
@@ -339,12 +348,20 @@ class Running(Shown):
             self._set("closed", self.finish)
             self._branches.release()
 
+    def forked(self) -> None:
+        """See `forks.Forkable`."""
+        self._changed, self._changing = Condition(), RLock()
+        self._branches.forked()
+        if self._run:
+            self.error, self.state = left_behind(), "error"
+        self._run = self._paused = None
+
     # --- the worker thread ----------------------------------------------------------------------------
 
     def _launch(self, max_tokens: int, stop: str | Sequence[str] = ()) -> Run:
         left = count("max_tokens", max_tokens)
         strings = stop_strings(stop)
-        with self._changed:
+        with self._changing, self._changed:
             self._check_idle()
             first = len(self.prompt_ids) if self._unscored else self.trace.length
             return self._begin(Run(left, strings, first))
@@ -554,6 +571,8 @@ class Running(Shown):
 
     def _set(self, state: State, finish: Finish | None, error: BaseException | None = None) -> None:
         with self._changed:
+            if self.state == "closed":  # whatever another thread had under way
+                return
             self.finish, self.error, self.progress = finish, error, None
             self.state = state  # the last: who sees it sees the rest too
             self._notify()
@@ -627,6 +646,20 @@ class Running(Shown):
             f"the context of {self.engine.n_ctx:,} tokens is full; load the model with a larger n_ctx, or go on "
             'with on_full="slide"'
         )
+
+
+_M = TypeVar("_M", bound=Callable[..., Any])
+
+
+def changing(method: _M) -> _M:
+    """A method that changes the path: one thread after the other, and no run begins meanwhile."""
+
+    @wraps(method)
+    def alone(self: Running, *args: Any, **kwargs: Any) -> Any:
+        with self._changing:
+            return method(self, *args, **kwargs)
+
+    return cast("_M", alone)
 
 
 def check_sampler(sampler: object, model: Model) -> None:

@@ -15,6 +15,7 @@ from .errors import Cancelled, brief, check_text, hint_unknown_keywords
 from .inside import Inside
 from .lookahead import Continuation, as_forced, forced
 from .record import Kind, StepRecord, WatchedRecord
+from .running import changing
 from .stats import describe, mass
 from .tree import BranchInfo, branches_of, end_of, found, hidden_nodes, stays, walked
 from .window import Window
@@ -62,6 +63,7 @@ class Session(Inside):
 
     # --- the road not taken ---------------------------------------------------------------------------
 
+    @changing
     def fork(self, at: int, token: str | int) -> Session:
         """Replace the token at position `at` of the current path and continue from there.
 
@@ -97,6 +99,7 @@ class Session(Inside):
         """Whether the record of `token` in place of `node` is stored, so that a fork to it needs no computing."""
         return self.recorded_alike(node) and token in self.trace.record(node).top_ids
 
+    @changing
     def goto(self, node: int | str) -> Session:
         """Make the path to `node` the current one; what is still in the KV cache is used again.
 
@@ -111,6 +114,7 @@ class Session(Inside):
 
     # --- the tree ---------------------------------------------------------------------------------------
 
+    @changing
     def rewind(self, n: int = 1) -> Session:
         """Go back by `n` tokens. What was there stays in the trace, and `goto` leads there again."""
         n, path = count("n", n), self.trace.path()
@@ -118,6 +122,7 @@ class Session(Inside):
             raise IndexError(f"n: the path has {len(path)} tokens: it cannot be rewound by {brief(n)}")
         return self.goto(int(path[-1 - n]) if n < len(path) else -1)
 
+    @changing
     def edit(self, text: str) -> Session:
         """Make `text` the text of the path: a fork at the first token whose text differs.
 
@@ -205,6 +210,7 @@ class Session(Inside):
         if finish == "cancelled":
             raise Cancelled("stopped before all of the new text was read")
 
+    @changing
     def take(self, way: Continuation, n: int | None = None) -> Session:
         """Go the way that a look-ahead or a resample of this session showed: its first `n` tokens join the trace.
 

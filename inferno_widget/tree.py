@@ -110,7 +110,7 @@ def prune(trace: Trace, node: int | str) -> None:
     start = _start_of(trace, end_of(trace, node))
     if start in trace.path():
         raise ValueError(
-            f"node {brief(node)} is on the current branch: goto() another before this one is pruned"
+            f"this branch is the current one, through node {brief(node)}: goto() another before it is pruned"
         )
     trace.pruned |= {start}
 
@@ -151,7 +151,7 @@ def _start_of(trace: Trace, node: int) -> int:
         if len(siblings[~hidden[siblings]]) > 1:
             return node
         if parent < 0:
-            raise ValueError(f"all branches go through node {brief(asked)}: without it there would be none")
+            raise ValueError(f"there is no other branch: all go through node {brief(asked)}")
         node = parent
 
 

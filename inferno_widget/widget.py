@@ -6,7 +6,6 @@ import json
 import queue
 import threading
 import time
-import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -16,9 +15,9 @@ from uuid import uuid4
 
 import anywidget
 import traitlets
-from IPython import get_ipython
 
 from .arguments import file_path, flag, one_of, several
+from .cells import made_earlier
 from .commands import read_command, request_of
 from .errors import InfernoError, brief, check_text, hint_unknown_keywords, told
 from .export.fallback import Keeper
@@ -123,7 +122,8 @@ class Inferno(anywidget.AnyWidget):
         super().__init__(panels=panels, model_id=ident, ident=ident)
         self._closed = False
         _answer_where_asked(self)
-        _close_earlier(self)
+        for earlier in made_earlier(self):  # nobody sees them any more
+            earlier.close()
         self.on_msg(self._receive)
         if not fallback:
             self.observe(lambda change: self._tell(change["name"]), names=TELLING)
@@ -412,28 +412,3 @@ def _answer_where_asked(widget: Inferno) -> None:
     comm = widget.comm
     if hasattr(comm, "_reply_subshell_for"):
         comm._reply_subshell_for = lambda _, default: default  # noqa: SLF001
-
-
-_by_cell: dict[str, tuple[str, weakref.WeakSet[Inferno]]] = {}
-"""Cell -> its latest run, and the widgets that this run made."""
-
-
-def _close_earlier(widget: Inferno) -> None:
-    """A cell that runs again replaces the widgets it made before: end those, for nobody sees them any more."""
-    cell, execution = _running_cell()
-    if not cell:
-        return
-    earlier, widgets = _by_cell.get(cell, ("", weakref.WeakSet[Inferno]()))
-    if earlier != execution:
-        for old in list(widgets):
-            old.close()
-        widgets = weakref.WeakSet[Inferno]()
-    widgets.add(widget)
-    _by_cell[cell] = (execution, widgets)
-
-
-def _running_cell() -> tuple[str, str]:
-    """Ids of the notebook cell that runs and of this run of it; empty outside a notebook."""
-    kernel = getattr(get_ipython(), "kernel", None)
-    parent = (kernel.get_parent() if kernel else None) or {}
-    return parent.get("metadata", {}).get("cellId", ""), parent.get("header", {}).get("msg_id", "")

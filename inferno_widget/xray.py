@@ -46,7 +46,7 @@ def xray(trace: Trace, at: int | None, sampler: Sampler | None, top: int, *, voc
     node = trace.node_at(-1 if at is None else at)
     record, run = trace.record(node), int(trace.nodes["run"][node])
     if not record.rank:
-        raise ValueError(f"at must be the position of a predicted token: nothing predicts the first, {brief(at)}")
+        raise ValueError(f"at must be that of a predicted token, not {brief(at)}: nothing predicts the first token")
     own = sampler_of(trace, run)
     chosen = sampler or own
     chosen = (chosen if chosen.seed is not None else replace(chosen, seed=own.seed)).bound(vocabulary)

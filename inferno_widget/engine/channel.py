@@ -118,6 +118,10 @@ class Flag:
         self._stop.value = 1
         self._left.value = 0
 
+    def forget(self) -> None:
+        """Mean nobody any more: in a fork the memory is still the other process's."""
+        self._left, self._stop, self._looks = ctypes.c_uint32(), ctypes.c_uint8(), ctypes.c_uint64()
+
     def clear(self) -> None:
         """Begin anew."""
         self._stop.value = 0

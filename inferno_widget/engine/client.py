@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import collections
 import contextlib
+import ctypes
+import functools
 import itertools
 import math
 import os
@@ -23,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_widget.errors import Cancelled, EngineDiedError, InfernoError, ModelLoadError
+from inferno_widget.forks import left_behind, tell
 from inferno_widget.record import Floats, Ids, StepRecord
 from inferno_widget.sampling.grammar import text_of
 from inferno_widget.source import Source
@@ -187,6 +191,7 @@ class Child:
         self._log_reader.start()
         threading.Thread(target=self._read, args=(self.process.stdout,), name="inferno-engine", daemon=True).start()
         threading.Thread(target=self._watch, name="inferno-watch", daemon=True).start()
+        tell(self)
 
     def _started(self, n_vocab: int) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
         """The process, and what it writes.
@@ -245,6 +250,27 @@ class Child:
                         handlers[kind](value)
         finally:
             self._leave(request, asked)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is asked of it."""
+        return bool(self._asked)
+
+    def forked(self) -> None:
+        """See `forks.Forkable`. The pipe is let go of: the child is to notice when the first process ends."""
+        self._lock, self.exited = threading.Lock(), threading.Event()
+        self.exited.set()
+        self.process.returncode = 0  # whose child it is not
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream and not stream.closed:
+                os.dup2(nothing, stream.fileno(), inheritable=False)
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(stream))  # closing it waits for a thread that is not here
+        os.close(nothing)
+        for asked in self._asked.values():
+            asked.flag.forget()
+            asked.answers.put(("error", left_behind()))
+        self._asked.clear()
 
     def send(self, request: int, slot: int, name: str, arguments: tuple[object, ...]) -> None:
         try:
@@ -322,7 +348,7 @@ class Child:
         self._log_reader.join()
         with self._lock:
             self.exited.set()
-            waiting = list(self._asked.values())
+            waiting = [] if _leaving.is_set() else list(self._asked.values())
             self._asked.clear()
         for asked in waiting:
             asked.answers.put(("error", self.death(asked.stage)))
@@ -365,6 +391,8 @@ class Child:
 
     def death(self, stage: str | None = None) -> EngineDiedError:
         """The error for a call; of the latest if none is named."""
+        if _leaving.is_set() and threading.current_thread().daemon:
+            threading.Event().wait()  # it would complain while nobody listens; the interpreter does not wait for it
         code = self.process.returncode
         log = list(self._tail)
         reason = self._verdict or reason_of(code, self._witness)
@@ -431,6 +459,8 @@ class EngineClient:
         self._answering = threading.Lock()
         self._pieces: dict[int, bytes] = {}
         self._masks: dict[tuple[str, bool, tuple[int, ...]], NDArray[np.bool_]] = {}  # the same place is asked again
+        self._left_behind = False
+        tell(self)
 
     # --- the process ----------------------------------------------------------------------------------
 
@@ -450,6 +480,8 @@ class EngineClient:
         with self._starting:
             if self._closed:
                 raise InfernoError("the model is closed: load it again to go on")
+            if self._left_behind:
+                raise left_behind()
             if self.pid is not None:
                 return
             if self._child:
@@ -459,6 +491,7 @@ class EngineClient:
                 self._source.require_same()
             child = Child(self.n_vocab, self.hang_seconds, self._source)
             self._end = weakref.finalize(self, child.end)
+            _tell_of_leaving()
             cancel = cancel or Stop()
             try:
                 with cancel.reaching(child.process.kill), interruptible(cancel):  # it has nothing to lose yet
@@ -482,6 +515,20 @@ class EngineClient:
             self._child = None
             self._end()
 
+    def rest(self) -> None:
+        """End the process, unless somebody waits for it; the next `start` makes another."""
+        with self._starting:
+            if self._child and not self._child.busy:
+                self._end()
+                self._child = None  # and its memory with it
+
+    def forked(self) -> None:
+        """See `forks.Forkable`."""
+        self._starting, self._answering = threading.Lock(), threading.Lock()
+        self._left_behind = True
+        if isinstance(self._end, weakref.finalize):
+            self._end.detach()  # the child is not ours to end
+
     def _living(self, *branches: Branch | None) -> Caller:
         """What answers calls about these branches; EngineDiedError where they went with a child that died."""
         child = self.child()
@@ -501,8 +548,11 @@ class EngineClient:
     def child(self) -> Child:
         """The living process; EngineDiedError if it is none any more."""
         child = self._child
+        if self._left_behind:
+            raise left_behind()
         if child is None:
-            raise InfernoError("the model is closed: load it again to go on")
+            self.start()  # it rested
+            return self.child()
         if child.exited.is_set():
             raise child.death()
         return child
@@ -671,6 +721,15 @@ class EngineClient:
                 return end.value
             self._pieces.update(pieces)
             yield batch
+
+
+_leaving = threading.Event()
+"""The interpreter ends: its daemon threads are not told of a child's end, which they would only complain about."""
+
+
+@functools.cache
+def _tell_of_leaving() -> None:
+    atexit.register(_leaving.set)  # behind weakref's own: what comes last is called first
 
 
 @contextlib.contextmanager

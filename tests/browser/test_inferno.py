@@ -161,7 +161,7 @@ def test_a_late_view_has_everything(lab):
     page.page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")
     late = page.widget(1)
     state(late, "empty")  # the cell made a new widget, and both show it
-    assert page.kernel_eval("len(__import__('inferno_widget').widget._by_cell)") == 1
+    assert page.kernel_eval("len({cell for cell, _ in __import__('inferno_widget').cells._made})") == 1
 
 
 @ONE_KERNEL

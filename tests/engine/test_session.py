@@ -985,7 +985,7 @@ def test_the_demo_model_goes_on_after_a_death_with_the_same_dice() -> None:
     [
         (lambda m: m.session(None), TypeError, "^prompt must be text, token ids or a Trace, not None"),
         (lambda m: m.session(b"abc"), TypeError, "^prompt must be text, token ids or a Trace, not b'abc'"),
-        (lambda m: m.session("a\ud800"), ValueError, r"^text holds half a character at position 1 \('\\ud800'\)"),
+        (lambda m: m.session("a\ud800"), ValueError, r"^prompt holds half a character at position 1 \('\\ud800'\)"),
         (lambda m: m.session("a", {"temperature": 1}), TypeError, r"^sampler must be a Sampler, such as .*, not {"),
         (lambda m: m.session("a", k=3.5), TypeError, "^k must be a whole number, not 3.5"),
         (lambda m: m.session("a", k=True), TypeError, "^k must be a whole number, not True"),
@@ -1005,7 +1005,7 @@ def test_the_demo_model_goes_on_after_a_death_with_the_same_dice() -> None:
         (lambda m: m.next(3), TypeError, "^text must be text, token ids, or a list of texts, not 3"),
         (lambda m: m.next(b"a"), TypeError, "^text must be text, token ids, or a list of texts, not b'a'"),
         (lambda m: m.score(["a", 3]), TypeError, "^text must be text or token ids, not 3"),
-        (lambda m: m.score("a", 3), TypeError, "^text must be text or token ids, not 3"),
+        (lambda m: m.score("a", 3), TypeError, "^given must be text or token ids, not 3"),
         (lambda m: m.score([1, 512]), ValueError, "^text: 512 is not a token id of this model"),
         (lambda m: m.perplexity("\ud800"), ValueError, "^text holds half a character"),
         (lambda m: m.session("a").commitment("b"), TypeError, "^start must be a whole number, not 'b'"),

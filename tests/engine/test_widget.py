@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import IPython
 import numpy as np
 import psutil
 import pytest
 from ipywidgets.widgets.widget import _instances
 
-from inferno_widget import Inferno, InfernoError, Model, Sampler, Trace, library
+from inferno_widget import Inferno, InfernoError, Model, Sampler, Trace, cells, library
 from inferno_widget import widget as widget_module
 from inferno_widget.feed import Feed
 from inferno_widget.gestures import models
@@ -1011,13 +1012,13 @@ def test_loading_can_be_stopped(opened: Callable[..., Page], tiny: Path, monkeyp
     made: list[Model] = []
 
     class Slow(Model):
-        def __init__(self, path: Path, *, n_ctx: None, progress: Callable[[float], object]) -> None:
+        def __init__(self, path: Path, *, n_ctx: None, force: bool, progress: Callable[[float], object]) -> None:
             def slow(fraction: float) -> object:
                 time.sleep(0.2)
                 return progress(fraction)
 
             made.append(self)
-            super().__init__(path, n_ctx=256, progress=slow)
+            super().__init__(path, n_ctx=256, force=force, progress=slow)
 
     monkeypatch.setattr(models, "Model", Slow)
     page = opened(tiny)
@@ -1193,8 +1194,8 @@ class Kernel:
 
 def test_running_a_cell_again_replaces_its_widgets(tiny: Path, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel()
-    monkeypatch.setattr(widget_module, "get_ipython", lambda: kernel)
-    monkeypatch.setattr(widget_module, "_by_cell", {})
+    monkeypatch.setattr(IPython, "get_ipython", lambda: kernel)
+    monkeypatch.setattr(cells, "_made", {})
     session = model.session(PROMPT, dice())
     threads, widgets, children = threading.active_count(), len(_instances), len(psutil.Process().children())
     kernel.cell, kernel.run = "other cell", "0"
@@ -1224,7 +1225,7 @@ def test_running_a_cell_again_replaces_its_widgets(tiny: Path, model: Model, mon
 
 def test_outside_a_notebook_nothing_is_closed(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     for shell in (None, object(), type("Shell", (), {"kernel": Kernel()})()):
-        monkeypatch.setattr(widget_module, "get_ipython", lambda shell=shell: shell)
+        monkeypatch.setattr(IPython, "get_ipython", lambda shell=shell: shell)
         one, other = Inferno(model), Inferno(model)
         assert not one._closed
         one.close()
