@@ -150,6 +150,8 @@ class Follower:
                 return  # somebody went elsewhere meanwhile, and says so
         for seen in found:
             for i, position in enumerate(seen.positions.tolist()):
+                if position >= len(path):
+                    break  # its record is still on its way
                 self._told.add(path[position])
                 yield self._row(seen, i, path[position], position + 1)
 
