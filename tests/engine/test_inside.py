@@ -353,7 +353,7 @@ def test_what_is_no_intervention_is_refused(tiny: Case) -> None:
                 pytest.fail("it began")
         with pytest.raises(ValueError, match="a row of 3 numbers, and this model's residual stream has 64"):
             session.intervene(Steer(0, [1, 2, 3])).__enter__()
-        with pytest.raises(TypeError, match="an Ablate, Scale, Steer or Patch"):
+        with pytest.raises(TypeError, match="interventions must be Ablate, Scale, Steer or Patch"):
             session.intervene("head 3").__enter__()
         with pytest.raises(ValueError, match="finite"):
             Steer(0, [np.nan, 1])
