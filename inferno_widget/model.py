@@ -24,7 +24,7 @@ from .gguf import Finding, ModelInfo, read_info, rows
 from .memory import default_n_ctx, estimate, require, require_second, rounded, weight_bytes
 from .record import MAX_K
 from .rows import Told
-from .running import OnFull
+from .running import OnFull, check_settings
 from .scoring import next_of, parted, perplexity, prompt_ids, scored
 from .session import Session
 from .shown import Shown
@@ -372,6 +372,7 @@ class Model(Shown):
         InfernoError
             If the model has no template, or with the template's own words if it refuses the messages.
         """
+        check_settings(self, sampler, k, logits_processor, on_full)
         prompt = self.render(messages)
         return self.session(prompt, sampler, k=k, logits_processor=logits_processor, on_full=on_full, keep=keep)
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .arguments import number
 from .engine import Request
+from .engine.search import Searcher
 from .errors import Cancelled, brief
 from .lookahead import Continuation, Each, Place, Telling, asked, beside, continuation, copies, generate, place_at
 from .record import StepRecord
@@ -235,16 +236,17 @@ def answering(by: By) -> Callable[[str], Hashable]:
         return lambda text: _hashable(by(text))
     if by is not None and not isinstance(by.pattern if isinstance(by, re.Pattern) else by, str):
         raise TypeError(f"by must be a regular expression, a function of a text, or None, not {brief(by)}")
+    if by is None:
+        return _first_word
     try:
-        pattern: re.Pattern[str] = FIRST_WORD if by is None else re.compile(by)
+        return Searcher(re.compile(by))
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"by is no regular expression: {error}: {brief(by)}") from None
 
-    def answer(text: str) -> Hashable:
-        found = pattern.search(text)
-        return found and found[1 if pattern.groups else 0]
 
-    return answer
+def _first_word(text: str) -> str | None:
+    found = FIRST_WORD.search(text)
+    return found and found[0]
 
 
 def _hashable(answer: Hashable) -> Hashable:

@@ -88,9 +88,7 @@ class Running(Shown):
 
         if not isinstance(model, Model):
             raise TypeError(f"model must be a loaded Model, not {brief(model)}")
-        k = whole("k", k, 1, MAX_K)
-        if sampler is not None:
-            check_sampler(sampler, model)
+        check_settings(model, sampler, k, logits_processor, on_full)
         self.model = model
         if isinstance(prompt, str):
             check_text("prompt", prompt)
@@ -98,7 +96,7 @@ class Running(Shown):
             self.trace, sampler = _continued(prompt, model), sampler or _last_sampler(prompt)
             prompt = _prompt_of(self.trace)
         else:
-            self.trace = Trace(k, model=model.card, control=model.control)
+            self.trace = Trace(whole("k", k), model=model.card, control=model.control)
         self.prompt_ids = model.tokenize(prompt) if isinstance(prompt, str) else token_ids(prompt, model.info.n_vocab)
         if not self.prompt_ids:
             raise ValueError("the prompt is empty, and this model has no token to begin with: give it some text")
@@ -660,6 +658,15 @@ def changing(method: _M) -> _M:
             return method(self, *args, **kwargs)
 
     return cast("_M", alone)
+
+
+def check_settings(model: Model, sampler: object, k: object, logits_processor: object, on_full: object) -> None:
+    """Raise TypeError or ValueError for what no session of a model can have."""
+    whole("k", k, 1, MAX_K)
+    if sampler is not None:
+        check_sampler(sampler, model)
+    function("logits_processor", logits_processor)
+    one_of("on_full", on_full, ON_FULL)
 
 
 def check_sampler(sampler: object, model: Model) -> None:

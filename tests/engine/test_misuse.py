@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import json
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -19,13 +20,7 @@ import numpy as np
 import pytest
 
 import inferno_widget
-from inferno_widget import (
-    InfernoError,
-    Model,
-    ModelFileError,
-    TraceFileError,
-    figures,
-)
+from inferno_widget import Ablate, InfernoError, Model, ModelFileError, Sampler, TraceFileError, figures
 from inferno_widget.browse import Files
 from inferno_widget.errors import brief
 from tests.engine.tools import PROMPT, dice, loaded, snapshot
@@ -538,6 +533,23 @@ def test_what_cannot_be_meant_is_refused_in_words(name: str, things: dict[str, A
     assert not faults, "\n".join([f"{len(faults)} of {n}", *(f"{where}: {fault}" for where, fault in faults.items())])
     assert snapshot(session) == before, "something was changed"
     assert model.engine.pid == pid, "the engine's process ended"
+
+
+def test_numbers_of_numpy_are_as_good_as_pythons(things: dict[str, Any], tmp_path: Path) -> None:
+    session, one = things["Session"], np.int64(1)
+    bias = {one: np.float16(2)}
+    sampler = Sampler(temperature=np.float32(0.5), top_k=np.int32(5), seed=np.uint64(3), logit_bias=bias)
+    assert sampler == Sampler(temperature=0.5, top_k=5, seed=3, logit_bias={1: 2.0})
+    assert json.loads(json.dumps(sampler.to_dict()))["logit_bias"] == {"1": 2.0}
+    assert session.model.session([one, np.uint8(7)], sampler, k=one, keep=one).score().length == 2
+    assert len(session.lookahead(np.int16(2), one, at=np.int64(4), sampler=sampler)) == 2
+    assert len(session.resample(np.int64(4), n=one, max_tokens=one)) == 1
+    assert session.inspect(np.int64(3), "lens", layers=np.arange(2), k=one).lens.top_ids.shape == (2, 1, 1)
+    assert session.trace.compare(np.int32(3), 3).shared == 4
+    assert Ablate(np.int64(0), head=one, positions=np.arange(3)).edit().positions == (0, 1, 2)
+    with Model(session.model.path, n_ctx=np.int64(256), n_batch=np.int32(32), n_threads=one) as model:
+        assert model.options.n_batch == 32
+        assert model.n_ctx == 256
 
 
 def test_how_many_were_tried(record_property: Callable[[str, object], None]) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import re
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 
 from inferno_widget import Model, Sampler, Session
+from inferno_widget.engine import search
 from inferno_widget.resample import Commitment, answering, seed_of
-from tests.engine.tools import DEMO, NATS, assert_same, dice, snapshot
+from tests.engine.tools import DEMO, NATS, assert_same, dice, snapshot, until
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +109,38 @@ def test_a_resample_can_be_ended_early(session: Session) -> None:
     full = []
     session.resample(n=70, max_tokens=1, each=lambda index, _: full.append(index))
     assert sorted(full) == list(range(70))
+
+
+def test_an_answer_that_cannot_be_counted_is_refused_before_anything_is_made(session: Session) -> None:
+    made = []
+    for ask in (session.resample, session.commitment):
+        with pytest.raises(TypeError, match=r"^by must return what can be counted, .* not \["):
+            ask(by=lambda text: text.split(), each=lambda *_: made.append(1))
+    assert not made
+
+
+def test_an_expression_that_takes_for_ever_holds_nobody_up(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "SECONDS", 0.5)
+    slow, turns = answering("(a+)+b"), []
+    other = threading.Thread(target=lambda: [turns.append(time.sleep(0.01)) for _ in range(20)])
+    other.start()
+    with pytest.raises(ValueError, match=r"^by took longer than 0.5 s in a text of 60 characters, .*'\(a\+\)\+b'"):
+        slow("a" * 60)
+    assert turns, "the other threads went on"
+    other.join()
+    children = psutil.Process().children()
+    assert answering("(a+)b")("xaab") == "aa"
+    gc.collect()
+    until(lambda: len(psutil.Process().children()) <= len(children))
+    with model.session("a" * 40, dice()) as session:
+        session.generate(3)
+        with pytest.raises(ValueError, match="by took longer"):
+            session.commitment(start=2, n=2, by="(a+)+\x00")
+
+
+def test_a_huge_number_is_begun_at_once(session: Session) -> None:
+    made = session.resample(n=2**31 - 1, max_tokens=1, each=lambda index, _: index < 40)
+    assert 40 <= len(made) < 100
 
 
 def test_arguments_are_checked(session: Session) -> None:

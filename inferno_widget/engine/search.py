@@ -1,0 +1,103 @@
+"""Searching by a regular expression in a process of its own.
+
+Some take for ever, ``(a+)+b`` in a row of a's among them, and Python lets no other thread run meanwhile: that would be
+the end of the kernel.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import re
+import subprocess
+import sys
+import threading
+import weakref
+from contextlib import suppress
+from typing import IO
+
+from inferno_widget.errors import brief
+
+SECONDS = 2.0
+"""That a search may take."""
+_SCRIPT = """
+import json, re, sys
+pattern = re.compile(*json.loads(sys.stdin.readline()))
+for line in sys.stdin:
+    found = pattern.search(json.loads(line))
+    print(json.dumps(found and found[1 if pattern.groups else 0]), flush=True)
+"""
+
+
+class Searcher:
+    """Finds the first match of a pattern in a text: its first group, where it has one; None without a match.
+
+    The process starts with the first text, and ends with this object.
+    """
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self._pattern = pattern
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def __call__(self, text: str) -> str | None:
+        """Raises ValueError where that takes too long."""
+        with self._lock:
+            try:
+                if self._process is None:
+                    self._process = self._started()
+                self._say(text)
+                answer = self._answers.get(timeout=SECONDS)
+            except (queue.Empty, OSError):
+                answer = ""
+            if not answer:
+                self._give_up(len(text))
+            found: str | None = json.loads(answer)
+            return found
+
+    def _started(self) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _SCRIPT],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="ascii",
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+        self._process, self._answers = process, queue.SimpleQueue()
+        weakref.finalize(self, _end, process)
+        threading.Thread(target=_read, args=(process.stdout, self._answers), name="inferno-search", daemon=True).start()
+        self._say([self._pattern.pattern, self._pattern.flags])
+        return process
+
+    def _say(self, value: object) -> None:
+        assert self._process
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(value) + "\n")
+        self._process.stdin.flush()
+
+    def _give_up(self, length: int) -> None:
+        if self._process:
+            self._process.kill()
+            self._process = None
+        raise ValueError(
+            f"by took longer than {SECONDS:g} s in a text of {length:,} characters, and was stopped: "
+            f"{brief(self._pattern.pattern)}. A repetition within a repetition, such as (a+)+, tries all ways to "
+            "divide the text: make it simpler"
+        )
+
+
+def _read(stream: IO[str], answers: queue.SimpleQueue[str]) -> None:
+    with stream, suppress(OSError, ValueError):
+        for line in stream:
+            answers.put(line)
+    answers.put("")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    with suppress(OSError, ValueError):
+        process.stdin.close()  # type: ignore[union-attr]
+    process.kill()
+    process.wait()
