@@ -223,10 +223,12 @@ class _Process:
             asked, patience = self._asked, Patience(self._limit)
             while asked is not None and asked is self._asked:
                 time.sleep(LOOK_SECONDS)
-                self._hung = patience.over({0: ()}, time.monotonic())
-                if asked is self._asked and (asked[0].is_set() or self._hung):
+                hung = patience.over({0: ()}, time.monotonic())
+                if asked is self._asked and (asked[0].is_set() or hung):
+                    self._hung = hung
                     self._process.kill()
-                    break
+                    self._process.wait()  # who asked hears of it, and asks no more
+                    return
 
     def _death(self) -> _DiedError:
         self._words.seek(0)

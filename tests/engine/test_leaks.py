@@ -85,9 +85,7 @@ def test_a_hang_that_comes_again_is_told(grammars: Grammars, monkeypatch: pytest
 
     with monkeypatch.context() as patch:
         patch.setattr(grammar_module._Process, "ask", hanging)
-        with pytest.raises(
-            GrammarError, match="followed to position 0: its process made no progress for 1"
-        ):
+        with pytest.raises(GrammarError, match="followed to position 0: its process made no progress for 1"):
             mask(grammars)
     assert mask(grammars).any()
 
