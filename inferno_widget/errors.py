@@ -107,7 +107,7 @@ class EngineDiedError(InfernoError):
     ) -> None:
         words = "; it last said: " + " | ".join(said) if said else ""
         super().__init__(
-            f"the engine's process ended during {stage}: {reason}{words}{hint}. What was recorded is kept; going on "
+            f"the engine's process ended during {stage}: {reason}{hint}{words}. What was recorded is kept; going on "
             "starts a new process."
         )
         self.stage = stage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,12 +14,16 @@ DUMP, STACK = "Fatal Python error", "Current thread"
 """How faulthandler begins, and the part of it that has the stack to blame."""
 NEWS = "[info] ", "[warn] "
 """How `log.Log` prints what is no complaint."""
+STOPPED = re.compile(r"graph_compute: .* error 1|.* compute status: 1|llama_decode: .* ret = 2")
+"""What llama.cpp complains of when we stop it, which is no fault."""
 STATES = {
     psutil.STATUS_STOPPED: "somebody had stopped it with a signal",
     psutil.STATUS_TRACING_STOP: "a debugger held it",
     psutil.STATUS_DISK_SLEEP: "it waited for a disk",
     psutil.STATUS_RUNNING: "it was computing",
 }
+FOLDERS = re.compile(r"""(?<=")[^"]*[/\\](?=[^"/\\]+")|[^\s"]*[/\\](?=[^\s"/\\]+\.(?:cp?p?|cuh?|hp?p?|m)\b)""")
+"""Where source lay when it was compiled or installed, which nobody who reads of a death needs to know."""
 _VMSTAT = Path("/proc/vmstat")
 
 
@@ -90,8 +95,9 @@ def reason_of(code: int | None, witness: Witness) -> str:
 
 def last_words(log: Sequence[str]) -> list[str]:
     """What was complained of before faulthandler's dump, and the top of the stack that it blames."""
-    said = [line for line in log if line and not line.startswith(NEWS)]
+    said = [line for line in log if line and not line.startswith(NEWS) and not STOPPED.fullmatch(line)]
     dump, stack = (
         next((i for i, line in enumerate(said) if line.startswith(mark)), len(said)) for mark in (DUMP, STACK)
     )
-    return said[max(0, dump - 4) : dump + 1] + said[stack + 1 : stack + 3]
+    last = said[max(0, dump - 4) : dump + 1] + said[stack + 1 : stack + 3]
+    return [FOLDERS.sub("", line) for line in last]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from inferno_widget import errors
+from inferno_widget.engine.death import last_words
 from inferno_widget.errors import EngineDiedError, InfernoError, ModelFileError, hint_unknown_keywords, told
 
 EXAMPLES = [
@@ -53,6 +54,21 @@ def test_a_death_says_when_and_why_and_what_to_do() -> None:
     assert "during prefill: killed by signal 11 (SIGSEGV)" in str(error)
     assert "What was recorded is kept; going on" in str(error)
     assert (error.stage, error.exitcode) == ("prefill", -11)
+    said = str(EngineDiedError("load", -6, "killed", ["assert"], hint="; probably the file: convert it again"))
+    assert "killed; probably the file: convert it again; it last said: assert. What was" in said, (
+        "the cause comes first"
+    )
+
+
+@pytest.mark.parametrize("folder", ["/tmp/pip-wheel-2b9/vendor/llama.cpp/src/", "C:\\build\\"])
+def test_last_words_are_those_of_the_death_and_say_not_where_source_lay(folder: str) -> None:
+    failed = "ops.cpp:41: GGML_ASSERT(a / b.c >= 0.0f) failed"
+    frames = [f'  File "{folder}my folder/llama.py", line {line} in _load' for line in (241, 207, 3)]
+    stopped = ["graph_compute: ggml_backend_sched_graph_compute_async failed with error 1"]
+    stopped += ["process_ubatch: failed to compute graph, compute status: 1", "llama_decode: failed to decode, ret = 2"]
+    log = ["[info] loading", *stopped, folder + failed, "Fatal Python error: Aborted", "Current thread 0x1:", *frames]
+    shown = [f'  File "llama.py", line {line} in _load' for line in (241, 207)]
+    assert last_words(log) == [failed, "Fatal Python error: Aborted", *shown]
 
 
 @hint_unknown_keywords
