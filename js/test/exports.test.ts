@@ -14,7 +14,7 @@ afterEach(() => page.close());
 
 const choose = async (format: string): Promise<void> => page.click(`.format input[value=${format}]`);
 const code = () => page.get("[data-testid=export-code]").textContent;
-const buttons = () => page.all(".tool-exports button:not(.quiet)") as HTMLButtonElement[];
+const buttons = () => page.all(".tool-exports button:not(.quiet, [hidden])") as HTMLButtonElement[];
 const tokens = async (): Promise<void> => {
   page.model.rows(run(["Once"], [" upon", " a"]));
   await frame();
@@ -93,12 +93,12 @@ it("downloads with an empty path", async () => {
 
 it("verifies, and says how far the numbers agree", async () => {
   await tokens();
-  page.get("[data-action=verify]").click();
-  expect(page.get("[data-action=verify]").textContent).toBe("Verifying…");
+  await page.click("[data-action=verify]");
+  expect((page.get("[data-action=verify]") as HTMLButtonElement).disabled).toBe(true);
   const answer = { same: false, compared: 1500, largest: 0.25, tolerance: 0.1, message: "token 3: -1.2 became -1.45" };
   await page.answer("verify", answer);
   expect(page.get(".verified").textContent).toBe("✗ token 3: -1.2 became -1.45");
-  page.get("[data-action=verify]").click();
+  await page.click("[data-action=verify]");
   await page.answer("verify", { ...answer, same: true, largest: 0.0312, message: "" });
   expect(page.get(".verified").textContent).toBe(
     "✓ 1,500 tokens compared, largest difference 0.031 nats, tolerance 0.10",
@@ -106,4 +106,26 @@ it("verifies, and says how far the numbers agree", async () => {
   page.model.rows(run(["Other"], [" run"], { epoch: 9 }));
   await frame();
   expect(page.get(".verified").hidden).toBe(true); // it was said of another trace
+});
+
+it("stops verifying, and holds that against nobody", async () => {
+  await tokens();
+  const stop = page.get("[data-action=verify-stop]");
+  expect(stop.hidden).toBe(true);
+  for (const [type, shown] of [
+    ["Cancelled", false],
+    ["EngineDiedError", true],
+  ] as const) {
+    await page.click("[data-action=verify]");
+    expect(stop.hidden).toBe(false);
+    await page.click("[data-action=verify-stop]");
+    const request = page.sent("verify").at(-1)?.id;
+    expect(page.sent("enough").at(-1)).toMatchObject({ request });
+    await page.refuse("verify", "it was ended", type);
+    expect(stop.hidden).toBe(true);
+    expect(!page.get(".export-verify .failure").hidden).toBe(shown);
+  }
+  await page.click("[data-action=verify]");
+  await page.refuse("verify", "a new run has begun", "Cancelled");
+  expect(page.get(".export-verify .failure").textContent).toContain("a new run has begun"); // nobody stopped it here
 });

@@ -18,7 +18,7 @@ export interface Page {
   sent<K extends ToKernel["kind"]>(kind: K): Extract<ToKernel, { kind: K }>[];
   /** Answers the last command of a kind, and waits for the page. */
   answer(kind: ToKernel["kind"], value?: unknown, buffers?: DataView[]): Promise<void>;
-  refuse(kind: ToKernel["kind"], message: string): Promise<void>;
+  refuse(kind: ToKernel["kind"], message: string, type?: string): Promise<void>;
   library(change: Partial<Library>): Promise<void>;
   click(selector: string): Promise<void>;
   write(selector: string, text: string): Promise<void>;
@@ -58,8 +58,8 @@ export function openPage(traits: Record<string, unknown> = {}, tool = ""): Page 
       model.answer(last(kind), value, buffers);
       await settled();
     },
-    async refuse(kind, message) {
-      model.reply(last(kind), { type: "InfernoError", message });
+    async refuse(kind, message, type = "InfernoError") {
+      model.reply(last(kind), { type, message });
       await settled();
     },
     async library(change) {

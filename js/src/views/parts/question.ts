@@ -58,13 +58,12 @@ export function question<T, P = never>(
     draw();
     if (below.parentElement) reveal(below.parentElement); // where the answer will grow
     const { command, told, done } = asked;
-    const answer = await link.ask<T, P>(command, {
-      signal: running.signal,
-      told: (part) => bar.draw(told?.(part) ?? null),
-    });
+    const { signal } = running;
+    const answer = await link.ask<T, P>(command, { signal, told: (part) => bar.draw(told?.(part) ?? null) });
     running = null;
     if (answer.ok) done(answer.value);
-    else failure.show(answer.error);
+    // Whoever has stopped what has no half result knows why there is none.
+    else if (!signal.aborted || answer.error.type !== "Cancelled") failure.show(answer.error);
     draw();
   }
 

@@ -8,6 +8,7 @@ import { button } from "../parts/button.js";
 import { fileName, wrote } from "../parts/download.js";
 import { failureBox } from "../parts/failure.js";
 import { pythonLine } from "../parts/python.js";
+import { question } from "../parts/question.js";
 
 interface Format {
   text: string;
@@ -157,39 +158,30 @@ function htmlLook({ look }: Link): string[] {
 
 /** Scores the run again with the loaded model, and says how far the numbers agree. */
 function verifier(link: Link) {
-  const go = button("Verify", () => void verify(), { "data-action": "verify" });
   const help = "scores every token again with the loaded model and compares the numbers";
   const result = h("p", { class: "verified", role: "status", hidden: true });
-  const failure = failureBox();
   const code = pythonLine("verify-code");
   code.draw("verify(session.trace, model)");
-  const line = h("div", { class: "line" }, go, h("span", { class: "note" }, help));
-  const element = h(
-    "section",
-    { class: "export-verify" },
-    h("h3", {}, "Does it hold?"),
-    line,
-    result,
-    failure.element,
-    code.element,
-  );
-  let busy = false;
+  let nothing = true;
   let epoch = 0; // of the trace that was verified
-
-  async function verify(): Promise<void> {
-    busy = true;
-    go.disabled = true;
-    failure.show(null);
-    result.hidden = true;
-    setText(go, "Verifying…");
-    epoch = link.store.epoch;
-    const answer = await link.ask<Verified>({ kind: "verify" });
-    busy = false;
-    go.disabled = false;
-    setText(go, "Verify");
-    failure.show(answer.ok ? null : answer.error);
-    if (answer.ok) show(answer.value);
-  }
+  const asking = question<Verified>(
+    link,
+    {
+      text: "Verify",
+      title: help,
+      name: "verify",
+      able: () => !nothing,
+      hindrance: () => (link.reachable ? "" : link.silence),
+    },
+    () => {
+      result.hidden = true;
+      epoch = link.store.epoch;
+      return { command: { kind: "verify" }, done: show };
+    },
+  );
+  const line = h("div", { class: "line" }, asking.buttons, h("span", { class: "note" }, help));
+  const element = h("section", { class: "export-verify" }, h("h3", {}, "Does it hold?"));
+  element.append(line, asking.below, result, code.element);
 
   function show({ same, compared, largest, tolerance, message }: Verified): void {
     result.hidden = false;
@@ -200,8 +192,9 @@ function verifier(link: Link) {
 
   return {
     element,
-    draw(nothing: boolean): void {
-      go.disabled = busy || nothing || !link.reachable;
+    draw(empty: boolean): void {
+      nothing = empty;
+      asking.draw();
       if (link.store.epoch !== epoch) result.hidden = true; // it was said of another trace
     },
   };

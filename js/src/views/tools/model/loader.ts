@@ -49,7 +49,7 @@ export function loader(link: Link, headers: Headers, leave: () => void) {
     h("div", { class: "line" }, need, longest),
   );
   const title = h("div", { class: "loader-title" }, h("strong", {}, name.element), place.element);
-  const actions = h("div", { class: "line" }, load, cancel);
+  const actions = h("div", { class: "line loader-actions" }, load, cancel);
   const element = h("section", { class: "loader", "aria-label": "Chosen file", hidden: true });
   element.append(title, facts, odd.element, failure.element, cost, actions);
 
