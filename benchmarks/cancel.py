@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.measure import Figure, Setting
 from inferno_widget import Cancelled, Model, Sampler, Session, Trace, read_info, steering_vector, verify
-from inferno_widget.engine.client import Stop
+from inferno_widget.engine.stop import Stop
 
 REACH_MS = 100
 N_CTX = 4096

@@ -14,7 +14,8 @@ from .engine import Branch, Progress
 from .errors import InfernoError
 
 if TYPE_CHECKING:
-    from .engine.client import EngineClient, Stop
+    from .engine.client import EngineClient
+    from .engine.stop import Stop
     from .trace import Trace
     from .window import Window
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Self, cast
 import numpy as np
 
 from .arguments import count, whole
-from .engine.client import Stop, interruptible
 from .engine.inside import Asked, Look, Wanted
 from .engine.inside import What as Tensor
 from .engine.second import SecondClient
+from .engine.stop import Stop, interruptible
 from .errors import InfernoError, brief
 from .inspection import Inspection, What, inspection_of, layer_numbers, positions_seen, whats
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from .arguments import count, function, index, predicted, several, token_id, whole
 from .attention import HeadStatistics, statistics
-from .engine.client import Stop, interruptible
 from .engine.inside import LENS, Asked, Look
 from .engine.inside import What as Tensor
+from .engine.stop import Stop, interruptible
 from .errors import brief, check_text
 from .record import Floats, Ids
 

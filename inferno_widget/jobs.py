@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
-from .engine.client import Stop
+from .engine.stop import Stop
 from .errors import Cancelled
 
 T = TypeVar("T")

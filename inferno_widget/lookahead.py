@@ -13,7 +13,7 @@ import numpy as np
 from .arguments import predicted
 from .dice import mu_of, said_of
 from .engine import Branch, Finish, Request
-from .engine.client import Stop, interruptible
+from .engine.stop import Stop, interruptible
 from .errors import GrammarError
 from .record import Kind, StepRecord
 from .stats import Distribution, describe

@@ -11,7 +11,7 @@ import numpy as np
 
 from .arguments import count, flag, function, index, stop_strings
 from .dice import WhatIf, one_parameter, what_if
-from .engine.client import Stop
+from .engine.stop import Stop
 from .errors import InfernoError, brief, check_text, hint_unknown_keywords
 from .lookahead import Each, Lookahead, beside, look_ahead, place_at
 from .record import Floats

@@ -16,9 +16,11 @@ import psutil
 from .arguments import count, file_path, flag, function, number, one_of, token_ids, whole
 from .cells import made_earlier
 from .engine import Options, Processor
-from .engine.client import HANG_SECONDS, EngineClient, Stop
+from .engine.child import HANG_SECONDS
+from .engine.client import EngineClient
 from .engine.inside import Edit
 from .engine.second import SecondClient
+from .engine.stop import Stop
 from .errors import Cancelled, InfernoError, brief, check_keywords, check_text, hint_unknown_keywords, printable
 from .gguf import Finding, ModelInfo, read_info, rows
 from .memory import default_n_ctx, estimate, require, require_second, rounded, weight_bytes

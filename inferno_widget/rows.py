@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .engine.client import Stop, interruptible
+from .engine.stop import Stop, interruptible
 from .record import Floats
 from .sampling.stored import NeedsRow
 

@@ -23,7 +23,8 @@ from .arguments import count, function, number, one_of, stop_strings, token_id, 
 from .branches import Branches
 from .dice import mu_of, said_of
 from .engine import Branch, Finish, Processor, Request, Watch
-from .engine.client import EngineClient, Stop
+from .engine.client import EngineClient
+from .engine.stop import Stop
 from .errors import Cancelled, ContextFullError, InfernoError, brief, check_text, hint_unknown_keywords
 from .forks import left_behind, tell
 from .record import MAX_K, Ids, Kind, StepRecord

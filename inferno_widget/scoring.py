@@ -11,7 +11,7 @@ import numpy as np
 
 from .arguments import token_ids
 from .engine import Branch, Request
-from .engine.client import Stop, interruptible
+from .engine.stop import Stop, interruptible
 from .errors import ContextFullError, check_text
 from .record import Kind, StepRecord
 from .rows import Told

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .arguments import count, index, predicted, token_id
 from .engine import Finish
-from .engine.client import Stop, interruptible
+from .engine.stop import Stop, interruptible
 from .errors import Cancelled, brief, check_text, hint_unknown_keywords
 from .inside import Inside
 from .lookahead import Continuation, as_forced, forced

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Literal, TypeVar
 
-from .engine.client import Stop
+from .engine.stop import Stop
 from .errors import Cancelled, told
 from .jobs import Job
 

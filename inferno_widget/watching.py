@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .arguments import several
 from .engine import Branch, Watch
-from .engine.client import Stop, interruptible
+from .engine.stop import Stop, interruptible
 from .errors import brief, check_text
 from .record import watched_of
 from .window import Window

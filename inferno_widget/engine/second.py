@@ -16,8 +16,10 @@ from inferno_widget.errors import InfernoError
 
 from . import Branch, Progress
 from .channel import SharedMemory
-from .client import Child, EngineClient, Handlers, Stop
+from .child import Child, Handlers
+from .client import EngineClient
 from .inside import Edit, Look, Wanted
+from .stop import Stop
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..engine.client import Stop
 from ..engine.second import SecondClient
+from ..engine.stop import Stop
 from ..errors import Cancelled, InfernoError
 from ..inspection import positions_seen
 from ..interventions import Ablate, Intervention, Scale, Steer, steering_vector

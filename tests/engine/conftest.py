@@ -9,8 +9,9 @@ import pytest
 
 from inferno_widget import Model, Session
 from inferno_widget.engine import Options
-from inferno_widget.engine.client import EngineClient, Stop
+from inferno_widget.engine.client import EngineClient
 from inferno_widget.engine.llama import LlamaEngine
+from inferno_widget.engine.stop import Stop
 from tests.engine.tools import DEMO, PROMPT, Driver, Switch, dice, ignore, loaded
 from tests.make_models import tiny_gemma2, tiny_gemma3, tiny_gpt2, tiny_llama, tiny_qwen2
 

@@ -20,10 +20,11 @@ import pytest
 from inferno_widget import Cancelled, InfernoError, Model, Sampler, Session, steering_vector, verify
 from inferno_widget.causal import CausalMap
 from inferno_widget.engine import Options
-from inferno_widget.engine.client import EngineClient, Stop
+from inferno_widget.engine.client import EngineClient
 from inferno_widget.engine.lens import Head
 from inferno_widget.engine.llama import LlamaEngine
 from inferno_widget.engine.second import SecondClient
+from inferno_widget.engine.stop import Stop
 from inferno_widget.engine.taps import Tapped
 from inferno_widget.jobs import Job
 from tests.engine.tools import Switch, ignore, kill, until

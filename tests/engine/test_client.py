@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from inferno_widget.engine import Options
-from inferno_widget.engine.client import EngineClient, Stop
+from inferno_widget.engine.client import EngineClient
+from inferno_widget.engine.stop import Stop
 from inferno_widget.errors import Cancelled, ContextFullError, EngineDiedError, InfernoError, ModelLoadError
 from inferno_widget.sampling import Sampler
 from tests.engine.conftest import EXACT

@@ -21,12 +21,13 @@ import psutil
 import pytest
 
 from inferno_widget import Ablate, EngineDiedError, Model, Session
-from inferno_widget.engine import client as client_module
+from inferno_widget.engine import child as child_module
 from inferno_widget.engine import death
 from inferno_widget.engine.channel import Channel, GarbledError, OwnFlag, is_stopped
-from inferno_widget.engine.client import EngineClient, Stop
+from inferno_widget.engine.client import EngineClient
 from inferno_widget.engine.llama import LlamaEngine
 from inferno_widget.engine.patience import Patience
+from inferno_widget.engine.stop import Stop
 from inferno_widget.errors import InfernoError
 from inferno_widget.sampling import draw
 from tests.engine.conftest import EXACT
@@ -58,7 +59,7 @@ def gone(process: psutil.Process) -> bool:
 def bad(models: dict[str, tuple[Path, int]], monkeypatch: pytest.MonkeyPatch) -> Iterator[EngineClient]:
     """An engine whose process does what it is told."""
     script = Path(__file__).with_name("bad_worker.py")
-    monkeypatch.setattr(client_module, "COMMAND", (sys.executable, "-P", str(script)))
+    monkeypatch.setattr(child_module, "COMMAND", (sys.executable, "-P", str(script)))
     path, n_vocab = models["tiny"]
     engine = EngineClient(str(path), EXACT, n_vocab)
     engine.start()
@@ -354,9 +355,10 @@ def test_what_is_no_message_is_known_for_it(sent: bytes, tmp_path: Path) -> None
 KERNEL = """
 import sys, threading, time
 from pathlib import Path
-from inferno_widget.engine import Options, client
-from inferno_widget.engine.client import EngineClient, Stop
-client.COMMAND = (sys.executable, "-P", sys.argv[2])
+from inferno_widget.engine import Options, child
+from inferno_widget.engine.client import EngineClient
+from inferno_widget.engine.stop import Stop
+child.COMMAND = (sys.executable, "-P", sys.argv[2])
 engine = EngineClient(sys.argv[1], Options(n_ctx=256, n_threads=1), 512)
 engine.start()
 print(engine.pid, flush=True)

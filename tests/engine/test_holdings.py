@@ -13,8 +13,9 @@ import pytest
 
 from inferno_widget import Model, Session, StepRecord
 from inferno_widget.engine import Options
-from inferno_widget.engine.client import EngineClient, Stop
+from inferno_widget.engine.client import EngineClient
 from inferno_widget.engine.llama import LlamaEngine
+from inferno_widget.engine.stop import Stop
 from inferno_widget.engine.worker import LONG_TURN, Job, Worker
 from inferno_widget.record import Kind
 from tests.engine.tools import PROMPT, Driver, Switch, assert_same, dice, ignore, loaded

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from inferno_widget import ContextFullError, InfernoError, Kind, Model, Sampler, Session
-from inferno_widget.engine.client import Stop
+from inferno_widget.engine.stop import Stop
 from inferno_widget.lookahead import Lookahead
 from inferno_widget.sampling import softmax
 from tests.engine.tools import NATS, PROMPT, assert_same, dice, loaded, snapshot, tokens

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inferno_widget.engine.client import Stop
+from inferno_widget.engine.stop import Stop
 from tests.engine.tools import Driver, drain
 
 IDS = [1, *(3 + np.arange(199) * 7 % 300).tolist()]
