@@ -104,7 +104,7 @@ class Models(Following, Operating):
         options = [f"{name}={value}" for name, value in (("n_ctx", n_ctx), ("force", force)) if value]
         self.code = f"model = Model({', '.join([*given, *options])})"
         path = file or demo_path()
-        return self._start_task("load", path.name, lambda task: self._load(task, path, n_ctx, force=force))
+        return self._start_task("load", printable(path.name), lambda task: self._load(task, path, n_ctx, force=force))
 
     def _start_task(self, kind: Any, name: str, work: Callable[[Task], object]) -> int:
         def noted(task: Task) -> None:

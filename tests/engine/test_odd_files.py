@@ -15,7 +15,7 @@ import pytest
 
 from inferno_widget import EngineDiedError, Model, ModelFileError, ModelLoadError, Session
 from inferno_widget.gguf import check
-from tests.engine.tools import PROMPT, dice, kill, loaded, workbenches
+from tests.engine.tools import PROMPT, dice, kill, loaded, until, workbenches
 from tests.fuzz.bases import base
 from tests.fuzz.draft import F32, TEXT, U32, Draft
 from tests.make_models import tiny_llama
@@ -253,3 +253,18 @@ def test_a_strange_name_is_loaded_and_shown_as_text(tmp_path: Path, name: bytes)
         with pytest.raises(ModelFileError) as caught:
             Model(path)
         assert str(caught.value).isprintable()
+
+
+@posix
+def test_a_strange_name_is_told_while_it_loads(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"no text \xff.gguf")
+    try:
+        path.write_bytes(b"GGUF")
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    with workbenches(root=tmp_path) as make:
+        bench = make()
+        bench.load(str(path))
+        until(lambda: bench.tasks and bench.tasks[-1]["error"])
+        json.dumps([bench.facts(), bench.library_dict(), bench.places().result()], ensure_ascii=False).encode()
+        assert bench.tasks[-1]["name"] == r"no text \udcff.gguf"
