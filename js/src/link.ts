@@ -141,6 +141,11 @@ export class Link {
   #id = Math.floor(Math.random() * 2 ** 40);
   /** The frame behind which frames were lost; infinite where none was. */
   #lost = Number.POSITIVE_INFINITY;
+  /** What is called when a trait changes, which is newer than what a message said of it. */
+  readonly #synced = new Map<string, () => void>([
+    ...TRAITS.map((name) => [name, () => this.#traitChanged(name)] as const),
+    ...FIGURES.map((name) => [name, () => this.#figuresChanged(name)] as const),
+  ]);
   /** Traits as they came, and what can be used of them. */
   readonly #fits = new Map<string, { raw: unknown; value: unknown }>();
   #asked = Number.NEGATIVE_INFINITY;
@@ -155,8 +160,7 @@ export class Link {
     model.on("msg:custom", this.#receive);
     model.on("comm_live_update", this.#disconnected);
     this.#state = this.status.state;
-    for (const trait of TRAITS) model.on(`change:${trait}`, this.#traitChanged);
-    for (const trait of FIGURES) model.on(`change:${trait}`, this.#figuresChanged);
+    for (const [trait, changed] of this.#synced) model.on(`change:${trait}`, changed);
     this.#heart = setInterval(this.#beat, LIMITS.heartbeat_ms);
     if (model.comm_live === false) this.#disconnected();
     void this.#askManager();
@@ -168,8 +172,7 @@ export class Link {
     clearInterval(this.#heart);
     this.#model.off("msg:custom", this.#receive);
     this.#model.off("comm_live_update", this.#disconnected);
-    for (const trait of TRAITS) this.#model.off(`change:${trait}`, this.#traitChanged);
-    for (const trait of FIGURES) this.#model.off(`change:${trait}`, this.#figuresChanged);
+    for (const [trait, changed] of this.#synced) this.#model.off(`change:${trait}`, changed);
     this.#listeners.clear();
   }
 
@@ -493,16 +496,18 @@ export class Link {
     this.#waiting.clear();
   }
 
-  readonly #traitChanged = (): void => {
+  #traitChanged(name: string): void {
+    this.#told.delete(name);
     this.silence = ""; // only the kernel writes traits
     if (this.#chosen?.node === this.#model.get("selection")) this.#chosen = null;
     this.#changed();
-  };
+  }
 
-  readonly #figuresChanged = (): void => {
+  #figuresChanged(name: string): void {
+    this.#told.delete(name);
     this.silence = "";
     this.#changed(this.#stateStays() && STREAMING.includes(this.#state));
-  };
+  }
 
   /** Takes note of the state. Whether it is the one that it was. */
   #stateStays(): boolean {

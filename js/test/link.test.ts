@@ -176,6 +176,15 @@ it("takes traits that come as messages, for no notebook to keep, before those of
   expect(heard.at(-1)).toBe(true);
 });
 
+it("takes the model's traits before those of messages that came earlier", () => {
+  model.emit("msg:custom", ...([{ kind: "trait", name: "library", value: { models: 7 } }, []] as unknown[]));
+  model.emit("msg:custom", ...([{ kind: "trait", name: "prompt", value: "earlier" }, []] as unknown[]));
+  expect(link.library.models).toEqual([]);
+  model.put("prompt", "later");
+  model.put("library", { ...link.library, undo: "rename “a”" });
+  expect([link.prompt, link.library.undo]).toEqual(["later", "rename “a”"]);
+});
+
 describe("the selection", () => {
   beforeEach(() => rows(0, 6));
 
