@@ -97,6 +97,34 @@ describe("frames", () => {
     const store = filled("a");
     expect(() => apply(store, { ...chain(["b"], 1), k: 2 })).toThrow("2 alternatives a row, its trace 0");
   });
+
+  it.each([
+    ["node 2 follows node 2, which is not before it", { ...chain(["c", "d"], 2, 2) }],
+    ["node 2 follows node 3, which is not before it", { ...chain(["c", "d"], 2, 3) }],
+    ["node 2 follows node -2, which is not before it", { ...chain(["c", "d"], 2, -2) }],
+    ["a token of kind 3, which is none", { start: 2, rows: [{ parent: 1, token_id: 0, kind: 3 }] }],
+    ["a frame's head is -2, which is no node", { ...chain(["c"], 2), head: -2 }],
+    ["frame 1073741825 of trace 1: nobody counts so far", { ...chain(["c"], 2), seq: 2 ** 30 + 1 }],
+    ["frame 2 of trace 1073741825: nobody counts so far", { ...chain(["c"]), epoch: 2 ** 30 + 1 }],
+  ])("that cannot be are refused, and change nothing: %s", (words, message) => {
+    const store = filled("a", "b");
+    expect(() => apply(store, { seq: 2, ...message })).toThrow(words);
+    expect([store.epoch, store.seq, store.size, store.head]).toEqual([1, 1, 2, 1]);
+    expect(apply(store, { ...chain(["c"], 2), seq: 2, epoch: 1 })).toBe("applied");
+    expect(units(store).flat().join("")).toBe("abc");
+  });
+
+  it("with numbers as high as they go, the last parent that can be, and every kind are taken", () => {
+    const rows = [0, 1, 2].map((kind) => ({ parent: kind - 1, token_id: 0, kind }));
+    expect(apply(new Store(), { rows, seq: 2 ** 30, epoch: 2 ** 30 })).toBe("applied");
+  });
+
+  it("make no room for what they only announce", () => {
+    const store = new Store();
+    apply(store, { ...chain(["a"]), head: 2 ** 31 - 1 });
+    expect(store.columns.parent.length).toBeLessThan(200_000);
+    expect(store.incomplete).toBe(true);
+  });
 });
 
 describe("the path", () => {

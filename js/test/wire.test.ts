@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { COLUMNS } from "../src/protocol.js";
+import { COLUMNS, HEADER } from "../src/protocol.js";
 import { decode } from "../src/wire.js";
 import { encode } from "./encode.js";
 
@@ -68,6 +68,24 @@ describe("decode", () => {
       /should have been/,
     );
     expect(() => decode(encode({ version: 2 }))).toThrow("the kernel sent version 2");
+    expect(() => decode(encode({ version: 0 }))).toThrow("the kernel sent version 0");
+  });
+
+  it.each([
+    ["rows", 2, /^a frame of \d+ bytes was cut short: 2 rows take \d+/],
+    ["rows", 0, /should have been/],
+    ["k", 9, /^a frame of \d+ bytes was cut short: 1 rows take \d+/],
+    ["k", 1, /^a frame of \d+ bytes/],
+    ["k", 33, "a frame has 33 alternatives a row; 32 is the most"],
+    ["pieces", 2, /^a frame of \d+ bytes was cut short: 1 pieces are missing/],
+    ["pieces", 0xffffffff, /pieces are missing/],
+    ["pieces", 0, /should have been/],
+  ])("refuses a frame that says %s %d and does not bring as many", (name, count, words) => {
+    const frame = encode({ k: 2, rows: [ROW], pieces: [[1, "abc"]] });
+    const at = HEADER.findIndex(([field]) => field === name);
+    expect(decode(frame).rows).toBe(1);
+    frame.setUint32(4 * at, count, true);
+    expect(() => decode(frame)).toThrow(words);
   });
 });
 

@@ -76,6 +76,16 @@ NASTY: list[Any] = [
     [{"kind": "scale", "layer": 0, "head": 0, "part": "attention", "factor": 1e308}],
     [{"kind": "steer", "layer": 0, "strength": 1, "positive": [5], "negative": []}],
 ]
+TYPES: dict[str, type] = {"int": int, "str": str, "bool": bool, "list": list, "any": object}
+
+
+def nasty(type_: str) -> list[Any]:
+    """What a field of a type may hold, and one thing of another: that the rest are refused, test_commands.py shows."""
+    fits = [isinstance(value, TYPES[type_]) for value in NASTY]
+    another = fits.index(False) if False in fits else 0
+    return [value for at, value in enumerate(NASTY) if EXAMPLES or fits[at] or at == another]
+
+
 GOOD: dict[str, Any] = {
     "prompt": PROMPT,
     "messages": [{"role": "user", "content": "hello"}],
@@ -168,6 +178,13 @@ def state_of(widget: Inferno) -> Any:
     ]
     shown = bench.library.shown.id if bench.library.shown else None
     return opened, shown, bench.settings, bench.look_dict, bench.edits, [m.id for m in bench.library.models]
+
+
+def texts_of(widget: Inferno) -> Any:
+    """The part of it that another message may meet in no other state: what was generated, and with what."""
+    library = widget.workbench.library
+    sessions = [(each.id, each.trace.head, len(each.trace)) for each in library.sessions]
+    return sessions, library.shown.id if library.shown else None, [model.id for model in library.models]
 
 
 class Talk:
@@ -299,7 +316,7 @@ def test_every_field_wrong_in_every_way(kind: str, talk: Callable[..., Talk], mo
             message = said.good(kind)
             del message[name]
             assert not said.say(message)["ok"]
-            for value in NASTY:
+            for value in nasty(KINDS[kind][name]):
                 said.say({**said.good(kind), name: value})
         said.say({**said.good(kind), "more": nested(1000), "\ud800": math.nan})  # what no kind has is passed over
         said.stands()
@@ -326,11 +343,11 @@ def each_kind(
 ) -> None:
     """Send one message of every kind to a widget that has just begun, or is as good as that."""
     said = begin()
-    begun = state_of(said.page.widget)
+    begun = texts_of(said.page.widget)
     for kind in kinds:
-        if begun != state_of(said.page.widget):
+        if begun != texts_of(said.page.widget):
             said = begin()
-            begun = state_of(said.page.widget)
+            begun = texts_of(said.page.widget)
         again()
         said.say(said.good(kind))
         said.stands()

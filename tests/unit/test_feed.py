@@ -171,7 +171,30 @@ def test_another_trace_is_watched_afresh(trace: Trace, feed: Feed) -> None:
     assert_knows(page, other)
 
 
-@pytest.mark.parametrize(("epoch", "seq"), [(9, 3), (1, 900), (2**29, 2**29)])
+@pytest.mark.parametrize(
+    ("have", "span"), [(-5, (0, 30)), (0, (0, 30)), (29, (29, 30)), (30, (30, 30)), (99, (30, 30))]
+)
+def test_a_replay_is_what_is_lacking_and_where_the_path_ends(
+    trace: Trace, feed: Feed, have: int, span: tuple[int, int]
+) -> None:
+    """The frame that was lost may have said no more than that."""
+    page = Page()
+    page.drain(feed)
+    feed.replay(feed.epoch, have, page.seq)
+    assert page.drain(feed) == [span]
+    trace.append(record(3, 1)._replace(position=30), PIECES)
+    assert page.drain(feed) == [(30, 31)]
+
+
+def test_a_page_that_slept_for_longer_than_frames_are_remembered_is_sent_everything(trace: Trace, feed: Feed) -> None:
+    feed.frame()
+    for position in range(30, 1_030):
+        trace.append(record(3, 1)._replace(position=position), PIECES)
+        feed.frame()
+    assert [feed.known_at(seq) for seq in (0, 1, 2, feed.seq - 1, feed.seq)] == [0, 30, 31, 1_029, 1_030]
+
+
+@pytest.mark.parametrize(("epoch", "seq"), [(9, 0), (9, 3), (1, 900), (2**29, 2**29)])
 def test_a_page_that_saw_what_was_never_sent_is_met_where_it_is(trace: Trace, feed: Feed, epoch: int, seq: int) -> None:
     """It would pass over all that has a lower number."""
     feed.frame()
