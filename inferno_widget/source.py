@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .errors import ModelFileError, printable
 from .gguf import ModelInfo, changed, opened
+from .gguf.oddities import FATAL, REFUSED
 
 SENT = {-int(getattr(signal, name, signal.SIGTERM)) for name in ("SIGKILL", "SIGTERM")}
 """Exit codes of a process that somebody else ended."""
@@ -76,7 +77,8 @@ class Source:
         findings = self.info.findings
         if decoded or not findings:
             return ""
-        likely = max(findings, key=lambda finding: _likeness(finding.field, said))  # of equals the first
+        advice = REFUSED if exitcode is None else FATAL  # what is known to come to this comes first
+        likely = max(findings, key=lambda finding: (finding.advice == advice, _likeness(finding.field, said)))
         others = f" ({len(findings) - 1} more in model.info.findings)" if len(findings) > 1 else ""
         return f"; probably because of what is odd in its file: {likely.text}{others}"
 
