@@ -13,6 +13,8 @@ from inferno_widget import Trace
 from inferno_widget.model import demo_path
 from tests.browser.conftest import Tabs
 from tests.browser.lab import KERNELS, NEVER_ENDS, LabPage
+from tests.fuzz.bases import base
+from tests.fuzz.draft import U32
 from tests.hub import Hub
 from tests.make_models import tiny_chat
 
@@ -72,6 +74,30 @@ def test_a_model_is_found_weighed_loaded_and_unloaded(lab: Tabs, tmp_path: Path)
     widget.locator("[data-action=unload]").first.click()
     expect(widget.locator(".loaded-row")).to_have_count(1)
     page.screenshot("drawer-model")
+
+
+def test_an_odd_file_is_told_of_and_what_ends_its_load_goes_away_when_it_was_read(lab: Tabs, tmp_path: Path) -> None:
+    draft = base("llama")
+    draft.get("tokenizer.ggml.tokens")[300] = b"<s>"  # llama.cpp aborts
+    for key in ("llama.context_length", "tokenizer.ggml.eos_token_id", "tokenizer.ggml.bos_token_id"):
+        draft.set(key, U32, 2**32 - 1)
+    draft.write(tmp_path).rename(tmp_path / f"{'a-long-name-' * 8}Q4_K_M.gguf")
+    _, widget = opened(lab, tmp_path, "Model")
+    loader, load = widget.locator(".loader"), widget.locator(".loader [data-action=load]")
+
+    widget.locator(".browser-row").filter(has_text="Q4_K_M").click()
+    expect(loader.locator(".findings-list li")).to_have_count(4)
+    expect(loader.locator(".loader-need")).to_contain_text("free")
+    expect(load).to_be_in_viewport(ratio=1)  # however much is said above it
+    assert loader.evaluate("box => box.scrollWidth <= box.clientWidth"), "a long name stays in its box"
+
+    load.click()
+    failure = widget.locator(".task .failure")
+    expect(failure).to_contain_text("probably because of what is odd in its file: tokenizer.ggml.tokens")
+    widget.locator(".task [data-action=cancel]").click()
+    expect(failure).to_have_count(0)
+    expect(widget.get_by_test_id("error")).to_be_hidden()
+    run(widget)
 
 
 def test_a_model_is_downloaded_when_its_repository_is_named(lab: Tabs, tmp_path: Path) -> None:
