@@ -47,6 +47,26 @@ describe("frames", () => {
     model.rows(encode({ version: 9 }));
     expect(link.failure?.message).toContain("version 9");
   });
+
+  it("that cannot be read are asked for again", () => {
+    rows(0, 2, { seq: 4 });
+    model.rows(encode({ seq: 5, start: 2, rows: [{ parent: 7, token_id: 1 }] }));
+    expect(link.failure?.message).toContain("node 2 follows node 7");
+    expect(sent("replay").slice(1)).toEqual([{ kind: "replay", epoch: 1, have: 2, seq: 4 }]);
+  });
+
+  it("that skipped some are taken, and those are asked for from where the last was seen", () => {
+    rows(0, 2, { seq: 4 });
+    rows(2, 1, { seq: 6 });
+    expect(link.store.size).toBe(3);
+    expect(sent("replay").slice(1)).toEqual([{ kind: "replay", epoch: 1, have: 3, seq: 4 }]);
+    rows(3, 1, { seq: 9 }); // while the answer is on its way
+    expect(sent("replay")).toHaveLength(2);
+    vi.advanceTimersByTime(2_000);
+    expect(sent("replay").at(-1)).toEqual({ kind: "replay", epoch: 1, have: 4, seq: 6 });
+    vi.advanceTimersByTime(10_000);
+    expect(sent("replay")).toHaveLength(3);
+  });
 });
 
 describe("what is watched", () => {
@@ -221,6 +241,23 @@ it("lets go of everything when it closes", () => {
 });
 
 const WATCH: Command = { kind: "watch", name: "x", tokens: [], variants: false };
+
+describe("an answer that cannot be read", () => {
+  it("is refused in words, and so is a part of one", async () => {
+    const told: unknown[] = [];
+    const answer = link.ask({ kind: "lookahead", node: 1, k: 1, depth: 1 }, { told: (part) => told.push(part) });
+    const { id } = model.sent.at(-1) as { id: number };
+    model.partial(id, 5);
+    expect([told, link.failure?.type]).toEqual([[], "WireError"]);
+    expect(link.failure?.message).toContain("lookahead must be a list, not number");
+    model.partial(id, []);
+    expect(told).toEqual([[]]);
+    model.answer(id, { node: "one" });
+    const settled = await answer;
+    expect(settled).toMatchObject({ ok: false, error: { type: "WireError" } });
+    expect(JSON.stringify(settled)).toContain("lookahead.node must be a whole number");
+  });
+});
 
 describe("an answer that comes in parts", () => {
   it("is told as it comes, and the work ends early when the asker has enough", async () => {

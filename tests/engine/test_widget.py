@@ -24,6 +24,7 @@ from inferno_widget import widget as widget_module
 from inferno_widget.feed import Feed
 from inferno_widget.gestures import models
 from inferno_widget.gestures.telling import speed
+from inferno_widget.jobs import Job
 from inferno_widget.wire import PROTOCOL
 from inferno_widget.workbench import Workbench
 from tests.engine.page import Page
@@ -748,6 +749,20 @@ def test_parts_come_at_a_bounded_rate_and_lists_go_together(road: Page) -> None:
         assert len(heard) > 100, "the last ones are in the answer alone"
     assert len(parts) < len(tokens) / 3
     assert np.diff(road.part_times).min() > 0.9 / PROTOCOL["limits"]["frames_per_second"]
+
+
+def test_parts_of_what_ended_meanwhile_are_in_the_answer_alone(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gesture(**_: object) -> Job[str]:
+        job: Job[str] = Job(lambda job: "whole" if job.tell("part") else "")
+        job.set_result(job())
+        return job
+
+    monkeypatch.setattr(page.widget.workbench, "lookahead", gesture)
+    number = page.tell("lookahead", node=1, k=1, depth=1)
+    until(lambda: number in page.replies)
+    assert page.replies[number]["value"] == "whole"
+    page.order("look", name="top_k", value=7)
+    assert (page.parts, page.notes) == ({}, [])
 
 
 def test_of_other_parts_the_latest_is_told(road: Page) -> None:

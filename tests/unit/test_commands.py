@@ -111,8 +111,8 @@ def test_a_message_has_an_end(kind: str, fields: dict[str, Any], monkeypatch: py
 @pytest.mark.parametrize(
     ("number", "is_one"),
     [
-        *((number, True) for number in (0, 1, -1, SAFE, -SAFE)),
-        *((number, False) for number in (SAFE + 1, -SAFE - 1, 10**400, True, False, None, "1", 1.0, [1], {})),
+        *((said, True) for said in (0, 1, -1, SAFE, -SAFE)),
+        *((said, False) for said in (SAFE + 1, -SAFE - 1, 10**400, True, False, None, "1", 1.0, [1], {})),
     ],
 )
 def test_an_answer_goes_to_a_number_that_can_be_sent_back(number: object, is_one: bool) -> None:
