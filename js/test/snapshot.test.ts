@@ -52,6 +52,30 @@ describe("a snapshot", () => {
     await expect(unpack(new DataView(whole.buffer, 1, whole.byteLength - 6))).rejects.toThrow();
   });
 
+  it.each([
+    ["a length that is not there", new Uint8Array([1, 2, 3])],
+    ["more than there is", new Uint8Array([9, 0, 0, 0, 1])],
+  ])("that promises %s was cut short", async (_, bytes) => {
+    await expect(unpack(deflateSync(bytes))).rejects.toThrow("it was cut short");
+  });
+
+  it("is inflated up to a limit, which a long run does not reach", async () => {
+    const long = chain("ab", 0, { pieces: Array.from({ length: 20 }, (_, i) => [i, new Uint8Array(60_000)] as const) });
+    const size = encode(long).byteLength + 4;
+    const packed = pack(long);
+    expect((await unpack(packed))[0].pieces.size).toBe(20);
+    expect(await unpack(packed, size)).toHaveLength(1);
+    await expect(unpack(packed, size - 1)).rejects.toThrow("it would take more than 1 MiB");
+  });
+
+  it.each([
+    ["its middle", [chain("ab"), chain("c", 3)]],
+    ["its end", [chain("ab", 0, { head: 3 })]],
+  ])("that lacks %s says so", async (_, messages) => {
+    const link = opened(new FakeModel({ snapshot: pack(...messages) }));
+    await vi.waitFor(() => expect(link.failure?.message).toContain("a part of it is missing"));
+  });
+
   it("is shown without a kernel, and says that it was saved", async () => {
     const link = opened(new FakeModel({ snapshot: pack(chain("ab"), chain("c", 2)) }), { comm_live: false });
     await vi.waitFor(() => expect(text(link)).toBe("abc"));
@@ -97,6 +121,14 @@ describe("a snapshot", () => {
       expect(text(link)).toBe("new!");
       expect([link.saved, link.reachable]).toEqual([false, true]);
     }
+  });
+
+  it("with higher numbers than the kernel's gives way to it all the same", async () => {
+    const model = new FakeModel({ snapshot: pack(chain("ab", 0, { seq: 9 })) });
+    const link = opened(model);
+    model.rows(encode({ ...chain("xyz"), seq: 1, epoch: 1 }));
+    await new Promise((done) => setTimeout(done, 50));
+    expect([text(link), link.store.epoch, link.failure]).toEqual(["xyz", 1, null]);
   });
 
   it("of a page is no saved view: there is nothing wrong there", async () => {
