@@ -71,7 +71,7 @@ describe("frames", () => {
 
   it("of a newer trace start over; of an older one are left alone", () => {
     const store = filled("a", "b");
-    expect(apply(store, { ...chain(["z"], 5), epoch: 2 })).toBe("gap");
+    expect(apply(store, { ...chain(["z"], 5), epoch: 2, head: -1 })).toBe("gap");
     expect(units(store).flat().join("")).toBe("ab");
     expect(apply(store, { ...chain(["x"]), epoch: 2 })).toBe("applied");
     expect(units(store).flat().join("")).toBe("x");
@@ -99,9 +99,9 @@ describe("frames", () => {
   });
 
   it.each([
-    ["node 2 follows node 2, which is not before it", { ...chain(["c", "d"], 2, 2) }],
-    ["node 2 follows node 3, which is not before it", { ...chain(["c", "d"], 2, 3) }],
-    ["node 2 follows node -2, which is not before it", { ...chain(["c", "d"], 2, -2) }],
+    ["node 2 follows node 2, which is not before it", { ...chain(["c", "d"], 2, 2), head: -1 }],
+    ["node 2 follows node 3, which is not before it", { ...chain(["c", "d"], 2, 3), head: -1 }],
+    ["node 2 follows node -2, which is not before it", { ...chain(["c", "d"], 2, -2), head: -1 }],
     ["a token of kind 3, which is none", { start: 2, rows: [{ parent: 1, token_id: 0, kind: 3 }] }],
     ["a frame's head is -2, which is no node", { ...chain(["c"], 2), head: -2 }],
     ["frame 1073741825 of trace 1: nobody counts so far", { ...chain(["c"], 2), seq: 2 ** 30 + 1 }],

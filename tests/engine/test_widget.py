@@ -761,6 +761,7 @@ def test_parts_of_what_ended_meanwhile_are_in_the_answer_alone(page: Page, monke
     number = page.tell("lookahead", node=1, k=1, depth=1)
     until(lambda: number in page.replies)
     assert page.replies[number]["value"] == "whole"
+    until(lambda: not page.widget._parts)
     page.order("look", name="top_k", value=7)
     assert (page.parts, page.notes) == ({}, [])
 

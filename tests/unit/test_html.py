@@ -188,6 +188,13 @@ def test_the_look_is_handed_on():
     assert data_of(html.page(made_trace(), look={"palette": "viridis"}))["traits"]["look"] == {"palette": "viridis"}
 
 
+def test_our_own_script_cannot_end_its_element(monkeypatch, tmp_path):
+    for name in ("page.js", "widget.css", "page.css"):
+        (tmp_path / name).write_text('"</script><script>"')
+    monkeypatch.setattr(html, "STATIC", tmp_path)
+    assert len(Parsed(html.page(made_trace())).all("script")) == 2
+
+
 def test_what_was_not_built_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(html, "STATIC", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"page\.js was not built: run `python hatch_build\.py`"):
