@@ -455,6 +455,14 @@ def test_a_trait_that_a_page_writes_is_put_right(name: str, talk: Callable[..., 
         said.stands()
 
 
+@pytest.mark.parametrize("state", [None, 5, "look", ["look"], [[]], {}])
+def test_what_is_no_trait_at_all_is_answered_by_a_note(state: object, talk: Callable[..., Talk]) -> None:
+    page = talk(forked_trace()).page
+    page.widget._handle_msg({"content": {"data": {"method": "update", "state": state}}, "buffers": []})
+    until(lambda: page.notes)
+    assert page.notes[0]["message"].startswith("a page cannot write what this widget does not have: ")
+
+
 def test_a_fault_of_our_own_does_not_end_the_widget(
     talk: Callable[..., Talk], model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -326,6 +326,7 @@ def test_numbers_that_nothing_could_show_are_refused(
         ({"runs": [{"interventions": [{"kind": "steer"}]}, {}]}, "an intervention that is none"),
         ({"model": {"parameters": "many"}}, "the model's parameters is no whole number"),
         ({"model": {"name": 5}}, "the model's name is no text"),
+        ({"model": {"n_vocab": 2}}, "the bytes of some tokens are missing"),  # that are, but not of this model
         ({"names": {"\ud800": 1}}, "holds half a character"),
         ({"version": 1.5}, "version is 1.5, no whole number"),
         ({"nodes": 7.0}, "nodes is 7.0, no whole number"),
