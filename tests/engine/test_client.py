@@ -318,6 +318,27 @@ def test_kill_in_the_middle_and_go_on(mortal: Driver) -> None:
 
 
 @POSIX
+def test_what_came_before_the_end_is_handed_on_before_it_is_told(mortal: Driver) -> None:
+    """Whoever is slow to take the records loses none that the process had sent."""
+    steps = mortal.steps(mortal.prefill(prompt(mortal)), 900, WARM)
+    made = [next(steps)]
+    (asked,) = mortal.engine._child._asked.values()
+    assert until(lambda: asked.answers.qsize() > 2)
+    os.kill(mortal.engine.pid, signal.SIGKILL)
+    assert until(lambda: mortal.engine.pid is None)
+    assert until(lambda: mortal.engine._child.process.poll() is not None)
+    waiting = [asked.answers.get(timeout=10) for _ in range(asked.answers.qsize())]
+    for answer in waiting:
+        asked.answers.put(answer)
+    sent = [record for kind, value in waiting if kind == "records" for record in value[0].records()]
+    assert len(sent) > 1
+    with pytest.raises(EngineDiedError):
+        made.extend(steps)
+    assert tokens(made[-len(sent) :]) == tokens(sent)
+    assert [record.position for record in made] == list(range(made[0].position, made[0].position + len(made)))
+
+
+@POSIX
 def test_everybody_who_waits_hears_of_the_death(mortal: Driver) -> None:
     begun, ends = threading.Barrier(4), []
 
