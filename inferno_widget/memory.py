@@ -88,8 +88,8 @@ def estimate(
     """What `Model(info.path, n_ctx=...)` with the same options will take of this machine's main memory.
 
     Counted once are weights that llama.cpp repacks for the processor (``Q4_0`` and some others): the pages of
-    the file stay resident beside them, but the system takes those back when it needs them. State of recurrent
-    layers (Mamba) is not counted, and the KV cache of layers that share another's is counted too often.
+    the file stay resident beside them, but the system takes those back when it needs them. The KV cache of layers
+    that share another's is counted too often.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def estimate(
     weights = int(here * weight_bytes(info))
 
     def cache(n: int) -> int:
-        return int(here * kv_bytes(info, n, type_k, type_v))
+        return int(here * cache_bytes(info, n, type_k, type_v))
 
     def needed(n: int) -> int:
         return weights + cache(n) + compute_bytes(info, n, n_batch, type_k, type_v)
@@ -161,7 +161,7 @@ def second_bytes(
 ) -> int:
     """Of a second context: its cache, and its buffers; see `require_second`."""
     n_batch, type_v = min(n_batch, SECOND_BATCH), type_v if type_v in ("f32", "f16", "bf16") else "f16"
-    cache = _share_here(info, n_gpu_layers) * kv_bytes(info, n_ctx, type_k, type_v)
+    cache = _share_here(info, n_gpu_layers) * cache_bytes(info, n_ctx, type_k, type_v)
     buffers = compute_bytes(info, n_ctx, n_batch, "f32", "f32") - PROCESS - TOKEN * info.n_vocab
     return int(cache) + buffers
 
@@ -200,6 +200,11 @@ def weight_bytes(info: ModelInfo) -> int:
     return int(sum(prod(tensor.shape) * TYPE_BYTES[tensor.type] for tensor in info.tensors.values()))
 
 
+def cache_bytes(info: ModelInfo, n_ctx: int, type_k: str = "f16", type_v: str = "f16") -> int:
+    """Of what is kept of the tokens that were read: keys and values, and the states of recurrent layers."""
+    return kv_bytes(info, n_ctx, type_k, type_v) + state_bytes(info)
+
+
 def kv_bytes(info: ModelInfo, n_ctx: int, type_k: str = "f16", type_v: str = "f16") -> int:
     """Of a key and a value for each of `n_ctx` positions, KV head and layer.
 
@@ -209,6 +214,25 @@ def kv_bytes(info: ModelInfo, n_ctx: int, type_k: str = "f16", type_v: str = "f1
     key = _number(info, "attention.key_length") or size
     value = _number(info, "attention.value_length") or size
     return int(_kv_heads(info) * n_ctx * (key * TYPE_BYTES[type_k.upper()] + value * TYPE_BYTES[type_v.upper()]))
+
+
+def state_bytes(info: ModelInfo) -> int:
+    """Of the states of recurrent layers (Mamba, RWKV, LFM2): float32, whatever the context, and one for each branch.
+
+    Where a list says which layers have keys, the others are recurrent; else all are, if any.
+    """
+    if head := _number(info, "wkv.head_size"):
+        numbers = info.n_embd * (_number(info, "token_shift_count") + head)
+    elif kept := _number(info, "shortconv.l_cache"):
+        numbers = info.n_embd * (kept - 1)
+    else:
+        inner, size = _number(info, "ssm.inner_size"), _number(info, "ssm.state_size")
+        convolved = max(0, _number(info, "ssm.conv_kernel") - 1)
+        numbers = inner * size + convolved * (inner + 2 * _number(info, "ssm.group_count") * size)
+    heads = _value(info, "attention.head_count_kv")
+    mixed = isinstance(heads, list) and 0 in heads
+    layers = heads.count(0) if mixed and isinstance(heads, list) else _whole(info.n_layer)
+    return 4 * N_SEQ_MAX * layers * numbers
 
 
 def compute_bytes(info: ModelInfo, n_ctx: int, n_batch: int = 512, type_k: str = "f16", type_v: str = "f16") -> int:

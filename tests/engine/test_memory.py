@@ -13,9 +13,10 @@ import psutil
 import pytest
 
 from inferno_widget import Ablate, Model, NotEnoughMemoryError, Sampler, memory
-from inferno_widget.memory import CGROUPS, estimate, kv_bytes
+from inferno_widget.memory import CGROUPS, cache_bytes, estimate, kv_bytes
 from tests.engine.tools import DEMO
 from tests.make_models import Shape, random_weights, spm_vocabulary, tiny_llama, tiny_qwen2, write_model
+from tests.more_architectures import make
 
 TOLERANCE = 0.15
 """The module says a tenth, which holds where it was measured; Python and numpy differ a little between systems."""
@@ -61,6 +62,13 @@ def test_the_estimate_is_what_the_process_takes(
         prompt = np.random.default_rng(0).integers(3, model.info.n_vocab, n_ctx - 8).tolist()
         model.session(prompt, Sampler(seed=1)).generate(4)
         assert expected.total == pytest.approx(model.rss, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["jamba", "lfm2", "falcon-h1"])
+def test_states_are_weighed_beside_keys_and_values(name: str, tmp_path: Path) -> None:
+    """In some blocks instead of attention, short convolutions, and beside attention."""
+    with Model(make(tmp_path / "model.gguf", name), n_ctx=256, n_threads=1) as model:
+        assert model.memory()["kv_reserved"] == pytest.approx(cache_bytes(model.info, 256), abs=0.02 * 2**20)
 
 
 # --- too little of it -------------------------------------------------------------------------------------
