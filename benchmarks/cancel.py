@@ -50,6 +50,7 @@ class Work(NamedTuple):
 
 
 def run(setting: Setting) -> list[Figure]:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background ignores it
     with Model(setting.model_h, n_ctx=N_CTX, force=True) as model, tempfile.TemporaryDirectory() as folder:
         works = itertools.chain(
             _files(setting, model, Path(folder)), _decoding(model), _beside(model), _inside(model), _grammar(model)
@@ -178,7 +179,8 @@ def _figure(work: Work, rounds: int, model: Model | None) -> Figure:
             model.tokenize("x")
         spent.append((returned, time.perf_counter() - stopped))
     worst = [1e3 * max((times[i] for times in spent), default=0.0) for i in (0, 1)]
-    detail = f"{worst[0]:.0f} ms to the return, worst of {len(spent)} moments"
+    told = f"{worst[0]:.0f} ms to the return, worst of {len(spent)} moments"
+    detail = told if spent else "over before it was stopped"
     print(f"{work.what}: {detail}, {worst[1]:.0f} until all is free", file=sys.stderr, flush=True)
     return Figure(f"stopping: {work.what}, ms until all is free", worst[1], REACH_MS, detail, at_least=False)
 
