@@ -123,7 +123,7 @@ def test_a_trace_writes_itself(tmp_path: Path) -> None:
         assert (tmp_path / name).read_text(encoding="utf-8") == method()
     assert trace.to_png()[:8] == b"\x89PNG\r\n\x1a\n"
     assert trace.to_svg(what="distribution", at=2) != trace.to_svg(what="distribution", at=3)
-    with pytest.raises(ValueError, match='what must be one of stream, distribution, not \'strip\''):
+    with pytest.raises(ValueError, match="what must be one of stream, distribution, not 'strip'"):
         trace.to_svg(what="strip")
 
 

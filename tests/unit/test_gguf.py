@@ -402,7 +402,7 @@ def test_a_loop_of_links(tmp_path):
 
 
 def test_a_path_with_a_nul():
-    with pytest.raises(ValueError, match="path must name a file, .* it holds a NUL"):
+    with pytest.raises(ValueError, match=r"path must name a file, .* it holds a NUL"):
         read_info("a\0b.gguf")
 
 
