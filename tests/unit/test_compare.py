@@ -103,5 +103,5 @@ def test_what_is_not_there_is_named(trace: Trace) -> None:
         trace.compare("ice", 3)
     with pytest.raises(IndexError, match="node 99 is not in a trace"):
         trace.compare(99, 3)
-    with pytest.raises(TypeError, match="node must be a whole number"):
+    with pytest.raises(TypeError, match="a must be a node or the name of a branch"):
         trace.compare(1.5, 3)
