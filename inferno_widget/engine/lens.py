@@ -27,8 +27,8 @@ from .graph import Node
 ROWS_BYTES = 32 << 20
 """Most that the logits of one evaluation may take."""
 PRODUCTS = 3_500_000_000
-"""Multiplications of one evaluation at most, unless one row takes more: about a tenth of a second on three cores, in which
-nothing ends it. Smaller pieces are slower, as each reads the whole output matrix.
+"""Multiplications of one evaluation at most, unless one row takes more: about a tenth of a second on three cores, in
+which nothing ends it. Smaller pieces are slower, as each reads the whole output matrix.
 """
 SAME = 0.01
 """How far two computations of the same logits may be apart, in parts of their spread."""
