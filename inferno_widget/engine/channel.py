@@ -13,6 +13,7 @@ import os
 import pickle
 import secrets
 import struct
+import subprocess
 import sys
 import tempfile
 import threading
@@ -184,6 +185,10 @@ class SharedMemory:
         """Close the descriptor; the mapping goes with the last array over it."""
         for descriptor in self.descriptors:
             os.close(descriptor)
+
+
+NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+"""Flags of `subprocess.Popen` for a child: on Windows it would else open a console."""
 
 
 def surroundings() -> dict[str, str]:

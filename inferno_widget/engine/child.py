@@ -24,7 +24,7 @@ from inferno_widget.errors import EngineDiedError, InfernoError
 from inferno_widget.forks import left_behind, tell
 from inferno_widget.source import Source
 
-from .channel import CALLS, Channel, Flag, SharedMemory, surroundings
+from .channel import CALLS, NO_WINDOW, Channel, Flag, SharedMemory, surroundings
 from .death import Witness, last_words, reason_of
 from .parcel import Receiver
 from .patience import Patience
@@ -133,7 +133,7 @@ class Child:
                 stderr=self._log,
                 pass_fds=self.memory.descriptors + self.parcels.descriptors,
                 env=surroundings(),
-                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+                creationflags=NO_WINDOW,
             )
         except BaseException:
             os.close(log)

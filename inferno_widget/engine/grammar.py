@@ -19,7 +19,7 @@ from inferno_widget.record import Ids
 from inferno_widget.sampling.grammar import text_of
 
 from . import Cancel
-from .channel import Channel, GarbledError, surroundings
+from .channel import NO_WINDOW, Channel, GarbledError, surroundings
 from .gbnf import place_in_bytes, place_of_complaint
 from .patience import Patience
 
@@ -173,7 +173,7 @@ class _Process:
             stdout=subprocess.PIPE,
             stderr=self._words,
             env=surroundings(),
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            creationflags=NO_WINDOW,
         )
         assert self._process.stdin
         assert self._process.stdout

@@ -18,6 +18,8 @@ from typing import IO
 
 from inferno_widget.errors import brief
 
+from .channel import NO_WINDOW
+
 SECONDS = 2.0
 """That a search may take."""
 _SCRIPT = """
@@ -64,7 +66,7 @@ class Searcher:
             stderr=subprocess.DEVNULL,
             text=True,
             encoding="ascii",
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            creationflags=NO_WINDOW,
         )
         self._process, self._answers = process, queue.SimpleQueue()
         weakref.finalize(self, _end, process)

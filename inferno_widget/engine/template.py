@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from inferno_widget.errors import InfernoError, quoted
+from inferno_widget.errors import InfernoError, check_text, quoted
 
-from .channel import surroundings
+from .channel import NO_WINDOW, surroundings
 
 SECONDS = 5
 """A template takes a hundredth of one, its process a tenth to start."""
@@ -42,7 +42,7 @@ def written(template: str, names: Mapping[str, Any]) -> str:
             timeout=SECONDS,
             check=False,
             env=surroundings(),
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            creationflags=NO_WINDOW,
         )
     except subprocess.TimeoutExpired:
         raise _useless(f"takes longer than {SECONDS} s") from None
@@ -57,8 +57,10 @@ def _text(answer: dict[str, Any]) -> str:
         where = f" (line {answer['line']} of the template)" if answer["line"] else ""
         raise _useless(f"{answer['problem']}{where}")
     text: str = answer["text"]
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise _useless("writes half a character, which no model can read")
+    try:
+        check_text("what it writes", text)
+    except ValueError:
+        raise _useless("writes half a character, which no model can read") from None
     return text
 
 
