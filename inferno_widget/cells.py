@@ -8,6 +8,7 @@ Nothing here loads IPython: where it is not loaded, no cell runs.
 from __future__ import annotations
 
 import sys
+import threading
 import weakref
 from typing import Any, TypeVar
 
@@ -31,7 +32,9 @@ def made_earlier(thing: T) -> list[T]:
 
 
 def running_cell() -> tuple[str, str]:
-    """Ids of the notebook cell that runs and of this run of it; empty outside a notebook."""
+    """Ids of the notebook cell that runs and of this run of it; empty outside a notebook, and in threads of its own."""
+    if threading.current_thread() is not threading.main_thread():
+        return "", ""  # the kernel would name whichever cell runs by now
     ipython = sys.modules.get("IPython")
     kernel = getattr(ipython.get_ipython(), "kernel", None) if ipython else None
     parent = (kernel.get_parent() if kernel else None) or {}

@@ -401,3 +401,22 @@ def test_a_notebook_is_run_ten_times(notebook: Notebook, tiny: Path) -> None:
         return all(counts[-1][name] <= n for name, n in most.items())
 
     until(settled, 40)  # ipykernel lets go of what threads sent by every ten seconds
+
+
+def test_what_a_thread_makes_is_of_no_cell(notebook: Notebook, tiny: Path) -> None:
+    """A widget loads its model in a thread, whichever cell the kernel runs by then."""
+    notebook.run(CELLS["import"])
+    notebook.run(
+        f"""
+        go = threading.Event()
+        made = []
+        thread = threading.Thread(target=lambda: go.wait() and made.append(Model({str(tiny)!r}, n_threads=1)))
+        thread.start()
+        """,
+        "starts it",
+    )
+    again = "go.set(); thread.join(); own = Model(made[0].path, n_threads=1)"
+    notebook.run(again, "runs by then")
+    notebook.run(again, "runs by then")
+    pids = notebook.run("print(made[0].engine.pid is None, own.engine.pid is None)")
+    assert pids.split() == ["False", "False"]
