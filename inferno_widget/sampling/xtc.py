@@ -12,8 +12,11 @@ from .candidates import Candidates, softmax
 
 
 def excluded(c: Candidates, threshold: float) -> int:
-    """How many of the most likely candidates go: all of at least `threshold`, but for the last of them."""
-    return max(0, int(np.count_nonzero(softmax(c.logits) >= threshold)) - 1)
+    """How many of the most likely candidates go: all of at least `threshold`, but for the last of them.
+
+    One that was forbidden before is no choice, also where the threshold is 0.
+    """
+    return max(0, int(np.count_nonzero((softmax(c.logits) >= threshold) & (c.logits > -np.inf))) - 1)
 
 
 def xtc(c: Candidates, probability: float, threshold: float, chance: float) -> Candidates:

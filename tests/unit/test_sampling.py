@@ -566,6 +566,11 @@ def test_xtc_leaves_the_last_top_choice(threshold: float, kept: list[int]) -> No
     assert chosen(row, xtc_probability=1.0, xtc_threshold=threshold) == kept
 
 
+def test_xtc_never_leaves_what_is_forbidden_alone() -> None:
+    sampler = Sampler(**OFF, seed=1, xtc_probability=1.0, xtc_threshold=0.0, logit_bias={0: -math.inf, 3: -math.inf})
+    assert sampler.choose(np.log(np.array([0.4, 0.3, 0.2, 0.1], np.float32)), [], 0).token == 2
+
+
 @pytest.mark.parametrize("mode", [1, 2])
 def test_mirostat_keeps_the_surprisal_near_its_target(mode: int) -> None:
     dice = np.random.default_rng(2)
