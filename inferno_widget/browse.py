@@ -53,7 +53,7 @@ class Files:
         return {
             "root": _place(self._root_name(), self.root),
             "demo": _place("Demo model", demo_path()),
-            "recent": [_place(path.name, path) for path in existing],
+            "recent": [_place(_whole_name(path.name), path) for path in existing],
             "caches": [_place(name, path) for name, path in caches()],
         }
 
@@ -278,13 +278,25 @@ def _joined(files: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The same files with the parts of a split model as one: named like the whole, at the path of the first part."""
     models: dict[tuple[str, str], dict[str, Any]] = {}
     for file in sorted(files, key=lambda each: each["name"]):
-        split = SPLIT.fullmatch(file["name"])
-        if not split or int(split[3]) < 2:
+        split = _split(file["name"])
+        if not split:
             yield file
             continue
-        whole = {**file, "name": f"{split[1]}.gguf", "bytes": 0, "parts": int(split[3])}
+        whole = {**file, "name": _whole_name(file["name"]), "bytes": 0, "parts": int(split[3])}
         models.setdefault((split[1], split[3]), whole)["bytes"] += file["bytes"]
     yield from models.values()
+
+
+def _split(name: str) -> re.Match[str] | None:
+    """The parts of a name that is one of several files of a model."""
+    split = SPLIT.fullmatch(name)
+    return split if split and int(split[3]) > 1 else None
+
+
+def _whole_name(name: str) -> str:
+    """A file's name; where it is a part of a split model, that of the whole."""
+    split = _split(name)
+    return f"{split[1]}.gguf" if split else name
 
 
 def _repositories(folders: Iterable[Place]) -> list[Place]:

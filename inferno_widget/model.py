@@ -105,8 +105,8 @@ class Model(Shown):
         hang_seconds: float | None = HANG_SECONDS,
     ) -> None:
         function("progress", progress)
-        self.path = file_path("path", path) if path is not None else demo_path()
-        self.info: ModelInfo = read_info(self.path)
+        self.info: ModelInfo = read_info(file_path("path", path) if path is not None else demo_path())
+        self.path = self.info.path  # llama.cpp takes a split model by its first part alone, and knows no ~
         self.options = Options(
             n_ctx=_context(n_ctx, self.info),
             n_threads=whole("n_threads", n_threads if n_threads is not None else default_threads(self.info), 1, 1024),
@@ -119,7 +119,7 @@ class Model(Shown):
         if not self._force:
             require(self.info, estimate(self.info, self.options.n_ctx, **self._memory_options()))
         source = Source(self.info)
-        self.card = self._card(source.fingerprints[0])
+        self.card = self._card(source.fingerprint)
         patience = None if hang_seconds is None else number("hang_seconds", hang_seconds, 0.1, 1e9)
         self.engine = EngineClient(str(self.path), self.options, self.info.n_vocab, source, hang_seconds=patience)
         cancel = Stop()

@@ -26,7 +26,7 @@ class Source:
 
     Attributes
     ----------
-    fingerprints : of each file
+    fingerprint : of the file; of all together where the model is split
 
     Raises
     ------
@@ -36,7 +36,7 @@ class Source:
 
     def __init__(self, info: ModelInfo) -> None:
         self.info = info
-        self.fingerprints = [fingerprint(path) for path in info.files]
+        self.fingerprint = _fingerprint(info)
 
     def require_same(self) -> None:
         """Refuse files that others have taken the place of: what was recorded could not go on with their weights.
@@ -52,7 +52,7 @@ class Source:
 
     def _same(self) -> bool:
         try:
-            return [fingerprint(path) for path in self.info.files] == self.fingerprints
+            return _fingerprint(self.info) == self.fingerprint
         except ModelFileError:
             return False
 
@@ -87,6 +87,12 @@ def _likeness(field: str, said: str) -> int:
     """How many of a field's words, but for the architecture, occur in what was said: the assertion often has them."""
     words = re.findall(r"[a-z]{3,}", field.lower().partition(".")[2])
     return sum(word in said.lower() for word in words)
+
+
+def _fingerprint(info: ModelInfo) -> str:
+    """Of all files: models that are split may differ in any part, and the first often holds no weights at all."""
+    each = [fingerprint(path) for path in info.files]
+    return each[0] if len(each) == 1 else hashlib.sha256("".join(each).encode()).hexdigest()
 
 
 def fingerprint(path: Path, blocks: int = 64, size: int = 1 << 16) -> str:

@@ -231,15 +231,18 @@ def unchanged(_: str, weights: NDArray[np.float32]) -> NDArray[np.float32]:
     return weights
 
 
-def f32_copy(source: Path, path: Path, *, n_layer: int | None = None, change: Change = unchanged) -> Path:
+def f32_copy(
+    source: Path, path: Path, *, n_layer: int | None = None, change: Change = unchanged, part_tensors: int = 0
+) -> Path:
     """The same model with its weights dequantised, for comparisons without llama.cpp's rounding of activations.
 
-    With `n_layer` it ends after so many blocks; `change` makes the weights of a tensor, by name, into others.
+    With `n_layer` it ends after so many blocks; `change` makes the weights of a tensor, by name, into others. With
+    `part_tensors` it is split into files of so many tensors; see `split_llama`.
     """
     reader = gguf.GGUFReader(source)
     architecture = reader.fields["general.architecture"].contents()
     blocks = f"{architecture}.block_count"
-    writer = gguf.GGUFWriter(path, architecture)
+    writer = gguf.GGUFWriter(path, architecture, split_max_tensors=part_tensors)
     for name, entry in reader.fields.items():
         if not name.startswith("GGUF.") and name not in ("general.architecture", "general.file_type", blocks):
             kind, *elements = entry.types
@@ -251,6 +254,15 @@ def f32_copy(source: Path, path: Path, *, n_layer: int | None = None, change: Ch
         if not tensor.name.startswith("blk.") or int(tensor.name.split(".")[1]) < n_layer:
             writer.add_tensor(tensor.name, change(tensor.name, gguf.dequantize(tensor.data, tensor.tensor_type)))
     return finished(writer, path)
+
+
+def split_llama(folder: Path, *, change: Change = unchanged) -> list[Path]:
+    """The files of a tiny Llama in parts, as llama.cpp's gguf-split leaves them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = tiny_llama(folder / "whole.gguf")
+    f32_copy(whole, folder / "tales.gguf", change=change, part_tensors=8)
+    whole.unlink()
+    return sorted(folder.glob("tales-*.gguf"))
 
 
 def finished(writer: gguf.GGUFWriter, path: Path) -> Path:

@@ -161,8 +161,18 @@ describe("the browser", () => {
   });
 
   it("shows recent models as a folder, and opens a recorded run as a session", async () => {
-    page.all(".browser-places button")[2].click();
-    expect(names()).toEqual(["old.gguf"]);
+    await page.click(".browser-places button:nth-of-type(3)");
+    const recent = [
+      { name: "new.gguf", path: "/h/new-00001-of-00002.gguf" }, // loaded since the places were read
+      { name: "new.gguf", path: "/h/models/new.gguf" },
+    ];
+    await page.answer("places", { ...PLACES, recent });
+    expect(names()).toEqual(["new.gguf", "new.gguf"]);
+    expect(rows().map((row) => row.querySelector<HTMLElement>(".entry-name")?.title)).toEqual(
+      recent.map((r) => r.path),
+    );
+    await page.answer("inspect", HEADER);
+    expect(rows()[0].querySelector(".entry-size")?.textContent).toBe("531 MB"); // of which no folder told
     page.get(".browser-places button:nth-of-type(2)").click();
     await page.answer("browse", LISTING);
     rows()[3].click();

@@ -22,7 +22,7 @@ from inferno_widget.model import default_threads, demo_path, usable_cores
 from inferno_widget.source import fingerprint
 from tests.engine.tools import DEMO
 from tests.hub import Hub
-from tests.make_models import tiny_chat, tiny_llama, tiny_qwen2
+from tests.make_models import split_llama, tiny_chat, tiny_llama, tiny_qwen2
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,36 @@ def test_the_card_tells_which_model_it_was(model: Model, tiny: Path, tmp_path: P
     assert fingerprint(tiny_llama(tmp_path / "other.gguf", seed=1)) != fingerprint(tiny)
     (tmp_path / "empty").touch()
     assert len(fingerprint(tmp_path / "empty")) == 64
+
+
+@pytest.mark.parametrize("given", [0, 1, -1])
+def test_a_split_model_is_loaded_by_any_of_its_parts(given: int, tmp_path: Path) -> None:
+    files = split_llama(tmp_path)
+    assert len(files) == 3
+    with Model(files[given], n_ctx=256, n_threads=1) as model:
+        assert model.path == files[0]
+        session = model.session("once upon a time")
+        session.generate(2)
+        assert session.finish == "length"
+
+
+def test_a_split_model_is_told_by_all_of_its_parts(tmp_path: Path) -> None:
+    files, same = split_llama(tmp_path / "one"), split_llama(tmp_path / "same")
+    others = split_llama(tmp_path / "other", change=lambda name, w: w + 1 if name == "output_norm.weight" else w)
+    cards = []
+    for parts in (files, same, others):
+        with Model(parts[0], n_ctx=256, n_threads=1) as model:
+            cards.append(model.card)
+    assert [files[i].read_bytes() == others[i].read_bytes() for i in range(3)] == [True, True, False]
+    assert cards[0] == cards[1]
+    assert cards[0]["fingerprint"] != cards[2]["fingerprint"]
+
+
+def test_a_home_folder_is_found(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tiny.parent))
+    monkeypatch.setenv("USERPROFILE", str(tiny.parent))
+    with Model("~/tiny.gguf", n_ctx=256, n_threads=1) as model:
+        assert model.path == tiny
 
 
 def test_text_there_and_back(model: Model) -> None:

@@ -246,6 +246,8 @@ def test_only_places_that_exist(root: Path) -> None:
     recent = filled(root.parent / "recent.gguf")
     places = Files(root).places([str(recent), str(root / "gone.gguf"), "a\0b"])
     assert places["recent"] == [{"name": "recent.gguf", "path": str(recent)}]
+    split = filled(root.parent / "big-00001-of-00003.gguf")
+    assert Files(root).places([str(split)])["recent"] == [{"name": "big.gguf", "path": str(split)}]
     assert places["demo"] == {"name": "Demo model", "path": str(demo_path())}
     assert places["caches"] == []
 

@@ -9,12 +9,13 @@ export function longName(attributes: Record<string, string> = {}) {
   const element = h("span", { class: "long-name", ...attributes }, head, tail);
   return {
     element,
-    draw(name: string): void {
+    /** `title` is said where the pointer rests. */
+    draw(name: string, title = name): void {
       const signs = Array.from(segmenter.segment(name), ({ segment }) => segment);
       const cut = signs.length > 3 * TAIL ? signs.length - TAIL : signs.length;
       setText(head, signs.slice(0, cut).join(""));
       setText(tail, signs.slice(cut).join(""));
-      setAttribute(element, "title", name);
+      setAttribute(element, "title", title);
     },
   };
 }

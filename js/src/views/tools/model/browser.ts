@@ -7,7 +7,7 @@ import { button } from "../../parts/button.js";
 import { failureBox } from "../../parts/failure.js";
 import { keyedList } from "../../parts/list.js";
 import { longName } from "../../parts/name.js";
-import { type Headers, headerFacts } from "./headers.js";
+import { failed, type Headers, headerFacts } from "./headers.js";
 
 export interface BrowserOptions {
   /** What is listed beside folders. */
@@ -69,14 +69,15 @@ export function browser(link: Link, { kinds, wanted, headers, lead, pick }: Brow
 
     function draw(now: Entry): void {
       item = now;
-      name.draw(item.kind === "folder" ? `${item.name}/` : item.name);
+      name.draw(item.kind === "folder" ? `${item.name}/` : item.name, item.path);
       setAttribute(main, "aria-current", item.path === chosen ? "true" : null);
       if (item.kind === "folder") return;
       const known = headers?.known(item);
       const parts = item.parts > 1 ? `${item.parts} parts` : "";
       setText(facts, [known && headerFacts(known), parts].filter(Boolean).join(" · "));
       facts.classList.toggle("bad", known !== undefined && "message" in known);
-      setText(size, item.bytes ? bytes(item.bytes) : "");
+      const read = known && !failed(known) ? known.bytes : 0; // of recent files nobody listed the size
+      setText(size, item.bytes || read ? bytes(item.bytes || read) : "");
       if (!headers || known || item.kind !== "gguf" || looks.has(row)) return;
       looks.set(row, () => void headers.ask(now as FoundFile).then(() => draw(item)));
       rowsInView.observe(row);
@@ -135,28 +136,30 @@ export function browser(link: Link, { kinds, wanted, headers, lead, pick }: Brow
   async function readPlaces(): Promise<void> {
     const answer = await link.ask<Places>({ kind: "places" });
     if (!answer.ok) return;
-    const { root, recent, caches } = answer.value;
-    const files = recent.filter(({ path: file }) => kinds.includes(file.endsWith(".inferno") ? "inferno" : "gguf"));
+    const { root, caches } = answer.value;
     const tell = ({ name, path: to }: Place): HTMLElement =>
       button(name, () => void open(to), { class: "quiet", title: to });
     for (const old of [...places.children]) if (old !== lead) old.remove(); // which may have the focus
     places.append(
       tell(root),
-      ...(files.length ? [button("Recent", () => showRecent(files), { class: "quiet" })] : []),
+      button("Recent", () => void showRecent(), { class: "quiet" }),
       ...caches.map(tell),
     );
   }
 
   /** What was used lately, as if it were a folder. */
-  function showRecent(recent: readonly Place[]): void {
-    turn++;
-    failure.show(null);
+  async function showRecent(): Promise<void> {
+    const mine = ++turn;
+    const answer = await link.ask<Places>({ kind: "places" }); // a model may have been loaded since the last time
+    if (mine !== turn) return;
+    failure.show(answer.ok ? null : answer.error);
     again.hidden = true;
     const file = ({ name, path: at }: Place): FoundFile => {
       const kind = at.endsWith(".inferno") ? ("inferno" as const) : ("gguf" as const);
       return { name, path: at, kind, bytes: 0, parts: 1 };
     };
-    show({ path, crumbs: [{ name: "Recent", path }], folders: [], files: recent.map(file) });
+    const files = answer.ok ? answer.value.recent.map(file) : [];
+    show({ path, crumbs: [{ name: "Recent", path }], folders: [], files });
   }
 
   function up(): void {
