@@ -162,6 +162,11 @@ brief = _Brief().repr
 """What a message shows of a value that was passed: never more than a few hundred characters."""
 
 
+def counted(n: int, noun: str) -> str:
+    """Such as "1 token" or "2,000 tokens"."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
 def printable(text: str) -> str:
     r"""The same on one line: what no terminal or page can show, such as a newline or half a character, as ``\n``."""
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

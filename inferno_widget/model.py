@@ -21,7 +21,16 @@ from .engine.client import EngineClient
 from .engine.inside import Edit
 from .engine.second import SecondClient
 from .engine.stop import Stop
-from .errors import Cancelled, InfernoError, brief, check_keywords, check_text, hint_unknown_keywords, printable
+from .errors import (
+    Cancelled,
+    InfernoError,
+    brief,
+    check_keywords,
+    check_text,
+    counted,
+    hint_unknown_keywords,
+    printable,
+)
 from .gguf import Finding, ModelInfo, read_info, rows
 from .memory import default_n_ctx, estimate, require, require_second, rounded, weight_bytes
 from .record import MAX_K
@@ -166,8 +175,7 @@ class Model(Shown):
 
     def __repr__(self) -> str:
         state = "loaded" if self.engine.pid is not None else "not running"
-        n = len(self.findings)
-        odd = f", {n} warning{'s' * (n > 1)}: see .findings" if n else ""
+        odd = f", {counted(len(self.findings), 'warning')}: see .findings" if self.findings else ""
         return f"<Model {self.info.name!r}, n_ctx {self.n_ctx:,}, {state}{odd}>"
 
     def __reduce__(self) -> tuple[object, ...]:

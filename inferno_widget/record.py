@@ -50,6 +50,8 @@ class StepRecord(NamedTuple):
     top_ids : int32 [k], most likely first, ties by id
     top_logprobs : float32 [k], nats
     top_kept : bool [k], whether the sampler's last stage left the candidate
+    text : the token's text, in a record that a session or a trace gives; a character belongs to the token that
+        completes it, and control tokens have none. Empty in others: in a `Continuation`, which has the text of all
     """
 
     position: int
@@ -67,12 +69,14 @@ class StepRecord(NamedTuple):
     top_ids: Ids = np.empty(0, np.int32)
     top_logprobs: Floats = np.empty(0, np.float32)
     top_kept: Bools = np.empty(0, np.bool_)
+    text: str = ""
 
     def __repr__(self) -> str:
         said = (
             f"p {self.probability:.3g}, rank {self.rank}, entropy {self.entropy:.2f}" if self.rank else "no prediction"
         )
-        return f"<StepRecord {self.position}: token {self.token_id}, {self.kind.name.lower()}, {said}>"
+        text = f" {self.text!r}" if self.text else ""
+        return f"<StepRecord {self.position}: token {self.token_id}{text}, {self.kind.name.lower()}, {said}>"
 
     @property
     def probability(self) -> float:
@@ -135,18 +139,25 @@ def record_dtype(k: int) -> np.dtype[np.void]:
     )
 
 
+ALTERNATIVES = StepRecord._fields.index("top_ids")
+"""Where they begin; before them are numbers."""
+
+
 def write_row(row: np.void, record: StepRecord) -> None:
-    """Put a record into an element of an array of `record_dtype`; missing alternatives get id -1 and NaN."""
-    for name, value in zip(StepRecord._fields[:-3], record[:-3], strict=True):
+    """Put a record into an element of an array of `record_dtype`; missing alternatives get id -1 and NaN.
+
+    Its text has no place there: whoever keeps rows keeps the tokens' bytes beside them.
+    """
+    for name, value in zip(StepRecord._fields[:ALTERNATIVES], record[:ALTERNATIVES], strict=True):
         row[name] = value
     n = len(record.top_ids)
-    row["top_ids"][:n], row["top_logprobs"][:n], row["top_kept"][:n] = record[-3:]
+    row["top_ids"][:n], row["top_logprobs"][:n], row["top_kept"][:n] = record[ALTERNATIVES:-1]
     row["top_ids"][n:], row["top_logprobs"][n:] = -1, np.nan
 
 
-def from_row(row: np.void) -> StepRecord:
-    """The inverse of `write_row`."""
-    position, token, kind, *numbers = (row[name].item() for name in StepRecord._fields[:-3])
+def from_row(row: np.void, text: str = "") -> StepRecord:
+    """The inverse of `write_row`, with the token's text."""
+    position, token, kind, *numbers = (row[name].item() for name in StepRecord._fields[:ALTERNATIVES])
     n = int(np.count_nonzero(row["top_ids"] >= 0))
-    alternatives = [row[name][:n] for name in StepRecord._fields[-3:]]
-    return StepRecord(position, token, Kind(kind), *numbers, *alternatives)
+    alternatives = [row[name][:n] for name in StepRecord._fields[ALTERNATIVES:-1]]
+    return StepRecord(position, token, Kind(kind), *[*numbers, *alternatives, text])

@@ -25,7 +25,7 @@ from .dice import mu_of, said_of
 from .engine import Branch, Finish, Processor, Request, Watch
 from .engine.client import EngineClient
 from .engine.stop import Stop
-from .errors import Cancelled, ContextFullError, InfernoError, brief, check_text, hint_unknown_keywords
+from .errors import Cancelled, ContextFullError, InfernoError, brief, check_text, counted, hint_unknown_keywords
 from .forks import left_behind, tell
 from .record import MAX_K, Ids, Kind, StepRecord
 from .sampling import Sampler
@@ -125,7 +125,7 @@ class Running(Shown):
         tell(self)
 
     def __repr__(self) -> str:
-        return f"<Session {self.model.info.name!r}, {self.trace.length} tokens, {self.state}>"
+        return f"<Session {self.model.info.name!r}, {counted(self.trace.length, 'token')}, {self.state}>"
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from . import sound
 from .arguments import file_path, flag, index, one_of, several, whole
-from .errors import brief, check_text
+from .errors import brief, check_text, counted
 from .record import MAX_K, Kind, StepRecord, from_row, record_dtype, watched_of, write_row
 from .shown import Shown
 from .window import Window
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from .compare import Comparison
     from .plot import Plot
+
+LONGEST_CHARACTER = 4
+"""Bytes of UTF-8."""
 
 
 class Alternative(NamedTuple):
@@ -123,7 +126,8 @@ class Trace(Shown):
         return self._n
 
     def __repr__(self) -> str:
-        return f"<Trace {self.length} tokens on the path, {self._n} nodes, {len(self.runs)} runs>"
+        tokens, nodes, runs = counted(self.length, "token"), counted(self._n, "node"), counted(len(self.runs), "run")
+        return f"<Trace {tokens} on the path, {nodes}, {runs}>"
 
     def __iter__(self) -> Iterator[StepRecord]:
         """The records of the current path."""
@@ -262,10 +266,19 @@ class Trace(Shown):
         return Window(run.get("keep", 0), int(row["left_out"]))
 
     def record(self, node: int) -> StepRecord:
-        """The record of one node."""
+        """The record of one node, with its text."""
         if not 0 <= index("node", node) < self._n:
             raise IndexError(f"node {brief(node)} is not in a trace of {self._n} nodes")
-        return from_row(self.nodes[node])
+        return from_row(self.nodes[node], self._text(node))
+
+    def _text(self, node: int) -> str:
+        """Text of one node, as `texts` has it."""
+        nodes, before = [node], 0
+        while before < LONGEST_CHARACTER - 1 and (parent := int(self._rows["parent"][nodes[-1]])) >= 0:
+            nodes.append(parent)
+            token = int(self._rows["token_id"][parent])
+            before += 0 if token in self.control else len(self.pieces[token])
+        return self.texts(reversed(nodes))[-1]
 
     def alternatives(self, at: int) -> list[Alternative]:
         """What might have come at position `at` of the current path (see `node_at`), the most likely first."""

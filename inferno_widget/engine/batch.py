@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inferno_widget.record import Floats, StepRecord, WatchedRecord, from_row, record_dtype, watched_of
+from inferno_widget.record import ALTERNATIVES, Floats, StepRecord, WatchedRecord, from_row, record_dtype, watched_of
 
 # The scalar columns of `record_dtype`. Packing by hand takes 3 us a record, assigning fields 14: the
 # child does this between two tokens.
@@ -22,7 +22,7 @@ def pack(records: Sequence[StepRecord], k: int) -> bytes:
     for record in records:
         missing = k - len(record.top_ids)
         parts += (
-            _SCALARS.pack(*record[:-3]),
+            _SCALARS.pack(*record[:ALTERNATIVES]),
             record.top_ids.tobytes() + missing * b"\xff\xff\xff\xff",
             record.top_logprobs.tobytes() + missing * _NAN,
             record.top_kept.tobytes() + missing * b"\0",

@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 
 from ..arguments import file_path
-from ..errors import ModelFileError, printable, quoted
+from ..errors import ModelFileError, counted, printable, quoted
 from .finding import Finding
 from .header import Header
 from .hyperparameters import odd_shape
@@ -78,8 +78,7 @@ class ModelInfo:
 
     def __repr__(self) -> str:
         parts = f" in {len(self.files)} files" if len(self.files) > 1 else ""
-        n = len(self.findings)
-        odd = f"; {n} warning{'s' * (n > 1)}: see .findings" if n else ""
+        odd = f"; {counted(len(self.findings), 'warning')}: see .findings" if self.findings else ""
         return printable(
             f"ModelInfo({self.name}: {self.architecture}, {scaled(self.n_params)} parameters, {self.quantisation}, "
             f"{scaled(self.size_bytes)}B{parts}; context {self.n_ctx_train:,}, vocabulary {self.n_vocab:,}; "

@@ -140,6 +140,7 @@ def test_stream_gives_what_generate_gives(model: Model) -> None:
     n = len(session.prompt_ids)
     assert_same(records, reference(model, 30)[n:], nats=NATS)
     assert [record.position for record in records] == list(range(n, n + 30))
+    assert PROMPT + "".join(record.text for record in records) == session.text
     assert len(list(session.stream(3))) == 3
 
 

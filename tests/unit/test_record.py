@@ -36,7 +36,7 @@ def test_more_alternatives_than_room_are_refused() -> None:
 
 def test_columns_are_as_documented() -> None:
     dtype = record_dtype(5)
-    assert dtype.names == StepRecord._fields
+    assert (*dtype.names, "text") == StepRecord._fields
     wide = {name: dtype[name].base.str[1:] + str(dtype[name].shape or "") for name in dtype.names or ()}
     assert wide == {
         "position": "i4",
@@ -74,4 +74,7 @@ def test_units() -> None:
 def test_repr_is_one_short_line() -> None:
     said = record(17, 2)._replace(logprob=math.log(0.25), rank=3, entropy=1.234)
     assert repr(said) == "<StepRecord 17: token 2, generated, p 0.25, rank 3, entropy 1.23>"
+    assert repr(said._replace(text="\nOnce")) == (
+        r"<StepRecord 17: token 2 '\nOnce', generated, p 0.25, rank 3, entropy 1.23>"
+    )
     assert repr(StepRecord(0, 1, Kind.PROMPT)) == "<StepRecord 0: token 1, prompt, no prediction>"

@@ -51,8 +51,8 @@ def test_a_node_that_is_not_there_is_named(node: int) -> None:
 
 def test_records_come_back_as_they_went_in() -> None:
     trace = made_trace()
-    for node, said in enumerate(trace):
-        assert_same_record(said, record(node, node))
+    for node, (said, text) in enumerate(zip(trace, ["", "Once", " upon", " a"], strict=True)):
+        assert_same_record(said, record(node, node)._replace(text=text))
     assert len(list(trace)) == 4
 
 
@@ -171,12 +171,15 @@ def test_a_column_holds_the_path_that_was_read(tmp_path: Path) -> None:
         ((4, 5, 1), ["", "", "\\xf0\\x9fOnce"]),  # a character that never came
         ((7, 1), ["\\xa5", "Once"]),
         ((9, 0, 10), ["", "", "火"]),
+        ((4, 0, 5, 0, 0, 0, 6, 0, 0, 7), [*[""] * 9, "🔥"]),
+        ((4, 5, 9, 10, 1), ["", "", "\\xf0\\x9f", "火", "Once"]),
     ],
 )
 def test_text_of_tokens(tokens: tuple[int, ...], texts: list[str]) -> None:
     trace = made_trace(tokens)
     assert trace.texts(trace.path()) == texts
     assert trace.text == "".join(texts)
+    assert [record.text for record in trace] == texts
     assert "\ufffd" not in trace.text
 
 
@@ -186,7 +189,9 @@ def test_text_of_a_tree_goes_on_from_each_nodes_parent() -> None:
     trace.append(record(3, 1), PIECES)
     trace.goto(3)
     trace.append(record(4, 7), PIECES)
-    assert trace.texts(range(len(trace))) == ["Once", "", "", "", "🔥", "\\xf0\\x9fOnce", "🔥"]
+    texts = ["Once", "", "", "", "🔥", "\\xf0\\x9fOnce", "🔥"]
+    assert trace.texts(range(len(trace))) == texts
+    assert [trace.record(node).text for node in range(len(trace))] == texts
 
 
 # --- frames -----------------------------------------------------------------------------------------------
@@ -262,6 +267,7 @@ def test_without_pandas_the_error_says_what_to_install(monkeypatch: pytest.Monke
 
 def test_repr_is_cheap_and_tells_the_sizes() -> None:
     assert repr(forked_trace()) == "<Trace 4 tokens on the path, 7 nodes, 2 runs>"
+    assert repr(made_trace((1,))) == "<Trace 1 token on the path, 1 node, 1 run>"
     assert repr(Trace(20)) == "<Trace 0 tokens on the path, 0 nodes, 0 runs>"
 
 
