@@ -340,7 +340,7 @@ def _header(path: Path, size: int, changed: int) -> dict[str, Any]:
     return {
         "name": info.name,
         "architecture": info.architecture,
-        "parameters": info.n_params,
+        "parameters": info.parameters,
         "quantisation": info.quantisation,
         "n_ctx_train": info.n_ctx_train,
         "n_vocab": info.n_vocab,

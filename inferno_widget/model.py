@@ -254,7 +254,7 @@ class Model(Shown):
         return {
             "name": self.info.name,
             "architecture": self.info.architecture,
-            "parameters": self.info.n_params,
+            "parameters": self.info.parameters,
             "quantisation": self.info.quantisation,
             "n_ctx_train": self.info.n_ctx_train,
             "n_vocab": self.info.n_vocab,
@@ -521,7 +521,7 @@ def default_threads(info: ModelInfo) -> int:
     a token, and each meeting waits for the one that the system put aside. On a busy machine the demo model
     runs fifty times faster with one thread than with three, and as fast on an idle one.
     """
-    return max(1, min(usable_cores() - 1, -(-info.n_params // PARAMETERS_A_THREAD)))
+    return max(1, min(usable_cores() - 1, -(-info.parameters // PARAMETERS_A_THREAD)))
 
 
 def usable_cores() -> int:

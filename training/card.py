@@ -59,7 +59,7 @@ def main() -> None:
 def figures(model: Model, split: corpus.Split) -> str:
     size = model.path.stat().st_size
     lines = [
-        f"{model.info.n_params:,} parameters, {size / 1e6:.2f} MB.",
+        f"{model.info.parameters:,} parameters, {size / 1e6:.2f} MB.",
         "",
         "| text | bytes | nats a token | bits a byte |",
         "| --- | --- | --- | --- |",

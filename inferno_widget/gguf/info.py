@@ -34,7 +34,7 @@ class ModelInfo:
     ----------
     path : the file to load: the first part of a split model
     files : all parts
-    n_params : number of weights
+    parameters : number of weights
     quantisation : such as ``"Q8_0"`` or ``"Q4_K_M"``: from the tensors, in the usual word for their mixture
     size_bytes : of all files
     n_layer : that a token goes through; blocks that guess tokens further on (MTP) are none of them
@@ -50,7 +50,7 @@ class ModelInfo:
     files: tuple[Path, ...]
     name: str
     architecture: str
-    n_params: int
+    parameters: int
     quantisation: str
     size_bytes: int
     n_ctx_train: int
@@ -80,7 +80,7 @@ class ModelInfo:
         parts = f" in {len(self.files)} files" if len(self.files) > 1 else ""
         odd = f"; {counted(len(self.findings), 'warning')}: see .findings" if self.findings else ""
         return printable(
-            f"ModelInfo({self.name}: {self.architecture}, {scaled(self.n_params)} parameters, {self.quantisation}, "
+            f"ModelInfo({self.name}: {self.architecture}, {scaled(self.parameters)} parameters, {self.quantisation}, "
             f"{scaled(self.size_bytes)}B{parts}; context {self.n_ctx_train:,}, vocabulary {self.n_vocab:,}; "
             f"{self.n_layer} layers, {self.n_embd} wide, {self.n_head} heads ({self.n_head_kv} KV){odd})"
         )
@@ -195,7 +195,7 @@ def _describe(headers: list[Header]) -> ModelInfo:
         files=tuple(header.path for header in headers),
         name=quoted(first.text("general.name") or first.path.stem, MOST_NAME),
         architecture=architecture,
-        n_params=sum(prod(tensor.shape) for tensor in tensors.values()),
+        parameters=sum(prod(tensor.shape) for tensor in tensors.values()),
         quantisation=quantisation(tensors, first.number("general.file_type")),
         size_bytes=sum(header.size for header in headers),
         n_ctx_train=of_model("context_length"),

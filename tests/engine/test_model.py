@@ -134,7 +134,7 @@ def test_a_model_is_small_for_many_threads(model: Model) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("inferno_widget.model.usable_cores", lambda: 8)
         assert default_threads(model.info) == 1
-        large = type("Info", (), {"n_params": 10**9})()
+        large = type("Info", (), {"parameters": 10**9})()
         assert default_threads(large) == 7
         patch.setattr("inferno_widget.model.usable_cores", lambda: 1)
         assert default_threads(large) == 1

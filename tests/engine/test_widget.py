@@ -986,7 +986,7 @@ def test_the_model_is_described(page: Page) -> None:
     assert described == {
         "name": "tiny llama",
         "architecture": "llama",
-        "parameters": page.widget.model.info.n_params,
+        "parameters": page.widget.model.info.parameters,
         "quantisation": "F32",
         "n_ctx_train": 1024,
         "n_vocab": 512,

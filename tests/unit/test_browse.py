@@ -326,7 +326,7 @@ def test_inspect_reads_the_header(root: Path) -> None:
     assert Files(root).inspect("tiny.gguf") == {
         "name": "tiny llama",
         "architecture": "llama",
-        "parameters": Files(root).info("tiny.gguf").n_params,
+        "parameters": Files(root).info("tiny.gguf").parameters,
         "quantisation": "F32",
         "n_ctx_train": 1024,
         "n_vocab": 512,

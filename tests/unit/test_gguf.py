@@ -103,7 +103,7 @@ def test_the_same_as_the_gguf_package_reads(tmp_path, make, dtype):
         ours = info.tensors[tensor.name]
         assert (ours.type, ours.offset) == (tensor.tensor_type.name, tensor.data_offset)
         assert ours.shape == tuple(int(n) for n in tensor.shape[::-1])
-    assert info.n_params == sum(int(tensor.n_elements) for tensor in reader.tensors)
+    assert info.parameters == sum(int(tensor.n_elements) for tensor in reader.tensors)
 
 
 def test_every_kind_of_value(read):
