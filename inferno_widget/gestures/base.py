@@ -66,7 +66,7 @@ class Answer(NamedTuple):
     Attributes
     ----------
     value : as JSON has it
-    buffers : in the order in which ``js/src/state.ts`` names them
+    buffers : in the order in which ``js/src/answers/`` names them
     """
 
     value: dict[str, Any]

@@ -1,20 +1,9 @@
 /** A kernel that is pretended: a file system, models, sessions, and an answer for every command of the drawers. */
+
+import type { Estimate, Finding, FoundFile, Header, Listing, Metadata, Place, Places } from "../src/answers/files.js";
+import type { Rendered } from "../src/answers/text.js";
 import type { Failure, ToKernel } from "../src/protocol.js";
-import type {
-  Estimate,
-  Finding,
-  FoundFile,
-  Header,
-  Library,
-  Listing,
-  Marks,
-  Metadata,
-  OpenSession,
-  Place,
-  Places,
-  Rendered,
-  Settings,
-} from "../src/state.js";
+import type { Library, Marks, OpenSession, Settings } from "../src/state.js";
 import { decodeText, label } from "../src/text.js";
 import type { Row } from "../test/encode.js";
 import type { FakeModel } from "../test/fake.js";

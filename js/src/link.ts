@@ -1,31 +1,12 @@
 /** The page's end of the line to the kernel, one per model: frames in, commands out, what is known about both. */
-import {
-  faultOf,
-  faultOfMessage,
-  faultOfPart,
-  LIBRARY as LIBRARY_SHAPES,
-  LOOK as LOOK_SHAPES,
-  MARKS as MARKS_SHAPES,
-  PANELS,
-  SETTINGS,
-  STATUS,
-} from "./answers.js";
+import { faultOfMessage, notUnderstood } from "./answers.js";
 import type { Overlay } from "./overlay.js";
 import { type Failure, LIMITS, type State, type ToKernel, type ToPage } from "./protocol.js";
-import { fitted, type Shape } from "./shapes.js";
+import { type Answer, type Asking, type Command, NO_ANSWER, Requests } from "./requests.js";
 import { unpack } from "./snapshot.js";
-import {
-  IDLE,
-  LIBRARY,
-  type Library,
-  LOOK,
-  type Look,
-  MARKS,
-  type Marks,
-  type Settings,
-  type Status,
-} from "./state.js";
+import type { Library, Look, Marks, Settings, Status } from "./state.js";
 import { Store } from "./store.js";
+import { Traits } from "./traits.js";
 import { decode } from "./wire.js";
 
 /** What of the widget's model is used here; anywidget's, or a stand-in's. */
@@ -40,49 +21,6 @@ export interface Model {
   readonly recorded?: boolean;
 }
 
-/** What came back for a command: the kernel's value and its bytes, or why it was refused. */
-export type Answer<T> = { ok: true; value: T; buffers: readonly DataView[] } | { ok: false; error: Failure };
-
-/** What else there is to asking: who hears of partial answers, and what ends the work early, with what there is. */
-export interface Asking<P> {
-  told?: (part: P) => void;
-  signal?: AbortSignal;
-}
-
-type WithoutId<T> = T extends { id: number } ? Omit<T, "id"> : never;
-export type Command = WithoutId<ToKernel>;
-
-/** How long a command may stay unanswered before the page says so. */
-const PATIENCE_MS = 10_000;
-/** The same for what reads, writes or computes as much as there is of it. */
-const LONG_PATIENCE_MS = 120_000;
-const LONG: readonly ToKernel["kind"][] = [
-  "verify",
-  "export",
-  "save",
-  "open",
-  "load",
-  "unload",
-  "metadata",
-  "download",
-  "edit",
-  "lookahead",
-  "explain",
-  "what_if",
-  "resample",
-  "commitment",
-  "watch",
-  "heads",
-  "attention",
-  "head_map",
-  "lens",
-  "attribution",
-  "causal_map",
-  "try_edits",
-  "intervene",
-];
-/** What is answered when somebody ends it. */
-const ENDLESS: readonly ToKernel["kind"][] = ["follow"];
 /** How long the page's own selection holds against a kernel that has not heard of it yet. */
 const SELECTION_MS = 1_500;
 /** One replay is asked for at a time; this long after the last one it counts as lost. */
@@ -95,33 +33,11 @@ const SAVED = "This is the run as it was saved with the notebook. Run the cell a
 /** Frames of a snapshot are older than any that a kernel sends. */
 const SNAPSHOT_EPOCH = 0;
 
-const NO_ANSWER: Failure = {
-  type: "No answer",
-  message: "The kernel does not answer. It may be busy with another cell, or have ended.",
-};
-
-/** The kernel and this page do not speak the same language; what could be understood is shown. */
-const notUnderstood = (fault: string): Failure => ({
-  type: "WireError",
-  message: `What the kernel said cannot be read, so it was passed over: ${fault}`,
-});
-
 const TRAITS = ["panels", "prompt", "settings", "selection", "look", "marks"] as const;
 /** Traits with figures that change all the time. */
 const FIGURES = ["status", "library"] as const;
 /** States in which rows and figures come by themselves, many times a second. */
 const STREAMING: readonly State[] = ["prefill", "generating"];
-
-const ALL_PANELS = ["status", "tools", "controls", "stream", "logits", "strip", "explore", "inside"];
-
-interface Waiting {
-  kind: ToKernel["kind"];
-  until: number;
-  /** How long it may stay unanswered since it was last heard of. */
-  patience: number;
-  settle: (answer: Answer<unknown>) => void;
-  told?: (part: never) => void;
-}
 
 export class Link {
   readonly store = new Store();
@@ -133,12 +49,9 @@ export class Link {
 
   readonly #model: Model;
   readonly #listeners = new Set<(streaming: boolean) => void>();
-  readonly #waiting = new Map<number, Waiting>();
+  readonly #requests = new Requests((message) => this.#post(message));
+  readonly #traits: Traits;
   readonly #heart: ReturnType<typeof setInterval>;
-  /** Traits that come as messages, because a notebook must not keep them. */
-  readonly #told = new Map<string, unknown>();
-  /** Another page of the same widget counts from elsewhere: it gets the answers to both. */
-  #id = Math.floor(Math.random() * 2 ** 40);
   /** The frame behind which frames were lost; infinite where none was. */
   #lost = Number.POSITIVE_INFINITY;
   /** What is called when a trait changes, which is newer than what a message said of it. */
@@ -146,8 +59,6 @@ export class Link {
     ...TRAITS.map((name) => [name, () => this.#traitChanged(name)] as const),
     ...FIGURES.map((name) => [name, () => this.#figuresChanged(name)] as const),
   ]);
-  /** Traits as they came, and what can be used of them. */
-  readonly #fits = new Map<string, { raw: unknown; value: unknown }>();
   #asked = Number.NEGATIVE_INFINITY;
   #chosen: { node: number; until: number } | null = null;
   #state: State = "empty";
@@ -157,6 +68,12 @@ export class Link {
 
   constructor(model: Model) {
     this.#model = model;
+    this.#traits = new Traits(
+      (name) => model.get(name),
+      (fault) => {
+        this.failure = notUnderstood(fault);
+      },
+    );
     model.on("msg:custom", this.#receive);
     model.on("comm_live_update", this.#disconnected);
     this.#state = this.status.state;
@@ -185,41 +102,32 @@ export class Link {
     return () => this.#listeners.delete(listener);
   }
 
-  #trait(name: string): unknown {
-    return this.#told.get(name) ?? this.#model.get(name);
-  }
-
-  /** What of a trait has the shape that it should have; of the rest the banner says what is wrong with it. */
-  #fit<T extends object>(name: string, defaults: T, shapes: { [K in keyof T]-?: Shape<T[K]> }): T {
-    const raw = this.#trait(name);
-    const known = this.#fits.get(name);
-    if (known && known.raw === raw) return known.value as T;
-    const { value, fault } = fitted(raw, name, defaults, shapes);
-    this.#fits.set(name, { raw, value });
-    if (fault) this.failure = notUnderstood(fault);
-    return value;
-  }
-
   get panels(): readonly string[] {
-    const panels = this.#trait("panels");
-    return PANELS(panels, "panels") ? ALL_PANELS : (panels as string[]);
+    return this.#traits.panels;
   }
 
   get prompt(): string {
-    const prompt = this.#trait("prompt");
-    return typeof prompt === "string" ? prompt : "";
+    return this.#traits.prompt;
   }
 
   get settings(): Partial<Settings> {
-    return this.#fit<Partial<Settings>>("settings", {}, SETTINGS);
+    return this.#traits.settings;
   }
 
   get status(): Status {
-    return this.#fit("status", IDLE, STATUS);
+    return this.#traits.status;
+  }
+
+  get marks(): Marks {
+    return this.#traits.marks;
+  }
+
+  get library(): Library {
+    return this.#traits.library;
   }
 
   get look(): Look {
-    return { ...this.#fit("look", LOOK, LOOK_SHAPES), ...this.#liked };
+    return { ...this.#traits.look, ...this.#liked };
   }
 
   /** Changes one setting of the look: at once in this page, and for good when the kernel has agreed. */
@@ -244,14 +152,6 @@ export class Link {
     if (overlay === this.#overlay) return;
     this.#overlay = overlay;
     this.#changed(STREAMING.includes(this.#state));
-  }
-
-  get marks(): Marks {
-    return this.#fit("marks", MARKS, MARKS_SHAPES);
-  }
-
-  get library(): Library {
-    return this.#fit("library", LIBRARY, LIBRARY_SHAPES);
   }
 
   /** Whether a model is on its way. */
@@ -288,9 +188,8 @@ export class Link {
 
   /** The node the reader chose, on the path that is shown; -1: none, so that the newest is looked at. */
   get selection(): number {
-    const said = this.#model.get("selection");
-    const trait = Number.isInteger(said) ? (said as number) : -1;
-    const node = this.#chosen && performance.now() < this.#chosen.until ? this.#chosen.node : trait;
+    const chosen = this.#chosen;
+    const node = chosen && performance.now() < chosen.until ? chosen.node : this.#traits.selection;
     if (node < 0 || node >= this.store.size || this.store.onPath(node)) return node < this.store.size ? node : -1;
     // Another branch is shown now: the same place on it.
     return this.store.at(this.store.depth[node]);
@@ -321,23 +220,10 @@ export class Link {
   }
 
   /** Asks the kernel for something: its value, or why it was refused. Changes nothing that is shown. */
-  ask<T, P = never>(command: Command, { told, signal }: Asking<P> = {}): Promise<Answer<T>> {
-    const id = ++this.#id;
-    signal?.addEventListener("abort", () => {
-      if (this.#waiting.has(id)) this.#post({ kind: "enough", id: ++this.#id, request: id });
-    });
-    return new Promise((settle) => {
-      const patience = ENDLESS.includes(command.kind)
-        ? Infinity
-        : LONG.includes(command.kind)
-          ? LONG_PATIENCE_MS
-          : PATIENCE_MS;
-      const { kind } = command;
-      const waiting = { kind, until: performance.now() + patience, patience, settle, told } as Waiting;
-      this.#waiting.set(id, waiting);
-      this.#post({ ...command, id } as ToKernel);
-      if (!this.reachable) this.#giveUp({ type: "No kernel", message: this.silence });
-    });
+  ask<T, P = never>(command: Command, asking: Asking<P> = {}): Promise<Answer<T>> {
+    const answer = this.#requests.ask<T, P>(command, asking);
+    if (!this.reachable) this.#giveUp();
+    return answer;
   }
 
   /** Gives the kernel a command; what comes back is why it was refused, or null. */
@@ -420,39 +306,23 @@ export class Link {
   #take(message: ToPage, buffers: readonly DataView[]): boolean {
     switch (message.kind) {
       case "trait":
-        this.#told.set(message.name, message.value);
+        this.#traits.tell(message.name, message.value);
         return this.#stateStays();
       case "note":
         this.failure = message.error;
         return false;
       case "reply":
-        this.#settle(message, buffers);
+        this.#requests.settle(message, buffers);
         return false;
-      case "partial":
-        this.#tell(message.id, message.value);
+      case "partial": {
+        const fault = this.#requests.tell(message);
+        if (fault) this.failure = notUnderstood(fault);
         return true;
+      }
       case "rows":
         this.#rows(message, buffers);
         return true;
     }
-  }
-
-  #settle({ id, ok, value, error }: ToPage & { kind: "reply" }, buffers: readonly DataView[]): void {
-    const waiting = this.#waiting.get(id);
-    this.#waiting.delete(id);
-    if (!waiting) return;
-    const fault = ok ? faultOf(waiting.kind, value, buffers) : "";
-    const refusal = fault ? notUnderstood(fault) : (error ?? { type: "Error", message: "refused" });
-    waiting.settle(ok && !fault ? { ok, value, buffers } : { ok: false, error: refusal });
-  }
-
-  #tell(id: number, part: unknown): void {
-    const waiting = this.#waiting.get(id);
-    if (!waiting) return;
-    waiting.until = performance.now() + waiting.patience;
-    const fault = faultOfPart(waiting.kind, part);
-    if (fault) this.failure = notUnderstood(fault);
-    else waiting.told?.(part as never);
   }
 
   #rows({ watched }: ToPage & { kind: "rows" }, [bytes, values]: readonly DataView[]): void {
@@ -474,37 +344,31 @@ export class Link {
     if (!this.reachable) return; // a new kernel knows nothing of this widget
     if (this.store.incomplete || this.#lost < Number.POSITIVE_INFINITY) this.#replay();
     this.#post({ kind: "alive", seq: this.store.seq, views: this.views });
-    if (this.#loading) return; // the answer may take as long as that
-    for (const [id, { until, settle }] of this.#waiting) {
-      if (performance.now() < until) continue;
-      this.#waiting.delete(id);
-      settle({ ok: false, error: NO_ANSWER });
-    }
+    if (!this.#loading) this.#requests.expire(); // else the answer may take as long as that
   };
 
   readonly #disconnected = (): void => {
     this.silence = GONE;
     if (this.saved) this.silence = SAVED;
     else if (!this.store.size && this.status.used) this.silence = NOT_KEPT;
-    this.#giveUp({ type: "No kernel", message: this.silence });
+    this.#giveUp();
     this.#changed();
   };
 
   /** Tells everybody who waits for an answer that none will come. */
-  #giveUp(error: Failure): void {
-    for (const { settle } of this.#waiting.values()) settle({ ok: false, error });
-    this.#waiting.clear();
+  #giveUp(): void {
+    this.#requests.giveUp({ type: "No kernel", message: this.silence });
   }
 
   #traitChanged(name: string): void {
-    this.#told.delete(name);
+    this.#traits.synced(name);
     this.silence = ""; // only the kernel writes traits
-    if (this.#chosen?.node === this.#model.get("selection")) this.#chosen = null;
+    if (this.#chosen?.node === this.#traits.selection) this.#chosen = null;
     this.#changed();
   }
 
   #figuresChanged(name: string): void {
-    this.#told.delete(name);
+    this.#traits.synced(name);
     this.silence = "";
     this.#changed(this.#stateStays() && STREAMING.includes(this.#state));
   }

@@ -3,6 +3,9 @@
 /** Says what is wrong with a value and where, "" where it has the shape. */
 export type Shape<T> = ((value: unknown, at: string) => string) & { readonly of?: T };
 
+/** The shapes of an object, by name. */
+export type Fields<T> = { [K in keyof T]-?: Shape<T[K]> };
+
 const wrong = (value: unknown, at: string, must: string): string => {
   const is = value === null ? "null" : Array.isArray(value) ? "a list" : typeof value;
   return `${at} must be ${must}, not ${is === "undefined" ? "missing" : is}`;
@@ -54,7 +57,7 @@ export const table =
 
 /** An object of these names, and perhaps of others, which a newer version may know. */
 export const object =
-  <T extends object>(shapes: { [K in keyof T]-?: Shape<T[K]> }): Shape<T> =>
+  <T extends object>(shapes: Fields<T>): Shape<T> =>
   (value, at) =>
     isObject(value)
       ? first(Object.keys(shapes), (name) => shapes[name as keyof T](value[name], `${at}.${name}`))
@@ -74,7 +77,7 @@ export function fitted<T extends object>(
   value: unknown,
   at: string,
   defaults: T,
-  shapes: { [K in keyof T]-?: Shape<T[K]> },
+  shapes: Fields<T>,
 ): { value: T; fault: string } {
   if (value === undefined || value === null) return { value: defaults, fault: "" };
   if (!isObject(value)) return { value: defaults, fault: wrong(value, at, "an object") };

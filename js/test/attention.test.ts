@@ -1,8 +1,8 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { AttentionRow, Heads, Over } from "../src/answers/inside.js";
 import { STEPS } from "../src/draw/colour.js";
 import { overlaid } from "../src/overlay.js";
-import type { AttentionRow, Heads, Over } from "../src/state.js";
 import { ordered, tellingOf } from "../src/views/inside/attention/heads.js";
 import { colours, pixels, reach } from "../src/views/inside/attention/paint.js";
 import { overlayOf, rowOf, strongest } from "../src/views/inside/attention/row.js";

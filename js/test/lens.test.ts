@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Attributed, LensTable } from "../src/state.js";
+import type { Attributed, LensTable } from "../src/answers/inside.js";
 import { sharesOf } from "../src/views/inside/lens/shares.js";
 import { Table } from "../src/views/inside/lens/table.js";
 import { key, openPage, type Page, run } from "./open.js";

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type Command, Link } from "../src/link.js";
+import { Link } from "../src/link.js";
+import type { Command } from "../src/requests.js";
 import { encode } from "./encode.js";
 import { FakeModel } from "./fake.js";
 

@@ -1,6 +1,7 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Finding, Header, Listing, LoadedModel } from "../src/state.js";
+import type { Finding, Header, Listing } from "../src/answers/files.js";
+import type { LoadedModel } from "../src/state.js";
 import { key, openPage, type Page } from "./open.js";
 
 const CARD = {

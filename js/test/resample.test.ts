@@ -1,7 +1,7 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Committed, Resampled } from "../src/answers/roads.js";
 import { Slots } from "../src/draw/series.js";
-import type { Committed, Resampled } from "../src/state.js";
 import { stretches } from "../src/views/explore/resample/curve.js";
 import { encode } from "./encode.js";
 import { key, openPage, type Page, run } from "./open.js";

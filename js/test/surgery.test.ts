@@ -1,6 +1,7 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Causal, Edit, Tried } from "../src/state.js";
+import type { Causal, Tried } from "../src/answers/inside.js";
+import type { Edit } from "../src/state.js";
 import { editWords, toggled } from "../src/views/inside/surgery/edits.js";
 import { key, openPage, type Page, run } from "./open.js";
 

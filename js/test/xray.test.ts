@@ -1,6 +1,7 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Settings, Xray, XrayPart, XrayStage } from "../src/state.js";
+import type { Xray, XrayPart, XrayStage } from "../src/answers/xray.js";
+import type { Settings } from "../src/state.js";
 import { cellOf, columnsOf, isQuiet, massOf, othersOf, scaleOf } from "../src/views/explore/xray/columns.js";
 import { parameterWords, removedWords, sizes, sourceWords, verdict } from "../src/views/explore/xray/words.js";
 import { newest } from "../src/views/parts/newest.js";

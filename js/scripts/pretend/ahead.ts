@@ -1,5 +1,5 @@
 /** A look-ahead that is pretended: each alternative goes on with a sentence of its own. */
-import type { Ahead, AheadPart, AheadToken } from "../../src/state.js";
+import type { Ahead, AheadPart, AheadToken } from "../../src/answers/roads.js";
 import type { Row } from "../../test/encode.js";
 
 const ROADS = [

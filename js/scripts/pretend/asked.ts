@@ -1,5 +1,7 @@
 /** What a model would be asked beside the path, pretended: watches, the same dice, and what else comes out. */
-import type { Committed, Resampled, Variants, Watch, WhatIf } from "../../src/state.js";
+import type { Committed, Resampled, WhatIf } from "../../src/answers/roads.js";
+import type { Named } from "../../src/answers/text.js";
+import type { Watch } from "../../src/state.js";
 import type { Row } from "../../test/encode.js";
 
 /** 0 to 1, the same for the same numbers. */
@@ -8,7 +10,7 @@ function chance(...of: number[]): number {
   return ((mixed ^ (mixed >>> 13)) % 100003) / 100003;
 }
 
-export function variants(text: string): Variants {
+export function variants(text: string): Named[] {
   const word = text.trim();
   const forms = [text, word, word.toLowerCase(), word[0]?.toUpperCase() + word.slice(1).toLowerCase()];
   const texts = [...new Set(forms.flatMap((form) => [form, ` ${form}`]))].filter((each) => each.trim());

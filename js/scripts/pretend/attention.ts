@@ -1,6 +1,7 @@
 /** Heads that are pretended: some rest on the first token, some look one back, some go on as last time. */
+
+import type { Heads, Over } from "../../src/answers/inside.js";
 import type { ToKernel } from "../../src/protocol.js";
-import type { Heads, Over } from "../../src/state.js";
 import type { Row } from "../../test/encode.js";
 import type { FakeModel } from "../../test/fake.js";
 import type { Outcome } from "../pretend.js";

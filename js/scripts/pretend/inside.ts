@@ -1,5 +1,5 @@
 /** Pretended answers of what goes on inside: a lens that gets surer towards the end, heads that matter more or less. */
-import type { Attributed, Causal, LensTable, Tried } from "../../src/state.js";
+import type { Attributed, Causal, LensTable, Tried } from "../../src/answers/inside.js";
 import type { Row } from "../../test/encode.js";
 import type { Outcome } from "../pretend.js";
 

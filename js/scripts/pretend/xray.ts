@@ -1,5 +1,6 @@
 /** An X-ray that is pretended: a short sampler chain over the alternatives of a row. */
-import type { Settings, Xray, XrayPart, XrayStage } from "../../src/state.js";
+import type { Xray, XrayPart, XrayStage } from "../../src/answers/xray.js";
+import type { Settings } from "../../src/state.js";
 import { USUAL } from "../../src/views/parts/sampling.js";
 import type { Row } from "../../test/encode.js";
 

@@ -1,9 +1,9 @@
 /** The same run under other settings, thrown with the same dice. */
 
+import type { WhatIf } from "../../answers/roads.js";
 import { h, setText, type View } from "../../dom.js";
 import { plot } from "../../draw/plot.js";
 import type { Link } from "../../link.js";
-import type { WhatIf } from "../../state.js";
 import { question } from "../parts/question.js";
 import { fieldOf } from "../parts/sampling.js";
 import { STALE, selected, unasked } from "../parts/words.js";

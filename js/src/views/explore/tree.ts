@@ -3,8 +3,9 @@
 import { type Branch, branchesOf } from "../../branches.js";
 import { h, setText, type View } from "../../dom.js";
 import { whole } from "../../draw/format.js";
-import type { Command, Link } from "../../link.js";
+import type { Link } from "../../link.js";
 import type { Failure } from "../../protocol.js";
+import type { Command } from "../../requests.js";
 import { treeOf } from "../../tree.js";
 import { button } from "../parts/button.js";
 import { failureBox } from "../parts/failure.js";

@@ -1,9 +1,9 @@
 /** What each stage of the sampler did at the token. */
 
+import type { Xray, XrayStage } from "../../answers/xray.js";
 import { h, setAttribute, setText, type View } from "../../dom.js";
 import type { Link } from "../../link.js";
 import { KINDS } from "../../protocol.js";
-import type { Xray, XrayStage } from "../../state.js";
 import { failureBox } from "../parts/failure.js";
 import { pythonLine } from "../parts/python.js";
 import { obstacle, tokenWords } from "../parts/words.js";

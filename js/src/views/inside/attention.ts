@@ -1,9 +1,9 @@
 /** Which tokens it read: by layer and head. */
 
+import type { AttentionRow } from "../../answers/inside.js";
 import { h, setAttribute, setText, type View } from "../../dom.js";
 import { themeOf } from "../../draw/theme.js";
 import type { Link } from "../../link.js";
-import type { AttentionRow } from "../../state.js";
 import { button } from "../parts/button.js";
 import { failureBox } from "../parts/failure.js";
 import { pythonLine } from "../parts/python.js";

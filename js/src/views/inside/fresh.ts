@@ -1,6 +1,7 @@
 /** Asks by itself when what is looked at has changed: one question at a time, and of those that wait only the newest. */
-import type { Command, Link } from "../../link.js";
+import type { Link } from "../../link.js";
 import type { Failure } from "../../protocol.js";
+import type { Command } from "../../requests.js";
 import { newest } from "../parts/newest.js";
 
 interface Asked {

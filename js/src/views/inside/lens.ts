@@ -1,8 +1,8 @@
 /** What it would say if it stopped behind a layer. */
 
+import type { LensTable } from "../../answers/inside.js";
 import { h, setAttribute, setText, type View } from "../../dom.js";
 import type { Link } from "../../link.js";
-import type { LensTable } from "../../state.js";
 import { button } from "../parts/button.js";
 import { choice } from "../parts/choice.js";
 import { failureBox } from "../parts/failure.js";

@@ -1,9 +1,10 @@
 /** Switch heads off, make them louder, steer: what becomes of the text. */
 
+import type { Heads, Tried } from "../../answers/inside.js";
 import { h, setAttribute, setText, type View } from "../../dom.js";
 import { nats } from "../../draw/format.js";
 import type { Link } from "../../link.js";
-import type { Edit, Heads, Tried } from "../../state.js";
+import type { Edit } from "../../state.js";
 import { button } from "../parts/button.js";
 import { failureBox } from "../parts/failure.js";
 import { pythonLine } from "../parts/python.js";

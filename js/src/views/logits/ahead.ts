@@ -1,9 +1,9 @@
 /** Looking ahead: asks what would follow the alternatives at the token that is looked at, once it is rested on. */
 
+import type { Ahead, AheadPart, AheadToken } from "../../answers/roads.js";
 import { h, setAttribute, setText } from "../../dom.js";
 import type { Link } from "../../link.js";
 import type { Failure } from "../../protocol.js";
-import type { Ahead, AheadPart, AheadToken } from "../../state.js";
 import { later } from "../parts/later.js";
 import { pythonLine } from "../parts/python.js";
 import { obstacle } from "../parts/words.js";

@@ -1,9 +1,9 @@
 /** What would follow an alternative, in italics beside it: a word is the way as far as there. */
 
+import type { AheadToken } from "../../answers/roads.js";
 import { h, setAttribute, setText } from "../../dom.js";
 import { stepOf } from "../../draw/colour.js";
 import { percent } from "../../draw/format.js";
-import type { AheadToken } from "../../state.js";
 import { runs } from "../../text.js";
 
 export interface Ghost {

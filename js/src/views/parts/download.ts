@@ -1,7 +1,8 @@
 /** Bytes from the kernel -> a file in the browser's downloads. */
+
+import type { Exported } from "../../answers/files.js";
 import { h } from "../../dom.js";
 import { bytes } from "../../draw/format.js";
-import type { Exported } from "../../state.js";
 
 function download(name: string, mime: string, data: DataView): void {
   const url = URL.createObjectURL(new Blob([data as DataView<ArrayBuffer>], { type: mime }));

@@ -1,6 +1,7 @@
 /** A question that takes the model a while: what asks it, how far it is, and what ends it early. */
 import { h, setText } from "../../dom.js";
-import type { Command, Link } from "../../link.js";
+import type { Link } from "../../link.js";
+import type { Command } from "../../requests.js";
 import { progressBar } from "./bars.js";
 import { button } from "./button.js";
 import { failureBox } from "./failure.js";

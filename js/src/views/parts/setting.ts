@@ -1,7 +1,7 @@
 /** One number of the settings as a field: what is written in it goes to whoever holds them, who may refuse it. */
 import { h, setAttribute, setText } from "../../dom.js";
-import type { Command } from "../../link.js";
 import type { Failure } from "../../protocol.js";
+import type { Command } from "../../requests.js";
 import type { Settings } from "../../state.js";
 import type { Field } from "./sampling.js";
 

@@ -3,7 +3,6 @@
 import { h, setText } from "../../dom.js";
 import type { Link } from "../../link.js";
 import type { State } from "../../protocol.js";
-import type { Text } from "../../state.js";
 import type { Store } from "../../store.js";
 import { failureBox } from "../parts/failure.js";
 
@@ -58,7 +57,7 @@ export function editor(link: Link, opened: () => void): Editor {
     busy("Fetching the text…");
     show(true);
     area.focus();
-    const answer = await link.ask<Text>({ kind: "text" });
+    const answer = await link.ask<string>({ kind: "text" });
     if (element.hidden) return;
     busy("");
     apply.disabled = !answer.ok;

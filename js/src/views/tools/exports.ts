@@ -1,9 +1,12 @@
 /** Keep the result, and hand it on. */
+
+import type { Exported } from "../../answers/files.js";
+import type { Verified } from "../../answers/text.js";
 import { h, setAttribute, setText, type View } from "../../dom.js";
 import { whole } from "../../draw/format.js";
 import { themeOf } from "../../draw/theme.js";
 import type { Link } from "../../link.js";
-import { type Exported, LOOK, type Verified } from "../../state.js";
+import { LOOK } from "../../state.js";
 import { button } from "../parts/button.js";
 import { fileName, wrote } from "../parts/download.js";
 import { failureBox } from "../parts/failure.js";

@@ -1,7 +1,8 @@
 /** Find, load and inspect models. */
+
+import type { FoundFile, Places } from "../../answers/files.js";
 import { h, type View } from "../../dom.js";
 import type { Link } from "../../link.js";
-import type { FoundFile, Places } from "../../state.js";
 import { button } from "../parts/button.js";
 import { browser } from "./model/browser.js";
 import { card } from "./model/card.js";

@@ -1,7 +1,10 @@
 /** What was generated so far: every session, open files among them. */
+
+import type { Exported } from "../../answers/files.js";
 import { h, setText, type View } from "../../dom.js";
-import type { Command, Link } from "../../link.js";
-import type { Exported, OpenSession } from "../../state.js";
+import type { Link } from "../../link.js";
+import type { Command } from "../../requests.js";
+import type { OpenSession } from "../../state.js";
 import { button } from "../parts/button.js";
 import { fileName, wrote } from "../parts/download.js";
 import { failureBox } from "../parts/failure.js";

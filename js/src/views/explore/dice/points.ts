@@ -1,9 +1,10 @@
 /** A parameter's value against the first token that it would change. */
+
+import type { WhatIf, WhatIfChange } from "../../../answers/roads.js";
 import { decades, linear, logarithmic, steps } from "../../../draw/axis.js";
 import { whole } from "../../../draw/format.js";
 import { type Axis, type Frame, type Picture, type Reading, rule } from "../../../draw/plot.js";
 import { svg } from "../../../draw/svg.js";
-import type { WhatIf, WhatIfChange } from "../../../state.js";
 import type { Store } from "../../../store.js";
 import { fieldOf } from "../../parts/sampling.js";
 import { pieceOf, quoted } from "../../parts/words.js";

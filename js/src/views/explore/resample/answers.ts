@@ -1,8 +1,9 @@
 /** What came out of many continuations: a bar for each answer. */
+
+import type { Resampled } from "../../../answers/roads.js";
 import { h, setAttribute, setShare, setText } from "../../../dom.js";
 import { percent, whole } from "../../../draw/format.js";
 import { inkOf, OTHERS, type Slots } from "../../../draw/series.js";
-import type { Resampled } from "../../../state.js";
 import { label } from "../../../text.js";
 import { keyedList, type Row } from "../../parts/list.js";
 

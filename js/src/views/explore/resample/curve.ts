@@ -1,10 +1,11 @@
 /** How the distribution of answers narrows while a text is written: stretches of one height, over its tokens. */
+
+import type { Committed } from "../../../answers/roads.js";
 import { linear, type Tick } from "../../../draw/axis.js";
 import { percent, whole } from "../../../draw/format.js";
 import { type Frame, noted, type Picture, type Reading } from "../../../draw/plot.js";
 import { areaOf, inkOf, OTHERS, type Point, type Slots } from "../../../draw/series.js";
 import { svg } from "../../../draw/svg.js";
-import type { Committed } from "../../../state.js";
 import type { Store } from "../../../store.js";
 import { pieceOf, tokenWords } from "../../parts/words.js";
 import { nameOf, slotOf } from "./answers.js";

@@ -1,10 +1,11 @@
 /** From which token on the answer of a text was decided. */
+
+import type { Committed } from "../../../answers/roads.js";
 import { h, setAttribute, setText } from "../../../dom.js";
 import { plot } from "../../../draw/plot.js";
 import type { Slots } from "../../../draw/series.js";
 import type { Link } from "../../../link.js";
 import { KINDS } from "../../../protocol.js";
-import type { Committed } from "../../../state.js";
 import { question } from "../../parts/question.js";
 import { STALE, selected, tokenWords } from "../../parts/words.js";
 import { coloured } from "./answers.js";

@@ -1,9 +1,10 @@
 /** What comes out of many continuations from one point: how often which answer. */
+
+import type { Resampled } from "../../../answers/roads.js";
 import { h, setAttribute, setText } from "../../../dom.js";
 import { whole } from "../../../draw/format.js";
 import type { Slots } from "../../../draw/series.js";
 import type { Link } from "../../../link.js";
-import type { Resampled } from "../../../state.js";
 import { question } from "../../parts/question.js";
 import { STALE, selected, tokenWords } from "../../parts/words.js";
 import { answerBars, coloured } from "./answers.js";

@@ -1,7 +1,8 @@
 /** The line in which a person says what is to be watched, and the ways in which it stands in the vocabulary. */
+
+import type { Named } from "../../../answers/text.js";
 import { h, setText } from "../../../dom.js";
 import type { Link } from "../../../link.js";
-import type { Variants } from "../../../state.js";
 import { label } from "../../../text.js";
 import { later } from "../../parts/later.js";
 import { question } from "../../parts/question.js";
@@ -85,7 +86,7 @@ export function addWatch(link: Link) {
     const found: Offer[] = wanted.ids.map((id) => ({ token: id, text: textOf(id), id, ticked: true }));
     const missing: string[] = [];
     for (const word of wanted.words) {
-      const answer = await link.ask<Variants>({ kind: "variants", text: word });
+      const answer = await link.ask<Named[]>({ kind: "variants", text: word });
       if (input.value !== written) return false; // more was written meanwhile
       if (!answer.ok) {
         adding.refuse(answer.error.message, answer.error.type);

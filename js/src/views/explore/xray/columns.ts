@@ -1,5 +1,5 @@
 /** An X-ray as a table: a candidate a column, a stage a row. Pure. */
-import type { Xray, XrayPart, XrayStage } from "../../../state.js";
+import type { Xray, XrayPart, XrayStage } from "../../../answers/xray.js";
 
 /** Candidates that have a column, and of those that were left for the draw. */
 const COLUMNS = 12;

@@ -1,7 +1,8 @@
 /** The draw: candidates along the cumulative bar, and the uniform number as a needle. */
+
+import type { XrayDraw } from "../../../answers/xray.js";
 import { h, setAttribute, setShare, setText } from "../../../dom.js";
 import { percent } from "../../../draw/format.js";
-import type { XrayDraw } from "../../../state.js";
 import { label } from "../../../text.js";
 
 export function drawBar() {

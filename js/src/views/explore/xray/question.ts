@@ -1,7 +1,9 @@
 /** What is asked for an X-ray: the token as it was chosen, and what other settings would make of it. */
+
+import type { Xray } from "../../../answers/xray.js";
 import type { Link } from "../../../link.js";
 import { type Failure, KINDS } from "../../../protocol.js";
-import type { Settings, Xray } from "../../../state.js";
+import type { Settings } from "../../../state.js";
 import { newest } from "../../parts/newest.js";
 import { SAMPLING, same } from "../../parts/sampling.js";
 import type { Holder } from "../../parts/setting.js";

@@ -1,7 +1,8 @@
 /** One stage of the sampler: its rule, the bars before and after, what it removed and what it moved, and why. */
+
+import type { XrayDraw, XrayStage } from "../../../answers/xray.js";
 import { h, setAttribute, setText } from "../../../dom.js";
 import { percent } from "../../../draw/format.js";
-import type { XrayDraw, XrayStage } from "../../../state.js";
 import { label } from "../../../text.js";
 import { barRow, type Line } from "./bars.js";
 import { type Column, isQuiet } from "./columns.js";

@@ -1,7 +1,8 @@
 /** What an X-ray says in sentences. Pure. */
+
+import type { Xray, XrayStage } from "../../../answers/xray.js";
 import { percent, whole } from "../../../draw/format.js";
 import type { KINDS } from "../../../protocol.js";
-import type { Xray, XrayStage } from "../../../state.js";
 import { fieldOf, isNumber } from "../../parts/sampling.js";
 import { quoted } from "../../parts/words.js";
 import { massOf } from "./columns.js";

@@ -1,7 +1,8 @@
 /** What the kernel is asked for attention: what is shown and not known, and nothing else. */
+
+import type { AttentionRow, HeadMap, Heads } from "../../../answers/inside.js";
 import type { Link } from "../../../link.js";
 import type { Failure } from "../../../protocol.js";
-import type { AttentionRow, HeadMap, Heads } from "../../../state.js";
 import { fresh, type Told } from "../fresh.js";
 import type { Chosen } from "./controls.js";
 import type { Maps } from "./grid.js";

@@ -1,6 +1,7 @@
 /** What is looked at, and how it is shown. */
+
+import type { Over } from "../../../answers/inside.js";
 import { h, setAttribute, setText } from "../../../dom.js";
-import type { Over } from "../../../state.js";
 import { numberField } from "../../parts/number.js";
 import { OVERS } from "./row.js";
 

@@ -1,6 +1,7 @@
 /** All heads of a layer as small maps: a look at each, and the way to the one that is of interest. */
+
+import type { Heads } from "../../../answers/inside.js";
 import { h, setAttribute, setText } from "../../../dom.js";
-import type { Heads } from "../../../state.js";
 import { allOf, ORDERS, type Order, ordered, tellingOf } from "./heads.js";
 import { colours, LEAST, type MapLook, pixels, put, reach } from "./paint.js";
 

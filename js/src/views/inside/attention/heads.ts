@@ -1,5 +1,5 @@
 /** What the numbers of a head tell, in words, and the order in which heads are looked through. Pure. */
-import type { Heads } from "../../../state.js";
+import type { Heads } from "../../../answers/inside.js";
 
 type Statistic = keyof Heads["statistics"];
 export type Order = Statistic | "number";

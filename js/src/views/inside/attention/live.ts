@@ -1,7 +1,8 @@
 /** Rows that come by themselves while tokens are generated, as long as somebody wants them. */
+
+import type { AttentionRow, Over } from "../../../answers/inside.js";
 import type { Link } from "../../../link.js";
 import type { Failure } from "../../../protocol.js";
-import type { AttentionRow, Over } from "../../../state.js";
 
 /** `ended` is called when the kernel has ended it. */
 export function following(link: Link, ended: () => void) {

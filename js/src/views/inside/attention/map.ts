@@ -1,9 +1,10 @@
 /** One head, enlarged: every token that read, and every token that was read. */
+
+import type { HeadMap } from "../../../answers/inside.js";
 import { h, setAttribute, setText } from "../../../dom.js";
 import { steps } from "../../../draw/axis.js";
 import { percent, whole } from "../../../draw/format.js";
 import type { Link } from "../../../link.js";
-import type { HeadMap } from "../../../state.js";
 import { button } from "../../parts/button.js";
 import { pieceOf, tokenWords } from "../../parts/words.js";
 import { colours, type MapLook, pixels, put, reach } from "./paint.js";

@@ -1,8 +1,9 @@
 /** One row of attention: how much a token read of each token before it. Pure. */
+
+import type { AttentionRow, Over } from "../../../answers/inside.js";
 import { STEPS } from "../../../draw/colour.js";
 import { percent } from "../../../draw/format.js";
 import type { Overlay } from "../../../overlay.js";
-import type { AttentionRow, Over } from "../../../state.js";
 
 export interface Row {
   /** The token that read. */

@@ -1,8 +1,9 @@
 /** Below the table: where the selected column's answer is decided, and who added to the logit of the token. */
+
+import type { Attributed } from "../../../answers/inside.js";
 import { h, setAttribute, setText } from "../../../dom.js";
 import { plot } from "../../../draw/plot.js";
 import type { Link } from "../../../link.js";
-import type { Attributed } from "../../../state.js";
 import { choice } from "../../parts/choice.js";
 import { failureBox } from "../../parts/failure.js";
 import { fresh } from "../fresh.js";

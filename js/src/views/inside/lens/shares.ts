@@ -1,7 +1,8 @@
 /** Who added how much to a token's logit: two bars a layer, from nothing to either side. */
+
+import type { Attributed } from "../../../answers/inside.js";
 import { h, setAttribute, setText } from "../../../dom.js";
 import { inkOf } from "../../../draw/series.js";
-import type { Attributed } from "../../../state.js";
 import { pythonLine } from "../../parts/python.js";
 import { quoted } from "../../parts/words.js";
 

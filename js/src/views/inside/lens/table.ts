@@ -1,6 +1,7 @@
 /** What a lens tells, by row (layer) and column (token that was read). */
+
+import type { LensTable } from "../../../answers/inside.js";
 import { SCALES } from "../../../draw/metric.js";
-import type { LensTable } from "../../../state.js";
 import { label } from "../../../text.js";
 
 export interface Candidate {

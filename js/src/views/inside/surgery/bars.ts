@@ -1,7 +1,8 @@
 /** The distribution at a token as it is and under edits: two bars for each of the most likely tokens. */
+
+import type { Tried } from "../../../answers/inside.js";
 import { h, setAttribute, setShare, setText } from "../../../dom.js";
 import { percent } from "../../../draw/format.js";
-import type { Tried } from "../../../state.js";
 import { label } from "../../../text.js";
 import { keyedList, type Row } from "../../parts/list.js";
 

@@ -1,8 +1,9 @@
 /** Which heads a token hangs on: each is switched off in turn, and the grid takes the colours of what that did. */
+
+import type { Causal } from "../../../answers/inside.js";
 import { h, setAttribute, setText } from "../../../dom.js";
 import { whole } from "../../../draw/format.js";
 import type { Link } from "../../../link.js";
-import type { Causal } from "../../../state.js";
 import { question } from "../../parts/question.js";
 import { quoted } from "../../parts/words.js";
 import { stepLegend } from "../legend.js";

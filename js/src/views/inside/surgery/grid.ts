@@ -1,6 +1,8 @@
 /** All heads of all layers, and each layer's attention and MLP as a whole: what is pressed is changed. */
+
+import type { Causal } from "../../../answers/inside.js";
 import { h, setAttribute, setText } from "../../../dom.js";
-import type { Causal, Edit } from "../../../state.js";
+import type { Edit } from "../../../state.js";
 import { cellAt, type Place, walked } from "../cells.js";
 import { stepClass } from "../legend.js";
 import { editAt, type Spot, spotWords } from "./edits.js";

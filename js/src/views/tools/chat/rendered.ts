@@ -1,8 +1,9 @@
 /** The prompt that the model's template makes of the messages, its special tokens as chips. */
+
+import type { Rendered } from "../../../answers/text.js";
 import { h, setText } from "../../../dom.js";
 import { whole } from "../../../draw/format.js";
 import type { Link } from "../../../link.js";
-import type { Rendered } from "../../../state.js";
 import { copyButton } from "../../parts/copy.js";
 import { failureBox } from "../../parts/failure.js";
 import { later } from "../../parts/later.js";

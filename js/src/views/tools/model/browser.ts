@@ -1,8 +1,9 @@
 /** The kernel's file system, a folder at a time: what can be loaded or opened there. */
+
+import type { FoundFile, Listing, Place, Places } from "../../../answers/files.js";
 import { h, setAttribute, setText } from "../../../dom.js";
 import { bytes } from "../../../draw/format.js";
 import type { Link } from "../../../link.js";
-import type { FoundFile, Listing, Place, Places } from "../../../state.js";
 import { button } from "../../parts/button.js";
 import { failureBox } from "../../parts/failure.js";
 import { keyedList } from "../../parts/list.js";

@@ -1,8 +1,9 @@
 /** What a loaded model's file says: the facts, every entry of its metadata, and its chat template. */
+
+import type { Metadata } from "../../../answers/files.js";
 import { h, setText } from "../../../dom.js";
 import { bytes, count, whole } from "../../../draw/format.js";
 import type { Link } from "../../../link.js";
-import type { Metadata } from "../../../state.js";
 import { button } from "../../parts/button.js";
 import { copyButton } from "../../parts/copy.js";
 import { failureBox } from "../../parts/failure.js";

@@ -1,6 +1,7 @@
 /** What is odd about a model's file, quietly, in the file's own words and ours: always as text. */
+
+import type { Finding } from "../../../answers/files.js";
 import { h } from "../../../dom.js";
-import type { Finding } from "../../../state.js";
 
 /** Shown at once; a file with more is broken anyway. */
 const SHOWN = 5;

@@ -1,8 +1,10 @@
 /** What files say of themselves, asked for once and a few at a time. */
+
+import type { Header } from "../../../answers/files.js";
 import { count } from "../../../draw/format.js";
 import type { Link } from "../../../link.js";
 import type { Failure } from "../../../protocol.js";
-import type { Header, ModelCard } from "../../../state.js";
+import type { ModelCard } from "../../../state.js";
 
 /** Headers read at once, the last asked for first: a disk does not get faster by being asked more. */
 const AT_ONCE = 3;

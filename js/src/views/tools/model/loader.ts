@@ -1,9 +1,10 @@
 /** One chosen file: what it is, what it would cost, and the button that loads it. */
+
+import type { Estimate, FoundFile, Header } from "../../../answers/files.js";
 import { h, setText } from "../../../dom.js";
 import { bytes, whole } from "../../../draw/format.js";
 import type { Link } from "../../../link.js";
 import type { Failure } from "../../../protocol.js";
-import type { Estimate, FoundFile, Header } from "../../../state.js";
 import { type Part, stackedBar } from "../../parts/bars.js";
 import { button } from "../../parts/button.js";
 import { failureBox } from "../../parts/failure.js";

@@ -1,16 +1,15 @@
 /** A search of the model's vocabulary: a text field with a list below it. */
+
+import type { Named } from "../../../answers/text.js";
 import { h, setAttribute, setText } from "../../../dom.js";
 import type { Link } from "../../../link.js";
-import type { FoundTokens } from "../../../state.js";
 import { label } from "../../../text.js";
 import { later } from "../../parts/later.js";
-
-type Found = FoundTokens[number];
 
 /** Milliseconds without a key before the kernel is asked. */
 const WAIT_MS = 180;
 
-export function vocabulary(link: Link, pick: (token: Found) => void) {
+export function vocabulary(link: Link, pick: (token: Named) => void) {
   const id = `inferno-words-${crypto.getRandomValues(new Uint32Array(1))[0]}`;
   const input = h("input", {
     class: "entry",
@@ -28,17 +27,17 @@ export function vocabulary(link: Link, pick: (token: Found) => void) {
   const list = h("ul", { class: "found", id, role: "listbox", "aria-label": "Tokens found", hidden: true });
   const note = h("span", { class: "note", role: "status" });
   const element = h("div", { class: "vocabulary" }, input, list, note);
-  let found: FoundTokens = [];
+  let found: Named[] = [];
   let at = -1;
 
   const ask = later(async (query: string) => {
-    const answer = await link.ask<FoundTokens>({ kind: "vocabulary", query });
+    const answer = await link.ask<Named[]>({ kind: "vocabulary", query });
     if (query !== input.value) return; // more was written meanwhile
     show(answer.ok ? answer.value : []);
     setText(note, answer.ok ? (found.length ? "" : "no such token") : answer.error.message);
   }, WAIT_MS);
 
-  function show(tokens: FoundTokens): void {
+  function show(tokens: Named[]): void {
     found = tokens;
     list.hidden = !found.length;
     setAttribute(input, "aria-expanded", String(!list.hidden));

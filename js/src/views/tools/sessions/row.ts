@@ -1,7 +1,8 @@
 /** One session in the list: what it is, and what can be done with it. */
 import { h, setAttribute, setText } from "../../../dom.js";
 import { whole } from "../../../draw/format.js";
-import type { Command, Link } from "../../../link.js";
+import type { Link } from "../../../link.js";
+import type { Command } from "../../../requests.js";
 import type { OpenSession } from "../../../state.js";
 import { button } from "../../parts/button.js";
 import { longName } from "../../parts/name.js";
