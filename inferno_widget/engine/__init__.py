@@ -1,7 +1,8 @@
 """What a session needs of an engine, whoever runs the model.
 
-The token loop runs inside the engine and yields records. `llama.LlamaEngine` is the native one; it lives
-in a child process (`worker`), and `client.EngineClient` is the same engine seen from the kernel.
+The token loop runs inside the engine and yields records. `llama.LlamaEngine` is the native one, over a
+`context.Context` of llama.cpp; it lives in a child process (`worker`), and `client.EngineClient` is the same engine
+seen from the kernel.
 """
 
 from __future__ import annotations

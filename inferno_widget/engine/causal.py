@@ -12,8 +12,8 @@ from inferno_widget.errors import Cancelled
 from inferno_widget.record import Floats
 
 from . import Branch, Progress
+from .context import TOGETHER, Flag
 from .inside import Asked, Edit
-from .llama import TOGETHER, Flag
 from .pool import Entry
 from .taps import Tapped
 

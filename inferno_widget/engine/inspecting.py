@@ -15,9 +15,9 @@ from inferno_widget.record import Floats
 
 from . import Progress
 from .capturing import Capture
+from .context import Flag
 from .inside import LENS, Asked, Look, What
 from .lens import Said
-from .llama import Flag
 from .parcel import Layout, Sender, Sent, size_of
 from .taps import Collector, Rows, Tapped, as_slice
 

@@ -23,7 +23,7 @@ class Log:
     Attributes
     ----------
     lines : (level, text) of the last 200
-    cache_bytes : size of the KV cache, from what was said when it was made
+    cache_bytes : size of all KV caches so far, from what was said when each was made
     """
 
     def __init__(self, *, echo: bool = True) -> None:

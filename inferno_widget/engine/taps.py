@@ -19,14 +19,16 @@ from numpy.typing import NDArray
 from inferno_widget.errors import InfernoError
 from inferno_widget.record import Floats
 
-from . import Branch, Holdings, Options, Progress, ggml
+from . import Branch, Options, Progress, ggml
 from .channel import OwnFlag
+from .context import Context, Flag, Stretch
 from .graph import STREAM, Layer, Node, Plan, Tap, plan
 from .inside import Asked, Edit, What
 from .lens import Head
-from .llama import KV_TYPES, Flag, LlamaEngine, Stretch
+from .llama import LlamaEngine
 from .onerow import OneRow
 from .pool import Entry
+from .recording import Recorder
 
 MOST_NODES = 1 << 17
 """Of a graph, as far as it is looked at."""
@@ -103,14 +105,6 @@ class Tapped(LlamaEngine):
         self, source: LlamaEngine, edits: Sequence[Edit] = (), *, first: int = 0, cancel: Flag | None = None
     ) -> None:
         ggml.check_layout()
-        self.log, self.model = source.log, source.model
-        self._grammars, self._texts = source._grammars, source._texts  # noqa: SLF001  the same vocabulary
-        flash_only = source.options.type_v not in ("f32", "f16", "bf16")
-        self.options = replace(
-            source.options,
-            n_batch=max(2, min(source.options.n_batch, MOST_BATCH)),
-            type_v="f16" if flash_only else source.options.type_v,
-        )
         self.edits: tuple[Edit, ...] = ()
         self._nodes: list[Node] | None = None
         self._tried: tuple[Floats, Floats] = np.zeros(0, np.float32), np.zeros(0, np.float32)  # a stream, its logits
@@ -126,10 +120,16 @@ class Tapped(LlamaEngine):
         self.capture: Capturing | None = None
         self._callback = ggml.Evaluated(self._watcher())
         self._head: Head | None = None
+        flash_only = source.options.type_v not in ("f32", "f16", "bf16")
+        options = replace(
+            source.options,
+            n_batch=max(2, min(source.options.n_batch, MOST_BATCH)),
+            type_v="f16" if flash_only else source.options.type_v,
+        )
+        Context.__init__(self, source.model, options, source.log, first)  # an engine's own would load the model again
         self.n_embd: int = C.llama_model_n_embd(self.model)
-        taken = source.log.cache_bytes
-        self._attach(first)
-        source.log.cache_bytes, self._cache_bytes = taken, source.log.cache_bytes - taken
+        self._recorder = Recorder(self.n_vocab)
+        self._grammars, self._texts = source._grammars, source._texts  # noqa: SLF001  the same vocabulary
         try:
             self.plans = {n: self._discovered(n, cancel or OwnFlag()) for n in (1, 2)}
             self.edits = tuple(edits)
@@ -141,20 +141,15 @@ class Tapped(LlamaEngine):
     def _params(self, options: Options) -> Any:
         params = super()._params(options)
         params.flash_attn_type = C.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        params.type_k, params.type_v = KV_TYPES[options.type_k], KV_TYPES[options.type_v]
         params.cb_eval = ctypes.cast(self._callback, type(params.cb_eval))
         return params
 
     def close(self) -> None:
         """Free the context; the model is the other engine's."""
-        if self._sums:
-            self._sums.shutdown()
+        self._recorder.close()
         if self._head:
             self._head.close()
         C.llama_free(self.context)
-
-    def holdings(self) -> Holdings:
-        return Holdings(self._room, self._cache_bytes, self.pool.held())
 
     # --- what is where ----------------------------------------------------------------------------------
 
@@ -472,7 +467,7 @@ class Tapped(LlamaEngine):
         ids = entry.tokens
         while entry.decoded < len(ids):
             collecting = entry.decoded >= start
-            size, end = (self._rows, len(ids)) if collecting else (self.options.n_batch, start)
+            size, end = (self._most_rows, len(ids)) if collecting else (self.options.n_batch, start)
             chunk = entry.tokens[entry.decoded : min(end, entry.decoded + size)]
             self._collector = collector if collecting else None
             try:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from inferno_widget.engine import Options, Request
-from inferno_widget.engine.llama import LARGE_VOCABULARY, N_SEQ_MAX, LlamaEngine
+from inferno_widget.engine.context import N_SEQ_MAX
+from inferno_widget.engine.llama import LlamaEngine
+from inferno_widget.engine.recording import LARGE_VOCABULARY
 from inferno_widget.errors import Cancelled, ContextFullError, InfernoError, ModelLoadError
 from inferno_widget.record import Kind
 from inferno_widget.sampling import Sampler, draw

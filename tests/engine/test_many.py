@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from inferno_widget.engine import Branch, Options, Request
-from inferno_widget.engine.llama import N_SEQ_MAX, LlamaEngine, packed
+from inferno_widget.engine.context import N_SEQ_MAX, packed
+from inferno_widget.engine.llama import LlamaEngine
 from inferno_widget.engine.stop import Stop
 from inferno_widget.errors import ContextFullError, InfernoError
 from inferno_widget.record import StepRecord, watched_of

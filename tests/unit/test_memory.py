@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from inferno_widget import ModelInfo, NotEnoughMemoryError, memory, read_info
-from inferno_widget.engine import llama, taps
+from inferno_widget.engine import context, taps
 from inferno_widget.gguf import Array, Metadata
 from inferno_widget.memory import (
     compute_bytes,
@@ -129,7 +129,7 @@ def test_billions_of_layers_are_counted_and_not_listed(info: ModelInfo) -> None:
 def test_constants_of_the_engine() -> None:
     """They are repeated, because importing the engine loads llama.cpp."""
     for name in ("N_SEQ_MAX", "ROWS_BYTES", "CTX_STEP"):
-        assert getattr(memory, name) == getattr(llama, name)
+        assert getattr(memory, name) == getattr(context, name)
     assert taps.MOST_BATCH == memory.SECOND_BATCH
 
 
