@@ -103,7 +103,8 @@ class Session(Inside):
     def goto(self, node: int | str) -> Session:
         """Make the path to `node` the current one; what is still in the KV cache is used again.
 
-        -1 is the empty path, from which the prompt is scored anew. A branch that has a name may be called by it.
+        -1 is the empty path, from which the prompt is scored anew. A branch that has a name may be called by it; one
+        that was pruned is shown again.
         """
         self._settle()
         node = end_of(self.trace, node)
@@ -170,7 +171,7 @@ class Session(Inside):
             self._notify()
 
     def prune(self, node: int | str) -> None:
-        """Hide the branch through `node`, from where it left the others; `restore` shows it again.
+        """Hide the branch through `node`, from where it left the others; `restore`, or going there, shows it again.
 
         Going back is a record: nothing is deleted. Its KV cache is let go of.
         """

@@ -169,8 +169,10 @@ class Trace(Shown):
         return self._n - 1
 
     def goto(self, node: int) -> None:
-        """Make the path to `node` the current one; -1 is the empty path."""
+        """Make the path to `node` the current one; -1 is the empty path. A hidden branch is shown again."""
         self._path = self.path(node).tolist()
+        if self.pruned:
+            self.pruned -= set(self._path)  # what somebody stands on is never hidden
 
     # --- watching -------------------------------------------------------------------------------------
 

@@ -122,9 +122,20 @@ def test_what_is_pruned_is_hidden_and_nothing_is_lost(session: Session) -> None:
     assert [(b.node, b.pruned) for b in branches_of(session.trace, pruned=True)] == [(trunk, False), (queen, True)]
     assert session.trace.nodes.tobytes() == nodes
     assert session.held_tokens < held
-    assert session.goto("queen").generate(2) is not None
     session.restore(queen)
     assert len(session.branches) == 2
+
+
+def test_nobody_stands_on_what_is_hidden(session: Session) -> None:
+    """However one comes there: by name, or by writing its text once more."""
+    trunk = session.trace.head
+    text = session.fork(14, " queen").text
+    queen = session.trace.head
+    for back in (lambda: session.goto(queen), lambda: session.edit(text)):
+        session.goto(trunk)
+        session.prune(queen)
+        assert back().trace.head == queen
+        assert [(branch.node, branch.current) for branch in session.branches] == [(trunk, False), (queen, True)]
 
 
 # --- editing ----------------------------------------------------------------------------------------------
