@@ -158,8 +158,12 @@ class _Brief(reprlib.Repr):
         return super().repr_int(x, level) if x.bit_length() < 1000 else f"a number of {x.bit_length():,} bits"
 
 
-brief = _Brief().repr
-"""What a message shows of a value that was passed: never more than a few hundred characters."""
+_brief = _Brief()
+
+
+def brief(value: object) -> str:
+    """What a message shows of a value that was passed: on one line, and never more than a few hundred characters."""
+    return printable(_brief.repr(value))
 
 
 def counted(n: int, noun: str) -> str:
@@ -194,18 +198,26 @@ def _restore(cls: type[InfernoError], args: tuple[object, ...], state: dict[str,
 
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
+_ELSEWHERE: dict[str, Sequence[str]] = {"Sampler": (), "Model": ()}
+"""Parameters of the classes whose settings are often given to something else; known once these are imported."""
 
 
 def hint_unknown_keywords(target: _F) -> _F:
     """Make a function, or a class's constructor, name the nearest known keyword when it is given an unknown one."""
     if not isinstance(target, type):
         return _hinting(target, target.__name__)
+    if target.__name__ in _ELSEWHERE:
+        _ELSEWHERE[target.__name__] = _parameters(target.__init__)  # type: ignore[misc]
     target.__init__ = _hinting(target.__init__, target.__name__)  # type: ignore[misc]
     return target
 
 
+def _parameters(function: Callable[..., Any]) -> list[str]:
+    return [parameter for parameter in inspect.signature(function).parameters if parameter != "self"]
+
+
 def _hinting(function: _F, name: str) -> _F:
-    known = [parameter for parameter in inspect.signature(function).parameters if parameter != "self"]
+    known = _parameters(function)
 
     @functools.wraps(function)
     def checked(*args: object, **kwargs: object) -> object:
@@ -216,12 +228,24 @@ def _hinting(function: _F, name: str) -> _F:
 
 
 def check_keywords(name: str, given: Iterable[str], known: Sequence[str]) -> None:
-    """Raise TypeError for the first keyword `given` to `name` that is not `known`, with the nearest one that is."""
+    """Raise TypeError for the first keyword `given` to `name` that is not `known`, with the one that may be meant."""
     unknown = next((keyword for keyword in given if keyword not in known), None)
     if unknown is not None:
-        near = difflib.get_close_matches(unknown, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(known)}"
-        raise TypeError(f"{name} has no parameter {unknown!r}{hint}")
+        raise TypeError(f"{name} has no parameter {unknown!r}; {_meant(unknown, known)}")
+
+
+def _begins(a: str, b: str) -> bool:
+    """Whether one of them begins with the other."""
+    return a.startswith(b) or b.startswith(a)
+
+
+def _meant(unknown: str, known: Sequence[str]) -> str:
+    owner = next((name for name, parameters in _ELSEWHERE.items() if unknown in parameters), None)
+    if owner:
+        return f"it belongs to {owner}, as in {owner}({unknown}=...)"
+    near = difflib.get_close_matches(unknown, known, n=1)
+    near += [name for name in known if min(len(name), len(unknown)) > 2 and _begins(name, unknown)]
+    return f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
 
 
 def check_text(name: str, text: object) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from inferno_widget import errors
+from inferno_widget import Model, Sampler, errors
 from inferno_widget.engine.death import last_words
 from inferno_widget.errors import EngineDiedError, InfernoError, ModelFileError, hint_unknown_keywords, told
 
@@ -94,6 +94,21 @@ def test_an_unknown_keyword_is_named_with_the_nearest(call: object) -> None:
 def test_one_that_is_near_nothing_is_answered_with_all() -> None:
     with pytest.raises(TypeError, match=r"^Thing has no parameter 'weight'; it has size, colour$"):
         Thing(weight=3)
+
+
+def test_one_that_begins_like_a_known_one_is_near_it() -> None:
+    with pytest.raises(TypeError, match=r"did you mean 'colour'\?$"):
+        Thing(colour_of_the_whole_thing="blue")
+    with pytest.raises(TypeError, match="it has size, colour"):
+        Thing(c="blue")
+
+
+@pytest.mark.parametrize(("call", "owner"), [(Thing, "Sampler"), (Model, "Sampler"), (Sampler, "Model")])
+def test_one_that_belongs_to_something_else_is_sent_there(call: type, owner: str) -> None:
+    setting = {"Sampler": "temperature", "Model": "n_ctx"}[owner]
+    said = rf"^{call.__name__} has no parameter '{setting}'; it belongs to {owner}, as in {owner}\({setting}=\.\.\.\)$"
+    with pytest.raises(TypeError, match=said):
+        call(**{setting: 1})
 
 
 def test_what_is_decorated_works_and_looks_as_before() -> None:

@@ -97,6 +97,7 @@ def test_what_is_no_number_is_refused_by_name(name: str, value: object) -> None:
         ("topk", "top_k"),
         ("repetition_penalty", "repeat_penalty"),
         ("typical", "typical_p"),
+        ("temp", "temperature"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(unknown: str, near: str) -> None:
