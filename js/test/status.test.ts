@@ -52,8 +52,29 @@ it("names the model that is on its way", async () => {
   await page.library({ tasks: [{ ...task, error: { type: "ModelFileError", message: "no" } }] });
   expect(page.get(".model-name").textContent).toBe("no model");
   expect(page.get("[data-action=choose]").hidden, "and the way to another one is offered").toBe(false);
+  expect(page.get("[data-action=load-demo]").hidden, "and the demo model, by one click").toBe(false);
+  page.get("[data-action=load-demo]").click();
+  expect(page.sent("load")).toMatchObject([{ path: "", n_ctx: 0 }]);
   expect(page.get<HTMLButtonElement>("[data-action=run]").disabled).toBe(true);
   expect(page.get(".stream-empty").textContent).toContain("No model is loaded");
+});
+
+it("offers to slide where the context is full, and nowhere else", async () => {
+  const offer = page.get("[data-action=slide]");
+  page.model.status({ state: "ready", finish: "length" });
+  await frame();
+  expect(offer.hidden).toBe(true);
+  page.model.status({ finish: "context" });
+  await frame();
+  expect([offer.hidden, page.get(".status-state").textContent]).toEqual([false, "ready · context full"]);
+  await page.click("[data-action=slide]");
+  expect(page.sent("set")).toMatchObject([{ name: "on_full", value: "slide" }]);
+  expect(page.sent("resume"), "not before it holds").toHaveLength(0);
+  await page.answer("set");
+  expect(page.sent("resume")).toHaveLength(1);
+  page.model.status({ state: "generating", finish: null });
+  await frame();
+  expect(offer.hidden).toBe(true);
 });
 
 it("says in full who holds what, when asked, and closes on Escape", async () => {

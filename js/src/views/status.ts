@@ -40,7 +40,30 @@ function words({ state, finish, progress }: Status): string {
   }
 }
 
-/** Which model is used: its name, the choice where there are several, the way to one where there is none. */
+/** Beside a context that is full: the way to go on all the same. */
+function slide(link: Link) {
+  const element = button("slide and go on", () => void act(), {
+    "data-action": "slide",
+    title: "Leave out the older half of the text from here on, and whenever it is full again",
+    hidden: true,
+  });
+
+  async function act(): Promise<void> {
+    const refused = await link.command({ kind: "set", name: "on_full", value: "slide" });
+    const failure = refused ?? (await link.command({ kind: "resume" }));
+    if (failure) link.complain(failure);
+  }
+
+  return {
+    element,
+    draw(): void {
+      const { state, finish } = link.status;
+      element.hidden = !link.reachable || state !== "ready" || finish !== "context";
+    },
+  };
+}
+
+/** Which model is used: its name, the choice where there are several, the ways to one where there is none. */
 function modelName(link: Link) {
   const name = h("strong", { class: "model-name" });
   const pick = h("select", {
@@ -49,12 +72,21 @@ function modelName(link: Link) {
     title: "Model of the next run",
     hidden: true,
   });
-  const find = button("", () => openTool(find, "model"), { class: "small", "data-action": "choose" });
+  const find = button("", () => openTool(find, "model"), { "data-action": "choose" });
+  const demo = button(
+    "load the demo model",
+    () => void link.order({ kind: "load", path: "", n_ctx: 0, force: false }),
+    {
+      "data-action": "load-demo",
+      title: "Comes with the package",
+      hidden: true,
+    },
+  );
   let listed = "";
   pick.addEventListener("change", () => void link.order({ kind: "use", model: Number(pick.value) }));
 
   return {
-    elements: [name, pick, find],
+    elements: [name, pick, find, demo],
     draw(): void {
       const { models, tasks } = link.library;
       const { model, state } = link.status;
@@ -73,8 +105,9 @@ function modelName(link: Link) {
       const known = model?.name ?? coming;
       setText(name, known ?? "no model");
       setAttribute(name, "title", known ?? null);
-      const offers = link.reachable && link.panels.includes("tools");
-      find.hidden = several || model !== null || !offers || state === "loading" || coming !== undefined;
+      const none = !several && model === null && link.reachable && state !== "loading" && coming === undefined;
+      demo.hidden = !none;
+      find.hidden = !none || !link.panels.includes("tools");
       setText(find, find.hidden ? "" : "choose one");
     },
   };
@@ -87,6 +120,7 @@ export function status(link: Link): View {
   const state = h("span", { class: "status-state", role: "status", "data-testid": "state" });
   const rate = h("span", { class: "status-speed" });
   const under = h("span", { class: "status-under", "data-testid": "under" });
+  const full = slide(link);
   const use = resources(link);
   const warning = h("p", { class: "status-warning", role: "alert", hidden: true });
   const bar = h("div", { class: "progress", role: "progressbar", "aria-label": "Progress" }, h("span"));
@@ -94,7 +128,7 @@ export function status(link: Link): View {
     "header",
     { class: "status", role: "group", "aria-label": "Model and state", "data-testid": "status" },
     h("span", { class: "status-model" }, ...name.elements, chip),
-    h("span", { class: "status-now" }, dot, state, rate, under),
+    h("span", { class: "status-now" }, dot, state, rate, under, full.element),
     use.element,
     warning,
     use.more,
@@ -124,6 +158,7 @@ export function status(link: Link): View {
       const { edits } = link.marks;
       setText(under, edits.length && link.reachable ? ` · under ${interventions(edits.length)}` : "");
       setAttribute(under, "title", edits.map(editWords).join("\n") || null);
+      full.draw();
       use.draw();
       use.element.hidden = !link.reachable; // nobody holds it any more
       use.more.hidden ||= !link.reachable;
