@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .arguments import LONGEST_PATH, file_path, flag
-from .errors import InfernoError, brief
+from .errors import InfernoError, brief, printable
 from .gguf import ModelInfo, read_info
 from .model import demo_path
 
@@ -43,7 +43,9 @@ class Files:
     def __init__(self, root: str | Path | None = None) -> None:
         self.root = _default_root() if root is None else _real(file_path("root", root))
         if not self.root.is_dir():
-            raise InfernoError(f"{root} is not a folder; give an existing one as the root of the file browser")
+            raise InfernoError(
+                f"{printable(str(root))} is not a folder; give an existing one as the root of the file browser"
+            )
         self._recent: set[Path] = set()
 
     def places(self, recent: Sequence[str] = ()) -> dict[str, Any]:

@@ -8,6 +8,7 @@ where that can be had, so nothing is left behind whichever process ends first an
 from __future__ import annotations
 
 import ctypes
+import io
 import mmap
 import os
 import pickle
@@ -36,6 +37,23 @@ class GarbledError(Exception):
     """What came through a pipe is no message."""
 
 
+class _Pickler(pickle.Pickler):
+    """A person's own kind of text, such as a member of a `StrEnum`, goes as what it says.
+
+    The other side could not even read its class, which the notebook defines.
+    """
+
+    def reducer_override(self, value: object) -> Any:
+        return (str, (str.__str__(value),)) if isinstance(value, str) else NotImplemented
+
+
+def packed(message: object) -> memoryview:
+    """A message as it goes through a pipe."""
+    data = io.BytesIO()
+    _Pickler(data, protocol=5).dump(message)
+    return data.getbuffer()
+
+
 class Channel:
     """Messages over a pair of byte streams; any thread may send, one receives.
 
@@ -48,7 +66,7 @@ class Channel:
 
     def send(self, message: object) -> None:
         """Raises OSError or ValueError when the other side is gone."""
-        data = pickle.dumps(message, protocol=5)
+        data = packed(message)
         with self._lock:
             self._writer.write(_HEADER.pack(_BEGIN, len(data)))
             self._writer.write(data)

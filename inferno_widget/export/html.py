@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..errors import check_text
 from ..record import Kind
 from .card import MODEL_FACTS, card, card_rows, run_rows
 from .snapshot import pack
@@ -72,6 +73,8 @@ def page(trace: Trace, *, title: str | None = None, look: Mapping[str, Any] | No
     title : the beginning of the text when left out
     look : how it looks at first, where that differs from the defaults: metric, palette, glyphs ...
     """
+    if title is not None:
+        check_text("title", title)
     script, style = _built("page.js"), _built("widget.css") + _built("page.css")
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; "

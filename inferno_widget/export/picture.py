@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..errors import check_text
 from . import distribution, stream
 from .card import card
 from .colour import INK, PAGE, PALETTES, THEMES, Palette, Theme, css
@@ -65,6 +66,8 @@ def svg(
     _check("palette", palette, PALETTES)
     if isinstance(columns, bool) or not isinstance(columns, int) or not 56 <= columns <= 400:
         raise ValueError(f"columns must be a whole number from 56 to 400, not {columns!r}")
+    if title is not None:
+        check_text("title", title)
     contents = card(trace)
     name = visible(title if title is not None else str(contents["model"].get("name") or "A model without a name"))
     if what == "stream":

@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 
 from ..arguments import file_path
-from ..errors import ModelFileError, counted, printable, quoted
+from ..errors import ModelFileError, brief, counted, printable, quoted
 from .finding import Finding
 from .header import Header
 from .hyperparameters import odd_shape
@@ -114,6 +114,8 @@ def check(path: str | os.PathLike[str]) -> list[Finding]:
     Each of severity "error" refuses the file; if there are none, those of severity "warning" are what `Model` shows and
     does not stop at. A fault often hides what comes behind it. Nothing is raised, and 150,000 tokens take 0.1 s.
     """
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise TypeError(f"path must be a path, not {brief(path)}")
     try:
         headers = _read(path)
         faults = _faults(headers)

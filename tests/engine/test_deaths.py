@@ -337,7 +337,7 @@ def test_a_message_may_be_larger_than_four_gigabytes(monkeypatch: pytest.MonkeyP
         def flush(self) -> None: ...
 
     with mmap.mmap(-1, size) as data:  # of which no page is touched
-        monkeypatch.setattr("pickle.dumps", lambda *_, **__: data)
+        monkeypatch.setattr("inferno_widget.engine.channel.packed", lambda _: data)
         Channel(None, Sink()).send("large")
     assert written[1] == size
 

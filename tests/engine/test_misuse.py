@@ -13,6 +13,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ NODE = {*WHOLE, "zero"}
 FLAG = {"true", "numpy true"}
 FUNCTION = {"none", "function", "class"}
 SAMPLER = {"none"}
-STOP = {*TEXT, "empty list", "texts"}
+STOP = {*TEXT, "empty list", "texts", "none"}
 BY = {*TEXT, "none", "half a character"}
 PROMPT_OF = {"text", "digits", "no text", "nul", "numbers", "much text", "range"}
 LAYERS = {*WHOLE, "zero", "none", "numbers"}
@@ -550,6 +551,28 @@ def test_numbers_of_numpy_are_as_good_as_pythons(things: dict[str, Any], tmp_pat
     with Model(session.model.path, n_ctx=np.int64(256), n_batch=np.int32(32), n_threads=one) as model:
         assert model.options.n_batch == 32
         assert model.n_ctx == 256
+
+
+class Word(StrEnum):
+    """Texts of a class that only this process knows."""
+
+    PROMPT = PROMPT
+    PIECE = "3"
+    GRAMMAR = "root ::= [^3]*"
+
+
+def test_a_persons_own_kind_of_text_is_as_good_as_a_plain_one(things: dict[str, Any]) -> None:
+    model = things["Model"]
+    pid = model.engine.pid
+    assert model.tokenize(Word.PROMPT) == model.tokenize(PROMPT)
+    assert model.next(Word.PROMPT, 1) == model.next(PROMPT, 1)
+    sampler = dice(grammar=Word.GRAMMAR, dry_multiplier=1, dry_sequence_breakers=[Word.PIECE])
+    with model.session(Word.PROMPT, sampler) as session:
+        session.generate(3, stop=[Word.PIECE])
+        session.fork(3, Word.PIECE)
+        session.edit(Word.PROMPT)
+        assert session.trace.text == PROMPT
+    assert model.engine.pid == pid, "the engine's process ended"
 
 
 def test_how_many_were_tried(record_property: Callable[[str, object], None]) -> None:

@@ -171,6 +171,11 @@ FAULTS = {
 }
 
 
+def test_what_is_no_path_is_named() -> None:
+    with pytest.raises(TypeError, match=r"path must be a path, not \['a\.gguf'\]"):
+        check(["a.gguf"])
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_refuses_the_file(tmp_path: Path, name: str) -> None:
     change, field, hint = FAULTS[name]

@@ -146,6 +146,11 @@ def test_a_hostile_trace_and_title_are_text(title):
     assert data_of(page)["traits"]["status"]["model"]["name"] == HOSTILE.decode()
 
 
+def test_a_title_that_is_no_text_is_refused():
+    with pytest.raises(TypeError, match="title must be text, not b'A title'"):
+        html.page(made_trace(), title=b"A title")
+
+
 def test_the_page_holds_the_frames_that_a_kernel_sends():
     trace = forked_trace()
     data = data_of(html.page(trace))
