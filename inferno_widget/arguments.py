@@ -143,7 +143,9 @@ def several(name: str, value: object, of: str, least: int = 0, most: int = 1_000
 
 
 def stop_strings(stop: object) -> tuple[str, ...]:
-    """One string or several that end a run."""
+    """One string or several that end a run; None is none."""
+    if stop is None:
+        return ()
     one = isinstance(stop, str | bytes | dict) or not isinstance(stop, Iterable)
     strings = (stop,) if one else several("stop", stop, "strings", most=1_000)
     for string in strings:

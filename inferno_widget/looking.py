@@ -70,7 +70,7 @@ class Looking(Replaying):
         max_tokens: int = 16,
         *,
         by: By = None,
-        stop: str | Sequence[str] = (),
+        stop: str | Sequence[str] | None = (),
         sampler: Sampler | None = None,
         each: Each | None = None,
     ) -> Resample:
@@ -102,7 +102,7 @@ class Looking(Replaying):
         max_tokens: int | None = None,
         *,
         by: By = None,
-        stop: str | Sequence[str] = (),
+        stop: str | Sequence[str] | None = (),
         every: int = 1,
         each: EachCurve | None = None,
     ) -> Commitment:

@@ -174,7 +174,7 @@ class Model(Shown):
         return cls(fetch(repo, pattern, revision=revision, progress=progress), **options)
 
     def __repr__(self) -> str:
-        state = "loaded" if self.engine.pid is not None else "not running"
+        state = "closed" if self.engine.closed else "loaded" if self.engine.pid is not None else "not running"
         odd = f", {counted(len(self.findings), 'warning')}: see .findings" if self.findings else ""
         return f"<Model {self.info.name!r}, n_ctx {self.n_ctx:,}, {state}{odd}>"
 

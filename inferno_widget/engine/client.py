@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_widget.errors import Cancelled, EngineDiedError, InfernoError, ModelLoadError
+from inferno_widget.errors import Cancelled, EngineDiedError, InfernoError, ModelLoadError, brief
 from inferno_widget.forks import left_behind, tell
 from inferno_widget.record import Floats, Ids, StepRecord
 from inferno_widget.sampling.grammar import text_of
@@ -60,7 +60,7 @@ class EngineClient:
         self.hang_seconds = hang_seconds
         self._first = 0  # the first branch that the living child can have made
         self._died: EngineDiedError | None = None  # what ended the child before
-        self._closed = False
+        self.closed = False
         self._child: Child | None = None
         self._end: Callable[[], object] = lambda: None
         self._starting = threading.Lock()
@@ -86,7 +86,7 @@ class EngineClient:
         ModelLoadError, Cancelled, EngineDiedError
         """
         with self._starting:
-            if self._closed:
+            if self.closed:
                 raise InfernoError("the model is closed: load it again to go on")
             if self._left_behind:
                 raise left_behind()
@@ -119,7 +119,7 @@ class EngineClient:
 
     def close(self) -> None:
         with self._starting:
-            self._closed = True
+            self.closed = True
             self._child = None
             self._end()
 
@@ -248,8 +248,8 @@ class EngineClient:
         def process(ids: Any) -> None:
             problem = None
             try:
-                row = np.asarray(processor(ids, child.memory.processed.copy()))  # type: ignore[misc]
-                child.memory.processed[:] = row.reshape(child.memory.processed.shape)
+                row = child.memory.processed
+                row[:] = _logits_of(processor(ids, row.copy()), len(row))  # type: ignore[misc]
             except BaseException as error:  # noqa: BLE001  raised again below, once the child has stopped
                 broken.append(error)
                 problem = f"the logits processor failed: {error!r}"
@@ -329,6 +329,15 @@ class EngineClient:
                 return end.value
             self._pieces.update(pieces)
             yield batch
+
+
+def _logits_of(answer: object, n: int) -> NDArray[Any]:
+    """What a logits processor returned, as a row of `n`."""
+    row = np.asarray(answer)
+    if row.size != n or row.dtype.kind not in "fiub":
+        found = f"{row.dtype} {list(row.shape)}" if row.ndim else brief(answer)
+        raise TypeError(f"it must return the logits, float32 [{n}], not {found}")
+    return row.reshape(n)
 
 
 def _ignore(_: float) -> None: ...

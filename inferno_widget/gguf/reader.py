@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import struct
 from pathlib import Path
@@ -51,6 +52,8 @@ def opened(path: Path) -> io.FileIO:
     except FileNotFoundError as error:
         within = "" if Path(path).is_absolute() else f" in {Path.cwd()}"
         advice = "check its name and folder"
+        if re.fullmatch(r"[\w.-]+/[\w.-]+(?<!\.gguf)", str(path)):
+            advice += f", or, if it is a repository of the Hugging Face hub, use Model.from_hub({str(path)!r})"
         raise ModelFileError(path, f"there is no such file{within}", field="path", advice=advice) from error
     except PermissionError as error:
         advice = "ask its owner, or change its mode"

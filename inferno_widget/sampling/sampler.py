@@ -133,9 +133,7 @@ class Sampler:
         if not isinstance(self.logit_bias, Mapping):
             raise TypeError(f"logit_bias must map token ids to numbers, not {brief(self.logit_bias)}")
         biases = {
-            _checked("logit_bias's token id", token, 0, 2**31 - 1, whole=True): _checked(
-                f"logit_bias[{brief(token)}]", bias, -math.inf, 1e6
-            )
+            _biased(token): _checked(f"logit_bias[{brief(token)}]", bias, -math.inf, 1e6)
             for token, bias in self.logit_bias.items()
         }
         self._set("logit_bias", biases)
@@ -412,6 +410,14 @@ def _checked(name: str, value: Any, low: float, high: float, *, whole: bool = Fa
     if not low <= number <= high:
         raise ValueError(f"{name} must be between {low:g} and {high:g}, not {brief(value)}")
     return number
+
+
+def _biased(token: object) -> int:
+    """The id of a token that has a bias."""
+    name = "logit_bias's token id"
+    if isinstance(token, str):
+        raise TypeError(f"{name} must be a whole number, as model.token() gives it, not {brief(token)}")
+    return int(_checked(name, token, 0, 2**31 - 1, whole=True))
 
 
 def _is_finite(number: float) -> bool:

@@ -241,9 +241,10 @@ def test_what_a_processor_raises_comes_back_as_the_cause(client: Driver) -> None
     assert isinstance(caught.value.__cause__, LookupError)
     assert len(made) == 2
     assert client.generate(branch, 1, WARM)[0].position == len(ids) + 2
-    for wrong in (lambda ids, row: row[:5], lambda ids, row: None, lambda ids, row: 1.0):
-        with pytest.raises(InfernoError, match="logits processor failed"):
-            client.generate(branch, 1, WARM, processor=wrong)
+    for wrong, found in ((lambda row: row[:5], r"float32 \[5\]"), (lambda row: None, "None"), (lambda row: 1.0, "1.0")):
+        with pytest.raises(InfernoError, match=rf"must return the logits, float32 \[512\], not {found}"):
+            client.generate(branch, 1, WARM, processor=lambda ids, row, wrong=wrong: wrong(row))
+    assert client.generate(branch, 1, WARM, processor=lambda ids, row: row[None].tolist())[0].position == len(ids) + 3
 
 
 # --- loading ----------------------------------------------------------------------------------------------

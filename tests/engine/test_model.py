@@ -355,7 +355,7 @@ def test_close_ends_the_process(tiny: Path) -> None:
         assert pid is not None
     assert ended(pid, 0.5)
     assert (model.rss, model.engine.pid) == (0, None)
-    assert repr(model) == "<Model 'tiny llama', n_ctx 256, not running>"
+    assert repr(model) == "<Model 'tiny llama', n_ctx 256, closed>"
     model.close()
     for call in (lambda: model.tokenize("x"), lambda: model.detokenize([5]), lambda: model.session("x")):
         with pytest.raises(InfernoError, match="the model is closed"):

@@ -606,6 +606,13 @@ def test_a_stop_string_ends_it_also_across_tokens_and_pauses(model: Model) -> No
     assert again.text == said.text
 
 
+@pytest.mark.parametrize("stop", [None, (), [], ""])
+def test_nothing_to_stop_at_is_no_stop(stop: object, model: Model) -> None:
+    session = model.session(PROMPT, dice())
+    session.generate(12, stop=stop)
+    assert session.finish == "length"
+
+
 @pytest.mark.parametrize("stop", [[3], [None], 5, [b"x"]])
 def test_a_stop_that_is_no_string_is_refused(stop: object, model: Model) -> None:
     with pytest.raises(TypeError):

@@ -375,6 +375,10 @@ def test_a_missing_file(tmp_path):
             read_info(path)
     with pytest.raises(ModelFileError, match=re.escape(f"none.gguf: there is no such file in {Path.cwd()}; check")):
         read_info("none.gguf")
+    with pytest.raises(ModelFileError, match=r"folder, or, if .* hub, use Model.from_hub\('owner/name-GGUF'\)$"):
+        read_info("owner/name-GGUF")
+    with pytest.raises(ModelFileError, match=r"check its name and folder$"):
+        read_info("folder/none.gguf")
 
 
 def test_a_folder(tmp_path):

@@ -197,6 +197,11 @@ def test_a_schema_of_other_mappings_becomes_json() -> None:
     assert eval(repr(Sampler(grammar=schema))).grammar == settings["grammar"]
 
 
+def test_a_bias_of_a_text_is_told_where_ids_come_from() -> None:
+    with pytest.raises(TypeError, match=r"token id must be a whole number, as model.token\(\) gives it, not ' king'"):
+        Sampler(logit_bias={" king": 5})
+
+
 def test_a_seed_is_taken_once_and_kept() -> None:
     with pytest.raises(ValueError, match="seed is None"):
         Sampler().choose(ROW, [], 0)
