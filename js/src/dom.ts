@@ -16,6 +16,9 @@ export function h<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
+/** An id that nothing else in the page has: two views of a widget may be in one. */
+export const uniqueId = (name: string): string => `inferno-${name}-${crypto.getRandomValues(new Uint32Array(1))[0]}`;
+
 /** Sets what differs, so that an unchanged page costs nothing and a selection in it survives. */
 export function setText(element: Element, text: string): void {
   const only = element.firstChild;

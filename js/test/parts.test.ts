@@ -16,16 +16,22 @@ describe("a copy button", () => {
     return button.textContent;
   };
 
-  it("copies where the page is trusted, by selecting where it is not, and says where neither works", async () => {
+  it("copies where the page is trusted, by the copy of what is selected or of the text where it is not, and says where neither works", async () => {
     const written: string[] = [];
     vi.stubGlobal("navigator", { clipboard: { writeText: async (text: string) => written.push(text) } });
     expect([await press(), written]).toEqual(["copied", ["text"]]);
     vi.stubGlobal("navigator", {});
-    const selected: string[] = [];
-    Object.assign(document, {
-      execCommand: () => selected.push((document.activeElement as HTMLTextAreaElement).value) > 0,
+    const data = new Map<string, string>();
+    const copy = Object.assign(new Event("copy", { cancelable: true }), {
+      clipboardData: { setData: (type: string, value: string) => data.set(type, value) },
     });
-    expect([await press(), selected]).toEqual(["copied", ["text"]]);
+    Object.assign(document, { execCommand: () => !document.dispatchEvent(copy) });
+    expect([await press(), data.get("text/plain"), copy.defaultPrevented]).toEqual(["copied", "text", true]);
+    const selected: string[] = []; // where the browser copies nothing unless something is selected
+    Object.assign(document, {
+      execCommand: () => selected.push((document.activeElement as HTMLTextAreaElement).value) > 1,
+    });
+    expect([await press(), selected]).toEqual(["copied", [undefined, "text"]]);
     Object.assign(document, { execCommand: () => false });
     expect(await press()).toBe("select it to copy");
     expect(document.querySelectorAll("textarea")).toHaveLength(0);

@@ -372,6 +372,21 @@ describe("copying", () => {
     await frame();
     expect(written).toEqual(['text = " a time"\nids = [2, 3]  # tokens 2 to 3\n']);
   });
+
+  it("in a menu that closes behind whoever leaves it, and gives the focus back", async () => {
+    vi.stubGlobal("navigator", { clipboard: { writeText: async () => undefined } });
+    send(ids(6));
+    await frame();
+    const opener = get("[data-action=copy-text]");
+    opener.click();
+    expect(document.activeElement).toBe(get("[role=menuitem]"));
+    get("[data-action=find]").focus();
+    expect([get(".menu").hidden, opener.getAttribute("aria-expanded")]).toEqual([true, "false"]);
+    opener.click();
+    get("[role=menuitem]").click();
+    await frame();
+    expect([get(".menu").hidden, document.activeElement]).toEqual([true, opener]);
+  });
 });
 
 describe("the card", () => {

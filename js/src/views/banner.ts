@@ -1,17 +1,17 @@
 /** What went wrong, said where the reader looks. */
 import { h, setText, type View } from "../dom.js";
 import type { Link } from "../link.js";
+import { button } from "./parts/button.js";
 
 export function banner(link: Link): View {
   const type = h("strong", { class: "error-type" });
   const message = h("span", { class: "error-message" });
-  const dismiss = h(
-    "button",
-    { type: "button", class: "quiet", "data-action": "dismiss", "aria-label": "Dismiss" },
-    "✕",
-  );
+  const dismiss = button("✕", () => link.dismiss(), {
+    class: "quiet",
+    "data-action": "dismiss",
+    "aria-label": "Dismiss",
+  });
   const element = h("div", { class: "error-banner", role: "alert", "data-testid": "error" }, type, message, dismiss);
-  dismiss.addEventListener("click", () => link.dismiss());
 
   return {
     element,

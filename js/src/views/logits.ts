@@ -3,10 +3,11 @@
 import { h, setText, type View } from "../dom.js";
 import type { Link } from "../link.js";
 import type { Alternative, Distribution } from "../store.js";
-import { label } from "../text.js";
 import { lookingAhead } from "./logits/ahead.js";
 import { tokenHead } from "./logits/head.js";
 import { alternativeRow, type Row, restRow } from "./logits/row.js";
+import { button } from "./parts/button.js";
+import { nameOfId } from "./parts/words.js";
 
 /** States in which a fork can be asked for. */
 const FORKABLE = ["generating", "paused", "ready", "error"];
@@ -16,16 +17,11 @@ const EMPTY =
 
 export function logits(link: Link): View {
   const { store } = link;
-  const latest = h(
-    "button",
-    {
-      class: "quiet",
-      type: "button",
-      "data-action": "latest",
-      title: "Let the token go and watch the newest (Escape)",
-    },
-    "latest",
-  );
+  const latest = button("latest", () => link.select(-1), {
+    class: "quiet",
+    "data-action": "latest",
+    title: "Let the token go and watch the newest (Escape)",
+  });
   const ahead = lookingAhead(link, rowsThatFit, drawGhosts);
   const head = tokenHead(link, [ahead.toggle, latest]);
   const list = h("div", { class: "logits-list", role: "group", "aria-label": "Alternatives", "data-testid": "logits" });
@@ -46,12 +42,10 @@ export function logits(link: Link): View {
   let shown = -1;
   let listening = false;
 
-  latest.addEventListener("click", () => link.select(-1));
-
   list.addEventListener("click", (event) => {
-    const button = (event.target as Element).closest<HTMLButtonElement>("button[data-token-id]");
-    if (!button || button.getAttribute("aria-disabled") === "true") return;
-    void link.order({ kind: "fork", node: shown, token_id: Number(button.dataset.tokenId) });
+    const chosen = (event.target as Element).closest<HTMLButtonElement>("button[data-token-id]");
+    if (!chosen || chosen.getAttribute("aria-disabled") === "true") return;
+    void link.order({ kind: "fork", node: shown, token_id: Number(chosen.dataset.tokenId) });
   });
 
   for (const event of ["pointerover", "focusin"])
@@ -108,7 +102,7 @@ export function logits(link: Link): View {
     const forkable = link.reachable && FORKABLE.includes(link.able);
     rows.forEach((row, i) => {
       const one = alternatives[i];
-      const name = one && (label(store.piece(one.id)) || `#${one.id}`);
+      const name = one && nameOfId(store, one.id);
       row.draw(one ? { ...one, name, share: one.probability / scale, forkable } : null, streaming);
     });
     rest.draw(mass, scale);

@@ -1,5 +1,5 @@
 /** What is used up: the pool of context, and memory. Short in the status bar, in full when it is asked for. */
-import { h, setAttribute, setShare, setText } from "../dom.js";
+import { h, setAttribute, setShare, setText, uniqueId } from "../dom.js";
 import { bytes, whole } from "../draw/format.js";
 import type { Link } from "../link.js";
 import type { LoadedModel, Memory } from "../state.js";
@@ -12,7 +12,7 @@ const NEARLY = 0.9;
 const NAMED = 6;
 
 export function resources(link: Link) {
-  const id = `inferno-use-${crypto.getRandomValues(new Uint32Array(1))[0]}`; // two views may be in one page
+  const id = uniqueId("use");
   const [others, own] = [h("span", { class: "others" }), h("span", { class: "own" })];
   const meter = h(
     "span",

@@ -1,8 +1,9 @@
 /** The text, token by token, coloured by the chosen metric: what is near the part that is seen, with all that reads it. */
 
-import { h, setAttribute, setText, type View } from "../dom.js";
+import { h, setAttribute, setText, uniqueId, type View } from "../dom.js";
 import type { Link } from "../link.js";
 import { KINDS, type State } from "../protocol.js";
+import { button } from "./parts/button.js";
 import { card } from "./stream/card.js";
 import { copyMenu } from "./stream/copy.js";
 import { editor } from "./stream/edit.js";
@@ -38,34 +39,28 @@ export function stream(link: Link): View {
     "aria-label": "Tokens. Arrow keys select one, Escape lets it go, Ctrl+F finds text.",
     "data-testid": "stream",
   });
-  const follow = h("button", { class: "follow", type: "button", hidden: true, "data-action": "follow" }, "↓ follow");
+  const follow = button("↓ follow", followAgain, { class: "follow", hidden: true, "data-action": "follow" });
   const live = h("div", { class: "hidden", "aria-live": "polite" });
   const hint = h("p", {});
   const empty = h("div", { class: "stream-empty" }, h("p", {}, "Nothing has been said yet."), hint);
-  const seek = h(
-    "button",
-    { type: "button", class: "quiet", title: "Find in the text, go to a token (Ctrl+F)", "data-action": "find" },
-    "find",
-  );
+  const seek = button("find", () => search.open(), {
+    class: "quiet",
+    "data-action": "find",
+    title: "Find in the text, go to a token (Ctrl+F)",
+  });
+  const back = button("back to here", backFromButton, {
+    class: "quiet",
+    "data-action": "back",
+    title: "Generation goes on from the selected token; what came after it stays on its branch (Backspace)",
+    hidden: true,
+  });
+  const change = button("edit", () => void edit.start(), {
+    class: "quiet",
+    "data-action": "edit",
+    title: "Change the text anywhere: it becomes a branch at the first token that differs (E)",
+  });
 
-  const back = h(
-    "button",
-    {
-      ...{ type: "button", class: "quiet", hidden: true, "data-action": "back" },
-      title: "Generation goes on from the selected token; what came after it stays on its branch (Backspace)",
-    },
-    "back to here",
-  );
-  const change = h(
-    "button",
-    {
-      ...{ type: "button", class: "quiet", "data-action": "edit" },
-      title: "Change the text anywhere: it becomes a branch at the first token that differs (E)",
-    },
-    "edit",
-  );
-
-  const id = `inferno-${crypto.getRandomValues(new Uint32Array(1))[0]}`; // two views may be in one page
+  const id = uniqueId("token");
   const painter = new Painter(link);
   const pane = new Pane(text, store, (unit, hang) => painter.draw(unit, hang));
   const marks = new Marks(text, store, pane);
@@ -236,19 +231,18 @@ export function stream(link: Link): View {
     else link.select(-1);
   }
 
-  back.addEventListener("click", () => {
+  function backFromButton(): void {
     goBack();
     text.focus({ preventScroll: true });
-  });
-  change.addEventListener("click", () => void edit.start());
-  seek.addEventListener("click", search.open);
-  follow.addEventListener("click", () => {
+  }
+
+  function followAgain(): void {
     pane.following = true;
     pane.toEnd();
     moved();
     pane.following = pane.follows;
     text.focus({ preventScroll: true });
-  });
+  }
 
   const keyboard = keys({
     ...{ link, pane, facts, find: search.open, markAll: () => marks.all() },

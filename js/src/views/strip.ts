@@ -6,7 +6,7 @@ import { whole } from "../draw/format.js";
 import type { Link } from "../link.js";
 import { KINDS } from "../protocol.js";
 import type { Metric, Palette } from "../state.js";
-import { label } from "../text.js";
+import { pieceOf } from "./parts/words.js";
 
 const HEIGHT = 64;
 /** Height of a bar at the quiet end of the scale, and what the hottest leaves free at the top. */
@@ -63,8 +63,7 @@ export function strip(link: Link, theme: () => Theme): View {
 
   function words(position: number): string {
     const node = store.path[position];
-    const piece = label(store.piece(store.columns.token_id[node])) || `#${store.columns.token_id[node]}`;
-    return `token ${whole(position)}  ${valueText(metric, valueAt(position))}  ${piece}`;
+    return `token ${whole(position)}  ${valueText(metric, valueAt(position))}  ${pieceOf(store, node)}`;
   }
 
   function takeColours(palette: Palette): Colours {

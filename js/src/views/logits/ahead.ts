@@ -4,6 +4,7 @@ import type { Ahead, AheadPart, AheadToken } from "../../answers/roads.js";
 import { h, setAttribute, setText } from "../../dom.js";
 import type { Link } from "../../link.js";
 import type { Failure } from "../../protocol.js";
+import { button } from "../parts/button.js";
 import { later } from "../parts/later.js";
 import { pythonLine } from "../parts/python.js";
 import { obstacle } from "../parts/words.js";
@@ -33,18 +34,13 @@ interface Look {
  * `fits`: how many alternatives there is room for; `changed` is called when more is known, or nothing any more.
  */
 export function lookingAhead(link: Link, fits: () => number, changed: () => void) {
-  const toggle = h(
-    "button",
-    {
-      class: "quiet",
-      type: "button",
-      "aria-pressed": "false",
-      "aria-keyshortcuts": "l",
-      "data-action": "ahead",
-      title: "What would follow each alternative, in italics beside it; a click on a word goes as far as there (l)",
-    },
-    "look ahead",
-  );
+  const toggle = button("look ahead", () => turn(), {
+    class: "quiet",
+    "aria-pressed": "false",
+    "aria-keyshortcuts": "l",
+    "data-action": "ahead",
+    title: "What would follow each alternative, in italics beside it; a click on a word goes as far as there (l)",
+  });
   const complaint = h("p", { class: "ahead-error", role: "status", hidden: true });
   const python = pythonLine("ahead-code");
   const rested = later(ask, REST_MS);
@@ -99,12 +95,12 @@ export function lookingAhead(link: Link, fits: () => number, changed: () => void
     return [link.store.epoch, link.store.head, node].join();
   }
 
-  toggle.addEventListener("click", () => {
+  function turn(): void {
     on = !on;
     setAttribute(toggle, "aria-pressed", String(on));
     if (!on) forget();
     changed();
-  });
+  }
 
   return {
     toggle,

@@ -6,6 +6,7 @@ import { percent, whole } from "../../draw/format.js";
 import type { Link } from "../../link.js";
 import { METRICS, type Metric } from "../../state.js";
 import { label } from "../../text.js";
+import { pieceOf } from "../parts/words.js";
 
 /**
  * Numbers of the token that came, beside each metric: as many as fit into a line. Its rank and its probability stand
@@ -42,9 +43,8 @@ export function tokenHead(link: Link, actions: readonly HTMLElement[]) {
   /** Which token: its position, its own text, and the character that it is a part of. */
   function drawIdentity(node: number): void {
     const at = store.depth[node];
-    const id = store.columns.token_id[node];
     setText(position, whole(at));
-    setText(piece, label(store.piece(id)) || `#${id}`);
+    setText(piece, pieceOf(store, node));
     const unit = store.unitOf[at];
     const [from, to] = store.onPath(node) ? store.unitSpan(unit) : [at, at + 1];
     part.hidden = to - from === 1;

@@ -2,18 +2,35 @@
 import { h, setText } from "../../dom.js";
 import { button } from "./button.js";
 
-const SAID_MS = 1_500;
+/** How long a button says what became of it. */
+export const SAID_MS = 1_500;
 
+/** Puts a text onto the clipboard; whether that was allowed. */
 export async function copyText(text: string): Promise<boolean> {
   try {
     await navigator.clipboard.writeText(text); // there only where the page is trusted
     return true;
   } catch {
-    return copySelected(text);
+    return copyFilled(text) || copySelected(text);
   }
 }
 
-/** The old way: select it, and let the browser copy what is selected. */
+/** Has the browser copy what is selected, and puts the text in its place: the selection stays. */
+function copyFilled(text: string): boolean {
+  let done = false;
+  const fill = (event: ClipboardEvent): void => {
+    event.clipboardData?.setData("text/plain", text);
+    event.preventDefault();
+    event.stopPropagation();
+    done = true;
+  };
+  document.addEventListener("copy", fill, { capture: true, once: true });
+  document.execCommand?.("copy");
+  document.removeEventListener("copy", fill, { capture: true });
+  return done;
+}
+
+/** Selects it, for browsers that copy nothing where nothing is selected. */
 function copySelected(text: string): boolean {
   const before = document.activeElement;
   const area = h("textarea", { readonly: true, "aria-hidden": "true", style: "position:fixed;opacity:0" });

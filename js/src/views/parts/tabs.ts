@@ -1,6 +1,6 @@
 /** A row of tabs, and the drawer that one of them opens. Which one is open is the page's own affair. */
 
-import { h, setAttribute, type View } from "../../dom.js";
+import { h, setAttribute, uniqueId, type View } from "../../dom.js";
 import type { Link } from "../../link.js";
 import { reveal } from "./reveal.js";
 
@@ -12,7 +12,7 @@ export interface Tab {
 
 /** `label` says what they are, `headed` to everybody, else to a screen reader; `name` is the class of the whole. */
 export function tabbed(link: Link, name: string, label: string, offered: [string, Tab][], headed = false): View {
-  const id = `inferno-${name}-${crypto.getRandomValues(new Uint32Array(1))[0]}`; // two views may be in one page
+  const id = uniqueId(name);
   const drawer = h("div", { class: "drawer", id: `${id}-drawer`, role: "tabpanel", hidden: true });
   const makers = new Map(offered);
   const tabs = offered.map(([tool, { text, title }]) => {

@@ -1,4 +1,5 @@
 /** What views that ask the model say in the same words. */
+import type { Named } from "../../answers/text.js";
 import { whole } from "../../draw/format.js";
 import type { Link } from "../../link.js";
 import type { Store } from "../../store.js";
@@ -7,11 +8,14 @@ import { label } from "../../text.js";
 /** A text with everything visible, in quotation marks. */
 export const quoted = (text: string): string => `‘${label([text])}’`;
 
-/** A token's own text, everything visible. */
-export function pieceOf(store: Store, node: number): string {
-  const id = store.columns.token_id[node];
-  return label(store.piece(id)) || `#${id}`;
-}
+/** A token by its text, everything visible; one without any by its number. */
+export const nameOf = ({ id, text }: Named): string => label([text]) || `#${id}`;
+
+/** The same of a token that the run has met. */
+export const nameOfId = (store: Store, id: number): string => label(store.piece(id)) || `#${id}`;
+
+/** The same of a node's token. */
+export const pieceOf = (store: Store, node: number): string => nameOfId(store, store.columns.token_id[node]);
 
 /** "token 23 ‘·dragon’" */
 export const tokenWords = (store: Store, node: number): string =>

@@ -1,8 +1,10 @@
 /** The text, or what of it is marked, for the clipboard: as text, as Markdown, as Python. */
 
-import { h } from "../../dom.js";
+import { h, setText } from "../../dom.js";
 import { KINDS } from "../../protocol.js";
 import type { Store } from "../../store.js";
+import { button } from "../parts/button.js";
+import { copyText, SAID_MS } from "../parts/copy.js";
 import type { Marks } from "./marks.js";
 
 export type Format = "text" | "Markdown" | "Python";
@@ -43,27 +45,6 @@ export function formatted(store: Store, marks: Pick<Marks, "text" | "units">, fo
   return (format === "Markdown" ? markdown : python)(store, ...marks.units);
 }
 
-/** Whether a text has come onto the clipboard. */
-export async function toClipboard(text: string): Promise<boolean> {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    // That is there only where the page is trusted; a copy that the reader asked for can be filled everywhere.
-    let done = false;
-    const fill = (event: ClipboardEvent): void => {
-      event.clipboardData?.setData("text/plain", text);
-      event.preventDefault();
-      event.stopPropagation();
-      done = true;
-    };
-    document.addEventListener("copy", fill, { capture: true, once: true });
-    document.execCommand?.("copy");
-    document.removeEventListener("copy", fill, { capture: true });
-    return done;
-  }
-}
-
 export interface CopyMenu {
   readonly element: HTMLElement;
   close(): void;
@@ -71,51 +52,55 @@ export interface CopyMenu {
 
 /** A button with a menu of formats. */
 export function copyMenu(store: Store, marks: Marks): CopyMenu {
-  const button = h(
-    "button",
-    { type: "button", class: "quiet", "aria-haspopup": "menu", "aria-expanded": "false", "data-action": "copy-text" },
-    "copy",
-  );
+  const opener = button("copy", () => toggle(menu.hidden !== false), {
+    class: "quiet",
+    "aria-haspopup": "menu",
+    "aria-expanded": "false",
+    "data-action": "copy-text",
+  });
   const what = h("p", { class: "menu-title", role: "presentation" });
   const items = FORMATS.map((format) =>
-    h("button", { type: "button", role: "menuitem", tabindex: -1, "data-format": format }, `as ${format}`),
+    button(`as ${format}`, () => void copy(format), {
+      class: null,
+      role: "menuitem",
+      tabindex: -1,
+      "data-format": format,
+    }),
   );
   const menu = h("div", { class: "menu", role: "menu", "aria-label": "Copy", hidden: true }, what, ...items);
-  const element = h("span", { class: "copy" }, button, menu);
+  const element = h("span", { class: "copy" }, opener, menu);
 
   function toggle(open: boolean): void {
     menu.hidden = !open;
-    button.setAttribute("aria-expanded", String(open));
+    opener.setAttribute("aria-expanded", String(open));
     if (!open) return;
     what.textContent = marks.range ? "Copy what is marked" : "Copy all";
     items[0].focus();
   }
 
   async function copy(format: Format): Promise<void> {
-    const done = await toClipboard(formatted(store, marks, format));
+    const done = await copyText(formatted(store, marks, format));
     toggle(false);
-    button.textContent = done ? "copied" : "not allowed";
-    setTimeout(() => {
-      button.textContent = "copy";
-    }, 1_500);
+    opener.focus(); // what had it is gone
+    setText(opener, done ? "copied" : "not allowed");
+    setTimeout(() => setText(opener, "copy"), SAID_MS);
   }
 
   // A press must not end what is marked.
   element.addEventListener("mousedown", (event) => event.preventDefault());
-  button.addEventListener("click", () => toggle(menu.hidden !== false));
-  items.forEach((item, i) => {
-    item.addEventListener("click", () => void copy(FORMATS[i]));
-  });
   menu.addEventListener("keydown", (event) => {
     const at = items.indexOf(event.target as HTMLButtonElement);
     const step = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
     if (step) items[(at + step + items.length) % items.length].focus();
     else if (event.key === "Escape") {
       toggle(false);
-      button.focus();
+      opener.focus();
     } else return;
     event.preventDefault();
     event.stopPropagation();
+  });
+  menu.addEventListener("focusout", ({ relatedTarget }) => {
+    if (relatedTarget && !element.contains(relatedTarget as Node)) toggle(false);
   });
   const away = (event: Event): void => {
     if (!event.composedPath().includes(element)) toggle(false);

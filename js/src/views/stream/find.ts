@@ -3,6 +3,7 @@
 import { h, setText } from "../../dom.js";
 import { whole } from "../../draw/format.js";
 import type { Link } from "../../link.js";
+import { button } from "../parts/button.js";
 import { pointIn } from "./marks.js";
 import type { Pane } from "./pane.js";
 import { type Hits, Transcript } from "./transcript.js";
@@ -64,12 +65,12 @@ export function find(link: Link, pane: Pane, { left, changed, finding }: Reports
     "data-field": "find",
   });
   const count = h("span", { class: "find-count", role: "status" });
-  const button = (action: string, sign: string, title: string): HTMLButtonElement =>
-    h("button", { type: "button", class: "quiet", title, "aria-label": title, "data-action": action }, sign);
-  const exact = button("find-case", "Aa", "Tell capital letters from small ones");
-  const previous = button("find-previous", "↑", "Previous hit (Shift+Enter)");
-  const next = button("find-next", "↓", "Next hit (Enter)");
-  const away = button("find-close", "✕", "Close (Escape)");
+  const tool = (action: string, sign: string, title: string, act: () => void): HTMLButtonElement =>
+    button(sign, act, { class: "quiet", title, "aria-label": title, "data-action": action });
+  const exact = tool("find-case", "Aa", "Tell capital letters from small ones", turnExact);
+  const previous = tool("find-previous", "↑", "Previous hit (Shift+Enter)", () => step(-1));
+  const next = tool("find-next", "↓", "Next hit (Enter)", () => step(1));
+  const away = tool("find-close", "✕", "Close (Escape)", hide);
   const goto = h("input", {
     type: "text",
     inputmode: "numeric",
@@ -179,6 +180,11 @@ export function find(link: Link, pane: Pane, { left, changed, finding }: Reports
     return range;
   }
 
+  function turnExact(): void {
+    exact.setAttribute("aria-pressed", String(exact.getAttribute("aria-pressed") !== "true"));
+    typed();
+  }
+
   function hide(): void {
     element.hidden = true;
     hits = NONE;
@@ -197,13 +203,6 @@ export function find(link: Link, pane: Pane, { left, changed, finding }: Reports
   }
 
   query.addEventListener("input", typed);
-  previous.addEventListener("click", () => step(-1));
-  next.addEventListener("click", () => step(1));
-  away.addEventListener("click", hide);
-  exact.addEventListener("click", () => {
-    exact.setAttribute("aria-pressed", String(exact.getAttribute("aria-pressed") !== "true"));
-    typed();
-  });
   goto.addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return;
     const wanted = Number(goto.value.replace(/[\s,._]/g, ""));

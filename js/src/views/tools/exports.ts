@@ -2,7 +2,7 @@
 
 import type { Exported } from "../../answers/files.js";
 import type { Verified } from "../../answers/text.js";
-import { h, setAttribute, setText, type View } from "../../dom.js";
+import { h, setAttribute, setText, uniqueId, type View } from "../../dom.js";
 import { whole } from "../../draw/format.js";
 import { themeOf } from "../../draw/theme.js";
 import type { Link } from "../../link.js";
@@ -78,7 +78,7 @@ const FORMATS: Record<string, Format> = {
 };
 
 export function exports(link: Link): View {
-  const group = `format-${crypto.getRandomValues(new Uint32Array(1))[0]}`; // two views may be in one page
+  const group = uniqueId("format");
   const radios = Object.keys(FORMATS).map((name) => h("input", { type: "radio", name: group, value: name }));
   radios[0].checked = true;
   const rows = radios.map((radio) => {

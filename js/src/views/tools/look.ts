@@ -1,5 +1,5 @@
 /** What a person likes to see: it changes at once, and the kernel keeps it. */
-import { h, setAttribute, setText, type View } from "../../dom.js";
+import { h, setAttribute, setText, uniqueId, type View } from "../../dom.js";
 import { endOf, gradient, SCALES } from "../../draw/colour.js";
 import { themeOf } from "../../draw/theme.js";
 import type { Link } from "../../link.js";
@@ -117,7 +117,7 @@ function choice<T extends string>(
   give: (value: T) => void,
   { chosen, fill, draw }: Choice<T>,
 ): Part {
-  const name = `inferno-${title}-${crypto.getRandomValues(new Uint32Array(1))[0]}`;
+  const name = uniqueId("look");
   const made = values.map((value) => {
     const radio = h("input", { type: "radio", name, value });
     const body = h("span", { class: "look-option" });

@@ -5,7 +5,7 @@ import { endOf, stepOf, tokenValue, valueText } from "../../../draw/colour.js";
 import { nats, whole } from "../../../draw/format.js";
 import type { Link } from "../../../link.js";
 import { KINDS } from "../../../protocol.js";
-import { label } from "../../../text.js";
+import { pieceOf } from "../../parts/words.js";
 
 const SAME = { class: "same", title: "The same token in both", role: "img", "aria-label": "the same" };
 
@@ -37,7 +37,7 @@ export function body(link: Link, visit: (node: number) => void) {
   function token(node: number | undefined, end: number): HTMLElement[] {
     if (node === undefined) return [h("td", { class: "none" }, "ended"), h("td")];
     const { metric } = link.look;
-    const { token_id, kind, rank, logprob } = store.columns;
+    const { kind, rank, logprob } = store.columns;
     const number = tokenValue(store, node, metric);
     const name = KINDS[kind[node]];
     const step = name === "prompt" ? "" : ` s${stepOf(metric, number, end)}`;
@@ -47,9 +47,8 @@ export function body(link: Link, visit: (node: number) => void) {
       title: `${valueText(metric, number)}. Go there`,
       "data-node": node,
     };
-    const text = label(store.piece(token_id[node])) || `#${token_id[node]}`;
     const said = rank[node] ? nats(logprob[node]) : "–";
-    return [h("td", {}, h("button", attributes, text)), h("td", { class: "value" }, said)];
+    return [h("td", {}, h("button", attributes, pieceOf(store, node))), h("td", { class: "value" }, said)];
   }
 
   return {

@@ -6,7 +6,7 @@ import type { Link } from "../../../link.js";
 import { label } from "../../../text.js";
 import { later } from "../../parts/later.js";
 import { question } from "../../parts/question.js";
-import { pieceOf, quoted } from "../../parts/words.js";
+import { nameOfId, pieceOf, quoted } from "../../parts/words.js";
 import { meant, read } from "./wanted.js";
 
 /** Milliseconds without a key before the kernel is asked. */
@@ -83,7 +83,7 @@ export function addWatch(link: Link) {
     const written = input.value;
     const wanted = read(written);
     if (!wanted || written === looked) return wanted !== null;
-    const found: Offer[] = wanted.ids.map((id) => ({ token: id, text: textOf(id), id, ticked: true }));
+    const found: Offer[] = wanted.ids.map((id) => ({ token: id, text: nameOfId(link.store, id), id, ticked: true }));
     const missing: string[] = [];
     for (const word of wanted.words) {
       const answer = await link.ask<Named[]>({ kind: "variants", text: word });
@@ -101,8 +101,6 @@ export function addWatch(link: Link) {
     show(found, missing);
     return true;
   }
-
-  const textOf = (id: number): string => label(link.store.piece(id)) || `#${id}`;
 
   function show(found: Offer[], missing: readonly string[]): void {
     offers = found;

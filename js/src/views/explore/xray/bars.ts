@@ -1,7 +1,7 @@
 /** The candidates at one stage as bars side by side: before as an outline, after filled. */
 import { h, setAttribute, setShare, setText } from "../../../dom.js";
 import { percent } from "../../../draw/format.js";
-import { label } from "../../../text.js";
+import { nameOf } from "../../parts/words.js";
 import type { Cell, Column } from "./columns.js";
 
 /** A row of the table: a cell for each candidate, and one for all others. */
@@ -9,8 +9,6 @@ export interface Line {
   cells: readonly Cell[];
   others: Cell;
 }
-
-const pieceName = ({ id, text }: Column): string => label([text]) || `#${id}`;
 
 /** Names of the columns; `came`: the token that came, `would`: the one that these settings take. */
 export function columnHeads() {
@@ -22,8 +20,8 @@ export function columnHeads() {
       const names = columns.map((column, i) =>
         h(
           "span",
-          { role: "columnheader", title: pieceName(column), class: markOf(i, column.id, came, would) },
-          pieceName(column),
+          { role: "columnheader", title: nameOf(column), class: markOf(i, column.id, came, would) },
+          nameOf(column),
         ),
       );
       row.replaceChildren(corner, ...names, h("span", { role: "columnheader", class: "others" }, "others"));
@@ -44,7 +42,7 @@ export function barRow() {
         element.replaceChildren(...bars.map((one) => one.element));
       }
       columns.forEach((column, i) => {
-        bars[i].draw(line.cells[i], pieceName(column), scale, markOf(i, column.id, came, would));
+        bars[i].draw(line.cells[i], nameOf(column), scale, markOf(i, column.id, came, would));
       });
       bars[columns.length].draw(line.others, "all others", scale, "others");
     },

@@ -2,7 +2,7 @@
 
 import type { LensTable } from "../../../answers/inside.js";
 import { SCALES } from "../../../draw/metric.js";
-import { label } from "../../../text.js";
+import { nameOf } from "../../parts/words.js";
 
 export interface Candidate {
   id: number;
@@ -33,7 +33,7 @@ export class Table {
   }
 
   name(id: number): string {
-    return label([this.lens.texts[id] ?? ""]) || `#${id}`;
+    return nameOf({ id, text: this.lens.texts[id] ?? "" });
   }
 
   /** The most likely tokens of a cell, in their order. */

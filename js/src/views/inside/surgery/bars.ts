@@ -3,12 +3,10 @@
 import type { Tried } from "../../../answers/inside.js";
 import { h, setAttribute, setShare, setText } from "../../../dom.js";
 import { percent } from "../../../draw/format.js";
-import { label } from "../../../text.js";
 import { keyedList, type Row } from "../../parts/list.js";
+import { nameOf } from "../../parts/words.js";
 
 type Moved = Tried["tokens"][number];
-
-const nameOf = ({ id, text }: Moved): string => label([text]) || `#${id}`;
 
 /** `cameId`: the token that came there. */
 export function pairedBars(cameId: () => number) {

@@ -4,6 +4,7 @@ import type { Link } from "../../../link.js";
 import { label } from "../../../text.js";
 import { button } from "../../parts/button.js";
 import { keyedList, type Row } from "../../parts/list.js";
+import { nameOfId } from "../../parts/words.js";
 import { mark, type Part, resetButton } from "./field.js";
 import { vocabulary } from "./vocabulary.js";
 
@@ -35,7 +36,7 @@ export function logitBias(link: Link): Part {
   );
 
   const biases = (): Biases => (link.settings.logit_bias as Biases | undefined) ?? {};
-  const nameOf = (id: string): string => names.get(id) ?? (label(link.store.piece(Number(id))) || `#${id}`);
+  const nameOf = (id: string): string => names.get(id) ?? nameOfId(link.store, Number(id));
 
   async function set(value: Biases): Promise<void> {
     const failure = await link.command({ kind: "set", name: "logit_bias", value });

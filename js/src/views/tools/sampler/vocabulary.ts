@@ -1,7 +1,7 @@
 /** A search of the model's vocabulary: a text field with a list below it. */
 
 import type { Named } from "../../../answers/text.js";
-import { h, setAttribute, setText } from "../../../dom.js";
+import { h, setAttribute, setText, uniqueId } from "../../../dom.js";
 import type { Link } from "../../../link.js";
 import { label } from "../../../text.js";
 import { later } from "../../parts/later.js";
@@ -10,7 +10,7 @@ import { later } from "../../parts/later.js";
 const WAIT_MS = 180;
 
 export function vocabulary(link: Link, pick: (token: Named) => void) {
-  const id = `inferno-words-${crypto.getRandomValues(new Uint32Array(1))[0]}`;
+  const id = uniqueId("words");
   const input = h("input", {
     class: "entry",
     type: "text",
