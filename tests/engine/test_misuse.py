@@ -553,15 +553,12 @@ def test_numbers_of_numpy_are_as_good_as_pythons(things: dict[str, Any], tmp_pat
         assert model.n_ctx == 256
 
 
-class Word(StrEnum):
-    """Texts of a class that only this process knows."""
-
-    PROMPT = PROMPT
-    PIECE = "3"
-    GRAMMAR = "root ::= [^3]*"
-
-
 def test_a_persons_own_kind_of_text_is_as_good_as_a_plain_one(things: dict[str, Any]) -> None:
+    class Word(StrEnum):  # which nobody else can import
+        PROMPT = PROMPT
+        PIECE = "3"
+        GRAMMAR = "root ::= [^3]*"
+
     model = things["Model"]
     pid = model.engine.pid
     assert model.tokenize(Word.PROMPT) == model.tokenize(PROMPT)
