@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from .arguments import count
 from .errors import brief
 from .presets import BUILTIN, applied, settings_of
-from .running import ON_FULL, OnFull
 from .sampling import Sampler
+from .settings import ON_FULL, OnFull
 
 if TYPE_CHECKING:
     from .session import Session

@@ -18,8 +18,8 @@ from .record import Floats
 from .replay import Replaying
 from .resample import By, Commitment, EachCurve, Resample, commitment, resample
 from .rows import Rows, Told
-from .running import check_sampler
 from .sampling import Sampler
+from .settings import check_sampler
 from .watching import Watchable, rescored, sets_of
 from .xray import xray
 

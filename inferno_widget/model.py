@@ -35,9 +35,9 @@ from .gguf import Finding, ModelInfo, read_info, rows
 from .memory import default_n_ctx, estimate, require, require_second, rounded, weight_bytes
 from .record import MAX_K
 from .rows import Told
-from .running import OnFull, check_settings
 from .scoring import next_of, parted, perplexity, prompt_ids, scored
 from .session import Session
+from .settings import OnFull, check_settings
 from .shown import Shown
 from .source import Source
 from .trace import Trace

@@ -12,10 +12,12 @@ from .arguments import count, index
 from .dice import World, mu_of, sampler_of, steps
 from .engine import Finish
 from .errors import Cancelled, InfernoError, brief, hint_unknown_keywords
+from .growing import Run
 from .record import Kind
 from .rows import Rows
-from .running import Run, Running, check_sampler
+from .running import Running
 from .sampling import Sampler
+from .settings import check_sampler
 
 
 @dataclass(kw_only=True)
