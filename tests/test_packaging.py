@@ -72,6 +72,16 @@ def test_both_archives_hold_what_is_needed(archives: Archives):
     assert {"LICENSE", "README.md", "js/package-lock.json", "hatch_build.py"} <= in_sdist
 
 
+def test_the_readme_leads_nowhere_that_the_sdist_does_not_hold(archives: Archives):
+    with tarfile.open(archives.sdist) as archive:
+        in_sdist = {name.partition("/")[2] for name in archive.getnames()}
+    links = set(re.findall(r"\]\(([^):#]+)", (ROOT / "README.md").read_text()))
+    assert {"docs/pictures/light.png", "notebooks/quickstart.ipynb"} <= links
+    assert links <= in_sdist
+    imported = {path.parent.name for path in ROOT.glob("*/*.py")} - {"build", "dist"}
+    assert imported <= {name.split("/")[0] for name in in_sdist}, "what the tests import"
+
+
 def test_nothing_else_is_in_them(archives: Archives):
     with tarfile.open(archives.sdist) as archive:
         in_sdist = {name.partition("/")[2] for name in archive.getnames()}
