@@ -21,8 +21,8 @@ from .colour import PAGE as PAGES
 from .colour import mix as mixed
 from .format import percent
 from .metric import SCALES, STEPS, Metric, end_of, joint, step_of, values
-from .svg import CELL, SIZE, cells, clusters, cut, tag, text, width, xml
-from .text import label, runs, units
+from .svg import CELL, SIZE, cells, cut, tag, text, width, xml
+from .text import clusters, label, runs, units
 
 if TYPE_CHECKING:
     from ..trace import Trace

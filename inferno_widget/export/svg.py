@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
 from html import escape
+
+from .text import clusters, is_flag
 
 FONT = "'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', 'Noto Sans Mono CJK SC', monospace"
 SIZE = 15
@@ -19,7 +20,6 @@ CELL = 9.0
 
 _ILLEGAL = re.compile("[\u0000-\u0008\u000b\u000c\u000e-\u001f\ud800-\udfff\ufffe\uffff]")
 _EMOJI_STYLE = "\ufe0f"
-_JOINER = "\u200d"
 
 
 def tag(name: str, *children: str, **attributes: object) -> str:
@@ -51,43 +51,11 @@ def text(
     return tag("text", xml(content), x=x, y=y, **fit, **attributes)
 
 
-def clusters(string: str) -> Iterator[str]:
-    """The characters as readers count them: with their accents, and emoji as one. An approximation of UAX 29."""
-    if string.isascii():
-        yield from string
-        return
-    cluster = ""
-    for char in string:
-        if cluster and _joins(cluster, char):
-            cluster += char
-            continue
-        if cluster:
-            yield cluster
-        cluster = char
-    if cluster:
-        yield cluster
-
-
-def _joins(cluster: str, char: str) -> bool:
-    if char == _JOINER or cluster.endswith(_JOINER) or unicodedata.category(char) in ("Mn", "Me", "Mc"):
-        return True
-    code = ord(char)
-    if 0x1F3FB <= code <= 0x1F3FF or 0xE0020 <= code <= 0xE007F:  # tones of skin; tags of flags
-        return True
-    if 0x1160 <= code <= 0x11FF:  # vowels and finals of a Korean syllable
-        return 0x1100 <= ord(cluster[0]) <= 0x115F
-    return _is_flag(char) and len(cluster) == 1 and _is_flag(cluster)
-
-
-def _is_flag(char: str) -> bool:
-    return 0x1F1E6 <= ord(char) <= 0x1F1FF
-
-
 def cells(cluster: str) -> int:
     """Cells that a cluster takes: 2 for what is wide (Chinese, Japanese, Korean, emoji), else 1."""
     if cluster.isascii():
         return 1
-    wide = unicodedata.east_asian_width(cluster[0]) in ("W", "F") or _EMOJI_STYLE in cluster or _is_flag(cluster[0])
+    wide = unicodedata.east_asian_width(cluster[0]) in ("W", "F") or _EMOJI_STYLE in cluster or is_flag(cluster[0])
     return 2 if wide else 1
 
 

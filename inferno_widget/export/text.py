@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -13,6 +14,12 @@ _SPECIAL = re.compile(
     "[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufffe\uffff\udc80-\udcff]"
     "|[ \u00a0]"
 )
+_JOINER, _NO_JOINER = "\u200d", "\u200c"
+_JOINER_END = _JOINER.encode()[-1:]
+_LEAD = b"\xcc"
+"""The lowest first byte of what goes on with the character before it."""
+_LONGEST = 64
+"""Tokens of a character, at most."""
 _GLYPHS = {"space": "·", "tab": "⇥", "newline": "⏎"}
 _NAMES = {" ": "space", "\u00a0": "space", "\t": "tab", "\n": "newline"}
 
@@ -70,12 +77,42 @@ def _code(name: str) -> int:
 
 
 def units(pieces: Sequence[bytes]) -> list[tuple[int, int]]:
-    """What is drawn as one: (from, behind the last) of each token by itself, or of tokens that share a character."""
+    """What is drawn as one: (from, behind the last) of each token by itself, or of tokens that share a character.
+
+    A character is what a reader takes for one: the bytes of an emoji, a letter with its marks, a family, a flag.
+    """
+    spans: list[tuple[int, int]] = []
+    for start, stop in _characters(pieces):
+        if spans and start - spans[-1][0] < _LONGEST and _goes_on(pieces, spans[-1], start, stop):
+            spans[-1] = (spans[-1][0], stop)
+        else:
+            spans.append((start, stop))
+    return spans
+
+
+def _goes_on(pieces: Sequence[bytes], before: tuple[int, int], start: int, stop: int) -> bool:
+    """Whether the tokens from `start` on go on with the last character of those before them."""
+    if pieces[start][:1] < _LEAD and not pieces[start - 1].endswith(_JOINER_END):
+        return False  # as nearly always
+    text, left = (b"".join(pieces[a:b]).decode(errors="surrogateescape") for a, b in ((start, stop), before))
+    if not text or not left or _is_byte(text[0]) or _is_byte(left[-1]):
+        return False
+    *_, cluster = clusters(left)
+    return _joins(cluster, text[0])
+
+
+def _is_byte(char: str) -> bool:
+    """Whether it stands for a byte that is no text."""
+    return "\udc80" <= char <= "\udcff"
+
+
+def _characters(pieces: Sequence[bytes]) -> list[tuple[int, int]]:
+    """Each token by itself, or the tokens that share a character of Unicode."""
     spans: list[tuple[int, int]] = []
     open_ = b""  # the character that the tokens so far leave unfinished
     for at, piece in enumerate(pieces):
         text, left = _begun(open_ + piece)
-        joins = bool(open_ and piece) and (not text or not "\udc80" <= text[0] <= "\udcff")
+        joins = bool(open_ and piece) and (not text or not _is_byte(text[0]))
         if joins:
             spans[-1] = (spans[-1][0], at + 1)
         else:
@@ -89,3 +126,44 @@ def _begun(data: bytes) -> tuple[str, bytes]:
     """Text, and the bytes at its end that may yet become a character."""
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     return decoder.decode(data), decoder.getstate()[0]
+
+
+def clusters(string: str) -> Iterator[str]:
+    """The characters as readers count them: with their accents, and emoji as one. An approximation of UAX 29."""
+    if string.isascii():
+        yield from string
+        return
+    cluster = ""
+    for char in string:
+        if cluster and _joins(cluster, char):
+            cluster += char
+            continue
+        if cluster:
+            yield cluster
+        cluster = char
+    if cluster:
+        yield cluster
+
+
+def _joins(cluster: str, char: str) -> bool:
+    if char in (_JOINER, _NO_JOINER) or unicodedata.category(char) in ("Mn", "Me", "Mc"):
+        return True
+    code, last = ord(char), ord(cluster[-1])
+    if 0x1F3FB <= code <= 0x1F3FF or 0xE0020 <= code <= 0xE007F:  # tones of skin; tags of flags
+        return True
+    if 0x1160 <= code <= 0x11A7:  # a vowel of a Korean syllable, behind its beginning
+        return 0x1100 <= last <= 0x11A7 or (0xAC00 <= last <= 0xD7A3 and (last - 0xAC00) % 28 == 0)
+    if 0x11A8 <= code <= 0x11FF:  # its end
+        return 0x1160 <= last <= 0x11FF or 0xAC00 <= last <= 0xD7A3
+    if cluster[-1] == _JOINER:
+        return cluster[-2:-1] != _JOINER and _is_picture(cluster[0]) and _is_picture(char)
+    return is_flag(char) and len(cluster) == 1 and is_flag(cluster)
+
+
+def _is_picture(char: str) -> bool:
+    return unicodedata.category(char) == "So" and not is_flag(char)
+
+
+def is_flag(char: str) -> bool:
+    """Whether it is one of the two letters that make a flag."""
+    return 0x1F1E6 <= ord(char) <= 0x1F1FF

@@ -138,6 +138,38 @@ def test_tokens_that_share_a_character_are_one_unit() -> None:
         assert text.units([data[a:b] for a, b in itertools.pairwise(cuts)]) == expected
 
 
+def test_tokens_that_share_what_a_reader_takes_for_a_character_are_one_unit_as_in_the_widget() -> None:
+    dice = np.random.default_rng(2)
+    family, england, korean = "👨\u200d👩\u200d👧", "🏴\U000e0067\U000e0062\U000e007f", "\u1100\u1161\u11a8"
+    alphabet = [*"a é火", "ب\u064b", "e\u0301\u0308", family, england, "👍🏽", "🇩🇪", "❤\ufe0f", "कि", korean]
+    cut: list[list[str]] = []
+    for _ in range(300):
+        string = "".join(dice.choice(alphabet, size=8))
+        places = sorted({0, len(string), *dice.integers(len(string), size=8).tolist()})
+        cut.append([string[a:b] for a, b in itertools.pairwise(places)])
+    cut += [["e"] + ["\u0301"] * 100, [" 👨", "\u200d", "👩\u200d", "👧", " the"], ["🇩", "🇪", "🇯", "🇵"]]
+    widgets = call(
+        """
+        import { oneGrapheme } from "./src/text.ts";
+        export default (texts) => texts.map((tokens) => {
+          const starts = [];
+          tokens.forEach((token, i) => {
+            const from = starts.at(-1);
+            const before = tokens.slice(from, i).join("");
+            if (!i || i - from >= 64 || !oneGrapheme(before, token)) starts.push(i);
+          });
+          return starts;
+        });
+        """,
+        cut,
+    )
+    for tokens, starts in zip(cut, widgets, strict=True):
+        units = text.units([token.encode() for token in tokens])
+        assert [start for start, _ in units] == starts, tokens
+        assert units[-1][1] == len(tokens)
+    assert widgets[-3:] == [[0, 64], [0, 4], [0, 2]]
+
+
 @pytest.mark.parametrize(
     ("pieces", "expected"),
     [

@@ -19,7 +19,8 @@ import pytest
 
 from inferno_widget import export
 from inferno_widget.export import data, stream
-from inferno_widget.export.svg import cells, clusters, cut, width
+from inferno_widget.export.svg import cells, cut, width
+from inferno_widget.export.text import clusters
 from inferno_widget.record import Kind
 from inferno_widget.trace import Trace
 from tests.traces import PIECES, forked_trace, made_trace, record
