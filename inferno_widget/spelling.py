@@ -7,6 +7,7 @@ from collections.abc import Container
 
 State = tuple[bytes, int]
 """The bytes of a character that is begun, and what the decoder notes beside them."""
+NOTHING: State = (b"", 0)
 
 
 class Speller:

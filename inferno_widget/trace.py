@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from .arguments import file_path, flag, index, one_of, several, whole
 from .errors import brief, check_text, counted
 from .record import MAX_K, Kind, StepRecord, from_row, record_dtype, watched_of, write_row
 from .shown import Shown
+from .spelling import NOTHING, Speller, State
 from .window import Window
 
 if TYPE_CHECKING:
@@ -308,15 +308,15 @@ class Trace(Shown):
 
         Nodes come after their parents; one whose parent is not among them begins a text.
         """
-        decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-        begun: dict[int, tuple[bytes, int]] = {}  # node -> the character that it leaves unfinished
+        speller = Speller(self.control)
+        begun: dict[int, State] = {}  # node -> the character that it leaves unfinished
         texts = []
         for node in several("nodes", nodes, "nodes", most=len(self)):
             row = self._rows[whole("nodes", node, 0, len(self) - 1)]
             token = int(row["token_id"])
-            decoder.setstate(begun.get(int(row["parent"]), (b"", 0)))
-            texts.append("" if token in self.control else decoder.decode(self.pieces[token]))
-            begun[int(node)] = decoder.getstate()
+            speller.state = begun.get(int(row["parent"]), NOTHING)
+            texts.append(speller.spell(token, self.pieces[token]))
+            begun[int(node)] = speller.state
         return texts
 
     def compare(self, a: int | str, b: int | str) -> Comparison:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from .arguments import index
 from .errors import brief, check_text
 from .record import Kind
+from .spelling import Speller
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -163,14 +163,14 @@ def stays(trace: Trace, text: str) -> tuple[int, str]:
     end of what stays, such as the end of a text, do not if something follows or has followed.
     """
     ids, kinds = trace.column("token_id").tolist(), trace.column("kind").tolist()
-    reader = _Reader(trace)
+    speller = Speller(trace.control)
     ends, whole = [0], [True]  # in the text, of each number of tokens that stay; whether a character ends there too
     for token in ids:
-        piece = reader.read(token)
+        piece = speller.spell(token, trace.pieces[token])
         if not text.startswith(piece, ends[-1]):
             break
         ends.append(ends[-1] + len(piece))
-        whole.append(reader.whole)
+        whole.append(speller.whole)
     n = len(ends) - 1
     if n == len(ids) and ends[n] == len(text):
         return n, ""
@@ -181,42 +181,19 @@ def stays(trace: Trace, text: str) -> tuple[int, str]:
 
 def found(trace: Trace, node: int, text: str) -> int | None:
     """The first node behind `node` at whose end exactly `text` has been added to it, whatever its tokens are."""
-    reader = _Reader(trace)
-    waiting = [(node, 0, reader.state)]
+    speller = Speller(trace.control)
+    waiting = [(node, 0, speller.state)]
     while waiting:
         node, at, state = waiting.pop()
         if at == len(text):
             return node
         for child in trace.children(node)[::-1].tolist():
-            reader.state = state
-            piece = reader.read(int(trace.nodes["token_id"][child]))
+            speller.state = state
+            token = int(trace.nodes["token_id"][child])
+            piece = speller.spell(token, trace.pieces[token])
             if text.startswith(piece, at):
-                waiting.append((child, at + len(piece), reader.state))
+                waiting.append((child, at + len(piece), speller.state))
     return None
-
-
-class _Reader:
-    """Text of one token after the other, as `Trace.texts` has it."""
-
-    def __init__(self, trace: Trace) -> None:
-        self._trace = trace
-        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-
-    def read(self, token: int) -> str:
-        return "" if token in self._trace.control else self._decoder.decode(self._trace.pieces[token])
-
-    @property
-    def whole(self) -> bool:
-        """Whether no character is begun."""
-        return not self.state[0]
-
-    @property
-    def state(self) -> tuple[bytes, int]:
-        return self._decoder.getstate()
-
-    @state.setter
-    def state(self, value: tuple[bytes, int]) -> None:
-        self._decoder.setstate(value)
 
 
 def walked(trace: Trace, ids: Iterable[int]) -> list[int]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING, Any
 
+from .. import spelling
 from ..errors import InfernoError
 
 if TYPE_CHECKING:
@@ -50,12 +50,11 @@ class Speller:
 
     def __init__(self, trace: Trace, node: int, control: Container[int]) -> None:
         self._control = control
-        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        self._speller = spelling.Speller(control)
         for token in trace.nodes["token_id"][trace.path(node)[-TAIL:]].tolist():
-            if token not in control:
-                self._decoder.decode(trace.pieces[token])
+            self._speller.spell(token, trace.pieces[token])
 
     def spell(self, token: int, piece: bytes) -> str:
         if token in self._control:
             return piece.decode(errors="backslashreplace")
-        return self._decoder.decode(piece)
+        return self._speller.spell(token, piece)
