@@ -11,8 +11,11 @@ from nbclient import NotebookClient
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
-def test_there_is_a_quickstart():
-    assert (NOTEBOOKS / "quickstart.ipynb").is_file()
+def test_the_quickstart_is_as_short_as_the_readme_says():
+    notebook = nbformat.read(NOTEBOOKS / "quickstart.ipynb", as_version=4)
+    lengths = [len(cell.source.splitlines()) for cell in notebook.cells if cell.cell_type == "code"]
+    assert len(lengths) == 10, "the README says ten cells"
+    assert max(lengths) <= 5
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
