@@ -70,7 +70,7 @@ class SecondClient(EngineClient):
 
     def start(self, *, cancel: Stop | None = None, progress: Progress | None = None) -> None:
         with self._starting:
-            if self._closed:
+            if self.closed:
                 raise InfernoError("these interventions have ended: nothing can be decoded under them any more")
             self._owner.start(cancel=cancel, progress=progress)
             made_in = self._owner.generation
@@ -88,7 +88,7 @@ class SecondClient(EngineClient):
     def close(self) -> None:
         """Free the context; the model stays."""
         with self._starting:
-            self._closed = True
+            self.closed = True
             if self.pid is not None:
                 with suppress(InfernoError):  # the process ended just now
                     self._owner.child().call("shut", self._number, cancel=Stop())
