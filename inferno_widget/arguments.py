@@ -24,7 +24,7 @@ MOST = 2**31 - 1
 """What a number of tokens, continuations or candidates may be at most."""
 LONGEST_PATH = 32_767
 MOST_IDS = 1 << 24
-"""Tokens that are looked at, of something that may have no end."""
+"""Tokens that a text may have: something that is iterated over may have no end."""
 ANY = -math.inf, math.inf
 
 
@@ -167,7 +167,10 @@ def token_ids(ids: Sequence[int], n_vocab: int, must: str = "prompt must be text
     if not isinstance(ids, Iterable) or isinstance(ids, str | bytes | dict):
         raise TypeError(f"{must}, not {brief(ids)}")
     name = must.split(maxsplit=1)[0]
-    return [token_id(name, token, n_vocab) for token in islice(ids, MOST_IDS)]
+    known = [token_id(name, token, n_vocab) for token in islice(ids, MOST_IDS + 1)]
+    if len(known) > MOST_IDS:
+        raise ValueError(f"{name} has more than {MOST_IDS:,} token ids, if it has an end at all")
+    return known
 
 
 def _digits(number: int) -> str:

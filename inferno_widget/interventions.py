@@ -286,9 +286,11 @@ def _number(name: str, value: object) -> float:
 
 def _row(name: str, value: Any) -> Floats:
     try:
-        row: Floats = np.asarray(value, np.float32)
+        given = np.asarray(value)
     except (TypeError, ValueError, OverflowError):
-        row = np.empty((0, 0), np.float32)
+        given = np.empty((0, 0))
+    with np.errstate(over="ignore"):  # which is infinite then
+        row: Floats = given.astype(np.float32) if given.dtype.kind in "fiu" else np.empty((0, 0), np.float32)
     if row.ndim != 1 or not len(row) or not np.isfinite(row).all():
         raise ValueError(
             f"{name} must be one row of finite numbers, as many as the residual stream has, not {brief(value)}"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_widget.errors import Cancelled, GrammarError, InfernoError
+from inferno_widget.errors import Cancelled, GrammarError, InfernoError, printable, quoted
 from inferno_widget.record import Ids
 from inferno_widget.sampling.grammar import text_of
 
@@ -134,19 +134,19 @@ def _refusal(text: str, schema: bool, said: str, offset: int | None) -> GrammarE
     """The error of a grammar that cannot be used."""
     if schema:
         said = said.replace(" (use --allow-fetch for force)", "").replace("stdin#", "#")
-        return GrammarError(f"the JSON schema cannot become a grammar: {said.removesuffix(': ')}")
+        return GrammarError(f"the JSON schema cannot become a grammar: {quoted(said.removesuffix(': '))}")
     said = said.replace("stoull", "a number is too large").replace("stoul", "a number is too large")
     said = said.replace(
         "std::bad_alloc", "it takes more memory than the 1 GiB that is allowed: make it smaller or less nested"
     )
     place = place_of_complaint(text, said) or (None if offset is None else place_in_bytes(text, offset))
     if place is None:
-        return GrammarError(f"the grammar cannot be used: {said}")
+        return GrammarError(f"the grammar cannot be used: {quoted(said)}")
     line, column = place
-    shown = text.split("\n")[line - 1].strip()
+    shown = printable(text.split("\n")[line - 1].strip())
     shown = f"{shown[:80]}…" if len(shown) > 80 else shown
     where = f" in line {line}, column {column}: {shown}" if shown else f" in line {line}, column {column}"
-    return GrammarError(f"the grammar cannot be used: {said}{where}", line=line, column=column)
+    return GrammarError(f"the grammar cannot be used: {quoted(said)}{where}", line=line, column=column)
 
 
 class _DiedError(Exception):

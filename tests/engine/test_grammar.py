@@ -121,6 +121,14 @@ def test_what_a_schema_has_said_word_for_word_is_json(demo: Driver, word: str) -
     assert json.loads(said_by(demo, key)) == {word: word}
 
 
+@pytest.mark.parametrize("grammar", ["\u202etoor", {"$ref": "#/\u202e/\x1b[31m\n" + "a" * 2_000}])
+def test_what_a_grammar_holds_is_quoted_on_one_line(client: Driver, grammar: str | dict[str, str]) -> None:
+    with pytest.raises(GrammarError, match=r"(grammar|schema) can(not|not become).*\\u202e") as caught:
+        client.engine.allowed(grammar, [])
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1_200
+
+
 def test_a_repetition_that_counts_backwards_says_what_it_took(client: Driver) -> None:
     with pytest.raises(GrammarError, match=r"cannot be used: it takes more (memory|time) than the .* allowed: make it"):
         client.engine.allowed('root ::= "a"{2,1}', [])

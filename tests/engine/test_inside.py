@@ -355,8 +355,9 @@ def test_what_is_no_intervention_is_refused(tiny: Case) -> None:
             session.intervene(Steer(0, [1, 2, 3])).__enter__()
         with pytest.raises(TypeError, match="interventions must be Ablate, Scale, Steer or Patch"):
             session.intervene("head 3").__enter__()
-        with pytest.raises(ValueError, match="finite"):
-            Steer(0, [np.nan, 1])
+        for row in ([np.nan, 1], [1e300, 1], [1j, 1], ["1", "2"], [True, False], np.zeros(2, "M8[s]")):
+            with pytest.raises(ValueError, match="must be one row of finite numbers"):
+                Steer(0, row)
         assert session.generate(1)
 
 

@@ -572,6 +572,14 @@ def test_a_persons_own_kind_of_text_is_as_good_as_a_plain_one(things: dict[str, 
     assert model.engine.pid == pid, "the engine's process ended"
 
 
+def test_ids_without_an_end_are_refused(things: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inferno_widget.arguments.MOST_IDS", 1_000)
+    assert things["Model"].detokenize(itertools.repeat(300, 1_000))
+    for call in (things["Model"].detokenize, things["Model"].session):
+        with pytest.raises(ValueError, match="has more than 1,000 token ids, if it has an end at all"):
+            call(itertools.repeat(300))
+
+
 def test_how_many_were_tried(record_property: Callable[[str, object], None]) -> None:
     """The figure of ``docs/reliability.md``: run this file with ``-s``."""
     said = f"{sum(tried):,} misuses of {sum(map(len, TABLE.values()))} parameters of {len(TABLE)} calls"
