@@ -15,6 +15,7 @@ from inferno_widget import figures
 from inferno_widget.causal import CausalMap
 from inferno_widget.dice import FirstChange, WhatIf
 from inferno_widget.export.colour import PAGE, PALETTES, contrast
+from inferno_widget.figures.tokens import MANY
 from inferno_widget.inspection import Attribution, Inspection, Lens
 from inferno_widget.record import Kind
 from inferno_widget.session import Session
@@ -164,7 +165,7 @@ def rgb(colour: str) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("trace", [made_trace((0,)), forked_trace(), long_trace(figures.MANY + 5)], ids=len)
+@pytest.mark.parametrize("trace", [made_trace((0,)), forked_trace(), long_trace(MANY + 5)], ids=len)
 def test_every_trace_has_its_figures(name: str, trace: Trace) -> None:
     assert getattr(trace.plot, name)().to_json()
 
@@ -185,8 +186,8 @@ def test_a_session_plots_its_trace() -> None:
     ("options", "message"),
     [
         ({"window": 0}, "window must be a whole number of at least 1, not 0"),
-        ({"palette": "jet"}, "palette must be one of 'inferno', 'viridis', 'cividis', 'contrast', not 'jet'"),
-        ({"theme": "blue"}, "theme must be one of 'light', 'dark', None, not 'blue'"),
+        ({"palette": "jet"}, "palette must be one of inferno, viridis, cividis, contrast, not 'jet'"),
+        ({"theme": "blue"}, "theme must be one of light, dark, not 'blue'"),
     ],
 )
 def test_an_option_that_cannot_be_is_named(options: dict[str, Any], message: str) -> None:
@@ -289,7 +290,7 @@ def test_the_lens_is_a_table_of_layers_and_positions(colour: Any, expected: list
 
 
 def test_the_lens_has_no_other_colours() -> None:
-    with pytest.raises(ValueError, match="colour must be one of 'probability', 'entropy', 'kl', not 'rank'"):
+    with pytest.raises(ValueError, match="colour must be one of probability, entropy, kl, not 'rank'"):
         a_lens().plot(colour="rank")
 
 
