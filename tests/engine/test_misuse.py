@@ -501,7 +501,7 @@ def public() -> dict[str, Callable[..., Any]]:
         if inspect.isfunction(getattr(inferno_widget, name)):
             found[name] = getattr(inferno_widget, name)
     for name, function in inspect.getmembers(figures, inspect.isfunction):
-        if function.__module__ == figures.__name__ and not name.startswith("_") and name != "running_mean":
+        if name in figures.__all__:
             found[f"figures.{name}"] = function
     return found
 
