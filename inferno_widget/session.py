@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .arguments import count, index, predicted, token_id
 from .engine import Finish
 from .engine.stop import Stop, interruptible
-from .errors import Cancelled, brief, check_text, hint_unknown_keywords
+from .errors import Cancelled, brief, check_text, counted, hint_unknown_keywords
 from .inside import Inside
 from .lookahead import Continuation, as_forced, forced
 from .record import Kind, StepRecord, WatchedRecord
@@ -120,7 +120,7 @@ class Session(Inside):
         """Go back by `n` tokens. What was there stays in the trace, and `goto` leads there again."""
         n, path = count("n", n), self.trace.path()
         if n > len(path):
-            raise IndexError(f"n: the path has {len(path)} tokens: it cannot be rewound by {brief(n)}")
+            raise IndexError(f"n: the path has {counted(len(path), 'token')}: it cannot be rewound by {brief(n)}")
         return self.goto(int(path[-1 - n]) if n < len(path) else -1)
 
     @changing

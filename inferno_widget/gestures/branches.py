@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import InfernoError
+from ..errors import InfernoError, counted
 from ..jobs import Job
 from ..library import Action
 from ..tree import hidden_nodes
@@ -34,7 +34,7 @@ class Branches(Base):
         """Go back by `n` tokens of the path."""
         trace = self._something().trace
         if not 1 <= n <= trace.length:
-            raise InfernoError(f"the path has {trace.length:,} tokens: it cannot be rewound by {n:,}")
+            raise InfernoError(f"the path has {counted(trace.length, 'token')}: it cannot be rewound by {n:,}")
         self.goto(int(trace.path()[-1 - n]) if n < trace.length else -1)
         if self.session:
             self.code = f"session.rewind({n})"

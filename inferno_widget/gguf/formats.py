@@ -31,6 +31,8 @@ def look(head: bytes) -> tuple[str, str]:
         if head.startswith(magic):
             return known
     if head.startswith(b"PK\x03\x04"):
+        if head[30:].startswith(b"trace.json"):  # the first member, as `files` writes it
+            return "a recorded run", "open it with Trace.load()"
         return ("a PyTorch file" if b"data.pkl" in head[:4096] else "a ZIP archive"), CONVERT
     if head[8:10] == b'{"':
         return "a safetensors file", CONVERT

@@ -17,6 +17,7 @@ import pytest
 from inferno_widget.errors import ModelFileError
 from inferno_widget.gguf import read_info
 from tests.make_models import Shape, bpe_vocabulary, tiny_llama, tiny_qwen2, write_model
+from tests.traces import made_trace
 
 U8, U32, F32, BOOL, TEXT, ARRAY, U64 = 0, 4, 6, 7, 8, 9, 10
 
@@ -315,6 +316,9 @@ def test_archives_are_recognised(tmp_path):
             archive.writestr(member, "x")
         with pytest.raises(ModelFileError, match=hint):
             read_info(path)
+    made_trace().save(tmp_path / "run.inferno")
+    with pytest.raises(ModelFileError, match=r"a recorded run; .*; open it with Trace.load\(\)"):
+        read_info(tmp_path / "run.inferno")
 
 
 HUGE = 2**60
