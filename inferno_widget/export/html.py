@@ -75,7 +75,7 @@ def page(trace: Trace, *, title: str | None = None, look: Mapping[str, Any] | No
     """
     if title is not None:
         check_text("title", title)
-    script, style = _built("page.js"), _built("widget.css") + _built("page.css")
+    script, style = _built("page.js"), _built("page.css")
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'"

@@ -2,6 +2,7 @@
 import { Link, type Model } from "./link.js";
 import type { ToKernel } from "./protocol.js";
 import { mount } from "./views/panels.js";
+import { RECORDED } from "./views/recorded.js";
 
 /** What `inferno_widget/export/html.py` writes into the page. */
 interface Data {
@@ -66,7 +67,7 @@ const find = (id: string): HTMLElement => document.getElementById(id) as HTMLEle
 // What a reader without scripts finds open is folded away where the widget shows the same.
 for (const details of document.querySelectorAll("details")) details.open = false;
 try {
-  mount(new Link(new Recording(JSON.parse(find("data").textContent as string))), find("inferno"));
+  mount(new Link(new Recording(JSON.parse(find("data").textContent as string))), find("inferno"), RECORDED);
 } catch (error) {
   const why = error instanceof Error ? error.message : String(error);
   find("inferno").textContent = `What was recorded in this page cannot be read: ${why}`;

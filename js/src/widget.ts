@@ -1,5 +1,6 @@
 /** What anywidget loads: wiring only. Each model gets a closure of its own, so nothing is kept at module level. */
 import { Link, type Model } from "./link.js";
+import { LIVE } from "./views/live.js";
 import { mount } from "./views/panels.js";
 
 export default () => {
@@ -11,7 +12,7 @@ export default () => {
     },
     render({ el }: { el: HTMLElement }): () => void {
       el.addEventListener("keydown", keepPlain);
-      const unmount = mount(link, el);
+      const unmount = mount(link, el, LIVE);
       return () => {
         el.removeEventListener("keydown", keepPlain);
         unmount();

@@ -6,23 +6,17 @@ import { onTheme, themeOf } from "../draw/theme.js";
 import type { Link } from "../link.js";
 import { pace } from "../pace.js";
 import { banner } from "./banner.js";
-import { controls } from "./controls.js";
-import { explore } from "./explore.js";
-import { inside } from "./inside.js";
 import { legend } from "./legend.js";
-import { logits } from "./logits.js";
-import { player } from "./player.js";
-import { status } from "./status.js";
-import { stream } from "./stream.js";
-import { strip } from "./strip.js";
-import { tools } from "./tools.js";
 
 /** Milliseconds between two drawings while tokens stream in: text still flows, and the model keeps its cores. */
 const STREAM_MS = 100;
 /** Of so many drawings while tokens stream in, one is also of the panels that are restful. */
 const RESTFUL = 3;
 
-export function mount(link: Link, host: HTMLElement): () => void {
+/** What each panel is made by; a panel that was asked for and is none of these is not shown. */
+export type Panels = Record<string, (link: Link, theme: () => Theme) => View>;
+
+export function mount(link: Link, host: HTMLElement, panels: Panels): () => void {
   let theme: Theme = themeOf(document);
   let views: View[] = [];
   let shown = "";
@@ -30,23 +24,11 @@ export function mount(link: Link, host: HTMLElement): () => void {
   // Arrow keys and Ctrl+Enter in here are the widget's, not the notebook's.
   const root = h("div", { class: "inferno-widget", "data-lm-suppress-shortcuts": "true", "data-theme": theme });
 
-  const make: Record<string, () => View> = {
-    status: () => status(link),
-    tools: () => tools(link),
-    controls: () => controls(link),
-    stream: () => stream(link),
-    logits: () => logits(link),
-    strip: () => strip(link, () => theme),
-    player: () => player(link),
-    explore: () => explore(link),
-    inside: () => inside(link),
-  };
-
   function build(): void {
     close();
     shown = link.panels.join();
-    const asked = link.panels.filter((name) => make[name]);
-    const made = asked.map((name) => make[name]());
+    const asked = link.panels.filter((name) => Object.hasOwn(panels, name));
+    const made = asked.map((name) => panels[name](link, () => theme));
     // Text and distribution stand side by side, where the first of them was asked for; errors above them.
     const body = h("div", { class: "body" });
     const complaint = banner(link);

@@ -11,11 +11,10 @@ export interface Tab {
 }
 
 /** `label` says what they are, `headed` to everybody, else to a screen reader; `name` is the class of the whole. */
-export function tabbed(link: Link, name: string, label: string, offered: [string, Tab][], headed = false): View {
+export function tabbed(link: Link, name: string, label: string, offered: Record<string, Tab>, headed = false): View {
   const id = uniqueId(name);
   const drawer = h("div", { class: "drawer", id: `${id}-drawer`, role: "tabpanel", hidden: true });
-  const makers = new Map(offered);
-  const tabs = offered.map(([tool, { text, title }]) => {
+  const tabs = Object.entries(offered).map(([tool, { text, title }]) => {
     const attributes = { type: "button", role: "tab", id: `${id}-${tool}`, title, "data-tool": tool };
     return h("button", { ...attributes, "aria-controls": drawer.id, "aria-selected": "false", tabindex: -1 }, text);
   });
@@ -41,7 +40,7 @@ export function tabbed(link: Link, name: string, label: string, offered: [string
     }
     drawer.hidden = !open;
     drawer.replaceChildren();
-    const view = made.get(open) ?? makers.get(open)?.make(link);
+    const view = made.get(open) ?? offered[open]?.make(link);
     if (!view) return;
     made.set(open, view);
     drawer.append(view.element);
