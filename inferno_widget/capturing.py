@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
 
@@ -45,7 +44,8 @@ class Capture:
         limit: int,
     ) -> None:
         self.what, self.on = whats(what), True
-        self._session, self._k, self._taken = session, count("k", k), dict[str, Inspection]()
+        self._session, self._k = session, count("k", k)
+        self._taken: Inspection | InfernoError | None = None  # what there was when it was stopped, or why nothing
         tensors = cast("tuple[Tensor, ...]", tuple(name for name in self.what if name != "lens"))
         chosen = None if layers is None else layer_numbers(layers)
         self._asked = Asked(tensors, chosen, count("limit", limit, 1 << 60))
@@ -92,10 +92,10 @@ class Capture:
         InfernoError
             If nothing was captured there.
         """
-        if not self.on:
-            if not self._taken:
-                raise InfernoError("nothing was captured of the path")
-            return self._taken["path"]
+        if isinstance(self._taken, InfernoError):
+            raise self._taken
+        if self._taken is not None:
+            return self._taken
         since = whole("since", since, 0)
         session, cancel = self._session, Stop()
         seen = positions_seen(session)
@@ -122,8 +122,10 @@ class Capture:
             return
         self._session.check_innermost(self._engine)
         with self._session.idle():
-            with suppress(InfernoError):  # nothing was captured, or the process died
-                self._taken["path"] = self.take()
+            try:
+                self._taken = self.take()
+            except InfernoError as error:  # nothing was captured, or the process died: whoever takes it is told
+                self._taken = error
             self.on = False
             if self._before is not None:
                 self._session.work_back(self._engine, self._before)

@@ -281,6 +281,7 @@ class Step:
     processed : whether a logits processor changed what the sampler saw
     mu : mirostat's state, bits, where a replay began with this token; else None
     said : token ids behind the prompt
+    elsewhere : whether it was predicted under other interventions than are asked about, so that its record says nothing
     """
 
     record: StepRecord
@@ -291,8 +292,15 @@ class Step:
     processed: bool
     mu: float | None
     said: list[int]
+    elsewhere: bool
     fetch: Rows | None
     _row: Floats | None = None
+
+    def stored(self) -> StepRecord:
+        """The record, where it tells the prediction that is asked about. Raises `NeedsRow` where it does not."""
+        if self.elsewhere:
+            raise NeedsRow
+        return self.record
 
     def row(self) -> Floats:
         """The whole row. Raises `NeedsRow` where it cannot be had."""
@@ -303,8 +311,16 @@ class Step:
         return self._row
 
 
-def steps(trace: Trace, path: NDArray[np.int32], fetch: Rows | None, first: int = 0) -> Iterator[Step]:
-    """The tokens of a path that were chosen, from position `first` on."""
+def steps(
+    trace: Trace,
+    path: NDArray[np.int32],
+    fetch: Rows | None,
+    first: int = 0,
+    interventions: Sequence[Mapping[str, Any]] | None = None,
+) -> Iterator[Step]:
+    """The tokens of a path that were chosen, from position `first` on; asked about under the interventions of each, or
+    under these.
+    """
     rows = trace.nodes[path]
     ids, samplers = rows["token_id"], dict[int, Sampler]()
     n_vocab, prompt = int(trace.model.get("n_vocab") or 0), behind_prompt(rows["kind"])
@@ -318,7 +334,9 @@ def steps(trace: Trace, path: NDArray[np.int32], fetch: Rows | None, first: int 
         history = trace.window(int(path[i])).of(ids[:i]).tolist()
         processed = bool(trace.runs[run].get("logits_processor"))
         said = ids[prompt:i].tolist()
-        yield Step(trace.record(int(path[i])), history, run, samplers[run], n_vocab, processed, mu, said, fetch)
+        elsewhere = interventions is not None and list(interventions) != trace.runs[run].get("interventions", [])
+        record = trace.record(int(path[i]))
+        yield Step(record, history, run, samplers[run], n_vocab, processed, mu, said, elsewhere, fetch)
 
 
 class World:
@@ -356,7 +374,7 @@ class World:
         sampler = self._sampler(step)
         if _target(sampler) != self._target:
             self._target, self._mu = _target(sampler), sampler.mu_after([])
-        same = sampler == step.sampler and not step.processed
+        same = sampler == step.sampler and not step.processed and not step.elsewhere
         if same and step.mu is not None and not self._apart:
             self._mu = step.mu
         if same and not (self._apart and sampler.mirostat_mode):
@@ -388,7 +406,7 @@ class World:
             raise NeedsRow
         try:
             now = Moment(step.history, record.position, step.n_vocab, mu, step.said)
-            token, probability = decide(sampler, record, now)
+            token, probability = decide(sampler, step.stored(), now)
             if probability is not None or not sampler.mirostat_mode:
                 return token, probability
         except NeedsRow:

@@ -241,7 +241,7 @@ class Growing(Settings):
         for node in self.trace.children(self.trace.head).tolist():
             row = rows[node]
             same = (row["token_id"], row["kind"], row["left_out"]) == (record.token_id, record.kind, record.left_out)
-            if same:
+            if same and self.recorded_alike(int(node)):
                 with self._changed:
                     self.trace.goto(node)
                     self._notify()
@@ -286,17 +286,22 @@ class Growing(Settings):
 
     def _changes(self) -> dict[str, Any]:
         """What `trace.runs` says of the interventions in force; nothing where there are none."""
-        return {"interventions": [each.to_dict() for each in self.interventions]} if self.interventions else {}
+        return {"interventions": self.in_force} if self.interventions else {}
 
     def _note_changes(self, window: Window) -> None:
         """Begin a row of `trace.runs` for a token that nobody generated, where the latest says otherwise."""
         latest = self.trace.runs[-1].get("interventions", []) if self.trace.runs else []
-        if window.left_out or latest != self._changes().get("interventions", []):
+        if window.left_out or latest != self.in_force:
             self._note_settings(window)
 
     def recorded_alike(self, node: int) -> bool:
         """Whether a node was recorded under the interventions that are in force now."""
-        return bool(interventions_of(self.trace, node) == self._changes().get("interventions", []))
+        return bool(interventions_of(self.trace, node) == self.in_force)
+
+    @property
+    def in_force(self) -> list[dict[str, Any]]:
+        """The interventions in force, as `trace.runs` keeps them."""
+        return [each.to_dict() for each in self.interventions]
 
     # --- beside the path ------------------------------------------------------------------------------------
 

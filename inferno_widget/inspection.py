@@ -86,9 +86,13 @@ class Lens:
 
     @property
     def decided(self) -> Ids:
-        """int32 [position], the first layer from which on the final answer stays the most likely token."""
-        first = np.array(self.rank[::-1] == 1).cumprod(axis=0).sum(axis=0)
-        decided: Ids = self.layers[np.minimum(len(self.layers) - first, len(self.layers) - 1)]
+        """int32 [position], the first layer from which on the final answer stays the most likely token.
+
+        -1 where another token is the most likely behind the last layer that was looked at.
+        """
+        order = np.argsort(self.layers)
+        stays = np.array(self.rank[order[::-1]] == 1).cumprod(axis=0).sum(axis=0)
+        decided: Ids = np.append(self.layers[order], np.int32(-1))[len(order) - stays]
         return decided
 
     def plot(self, **options: Any) -> go.Figure:
@@ -352,8 +356,12 @@ def layer_numbers(layers: int | Sequence[int]) -> tuple[int, ...]:
     """Numbers of blocks, as a tuple."""
     if not isinstance(layers, Iterable) or (isinstance(layers, np.ndarray) and not layers.ndim):
         return (whole("layers", layers, 0, MOST_LAYERS),)
-    numbers = several("layers", layers, "numbers of blocks", 1, MOST_LAYERS)
-    return tuple(whole("layers", number, 0, MOST_LAYERS) for number in numbers)
+    given = several("layers", layers, "numbers of blocks", 1, MOST_LAYERS)
+    numbers = tuple(whole("layers", number, 0, MOST_LAYERS) for number in given)
+    if len(set(numbers)) < len(numbers):
+        twice = next(number for i, number in enumerate(numbers) if number in numbers[:i])
+        raise ValueError(f"layers must name each block once, and {twice} comes twice")
+    return numbers
 
 
 def positions_seen(session: Inside) -> NDArray[np.int32]:

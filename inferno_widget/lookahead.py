@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
@@ -37,12 +37,14 @@ class Place(NamedTuple):
     node : the one before it; -1 for none
     window : what the model sees of the text
     trace : the tree of which `node` is a part
+    interventions : in force while they were made, as `Trace.runs` keeps them
     """
 
     at: int
     node: int
     window: Window
     trace: Trace
+    interventions: list[dict[str, Any]]
 
     @property
     def size(self) -> int:
@@ -180,7 +182,7 @@ def place_at(session: Running, at: int | None) -> Place:
         raise IndexError("nothing of the text is read yet: score() reads the prompt")
     at = len(path) if at is None else predicted("at", at, len(path))
     window = session.trace.window(int(path[at])) if at < len(path) else session.room()
-    return Place(at, int(path[at - 1]), window, session.trace)
+    return Place(at, int(path[at - 1]), window, session.trace, session.in_force)
 
 
 @contextmanager

@@ -186,6 +186,15 @@ class Looking(Replaying):
         with beside(self, place) as branch:
             return self.engine.logits(branch, place.size)
 
+    def recorded_row(self, at: int) -> Floats:
+        """The same, of a token that was predicted as it would be now. Raises InfernoError where it was not."""
+        if not self.recorded_alike(self.trace.node_at(at)):
+            raise InfernoError(
+                f"the token at position {at:,} was predicted under other interventions than are in force now, and its "
+                "record does not say it: ask inside the same `with`, or for as few candidates as the record has"
+            )
+        return self.row(at)
+
     @hint_unknown_keywords
     def explain(self, at: int | None = None, sampler: Sampler | None = None, top: int = 20) -> list[Stage]:
         """What every stage of the sampler did to the prediction of a token, and why; the last stage is the draw.
@@ -208,13 +217,14 @@ class Looking(Replaying):
             check_sampler(sampler, self.model)
         place = None if at is None else index("at", at)
         engine = self.engine
-        return xray(self.trace, place, sampler, count("top", top), vocabulary=engine, row=self.row).stages
+        return xray(self.trace, place, sampler, count("top", top), vocabulary=engine, row=self.recorded_row).stages
 
     def what_if(self, *, progress: Told | None = None, **parameter: Any) -> WhatIf:
         """Where the path would first differ if one parameter had had another value, with the same dice.
 
         ``session.what_if(temperature=[0.2, 0.5, 1])``. The stored candidates answer most of it; where they do not
-        suffice, whole rows are computed beside the path, in batches. See `dice.what_if`, which asks a trace alone.
+        suffice, whole rows are computed beside the path, in batches: not of tokens that were predicted under other
+        interventions than are in force now, which stay unknown. See `dice.what_if`, which asks a trace alone.
 
         Parameters
         ----------
@@ -228,7 +238,9 @@ class Looking(Replaying):
         blind = what_if(self.trace, node=node, vocabulary=engine, **values)
         if not blind.unknown:
             return blind
-        rows = Rows(self, self.trace.path(node), blind.unknown, cancel=Stop(), progress=progress)
+        path = self.trace.path(node)
+        alike = [at for at in blind.unknown if self.recorded_alike(int(path[at]))]
+        rows = Rows(self, path, alike, cancel=Stop(), progress=progress)
         return what_if(self.trace, rows, node=node, vocabulary=engine, **values)
 
     # --- small things -----------------------------------------------------------------------------------

@@ -82,7 +82,8 @@ class Replaying(Running):
         same nothing is decoded, and the records stay as they are: the stored candidates decide, and where they do not
         suffice the whole rows are fetched, in batches. At the first token that differs a new branch begins;
         `replayed` is its position then, and its node is in ``trace.diverged``. If nothing differs, `replayed` is None
-        and the session stays where it was. Forced tokens stay up to there.
+        and the session stays where it was. Forced tokens stay up to there. What was predicted under other interventions
+        than are in force now is predicted anew: inside `intervene` it is the same dice on the changed model.
 
         Like any run it can be paused and stopped (Ctrl-C too); before another token came, the session then stays on
         its path.
@@ -217,7 +218,7 @@ class Replaying(Running):
         world, sampler = World(lambda old: run.with_dice(old.seed), self.engine), run.sampler_at(run.begun)
         if sampler.mirostat_mode and run.begun:
             world.begin(sampler, mu_of(self.trace, sampler, int(run.path[run.begun - 1])))
-        for step in steps(self.trace, run.path, rows, run.begun):
+        for step in steps(self.trace, run.path, rows, run.begun, self.in_force):
             world.see(step)
             if world.at in run.edges:
                 world.at = None

@@ -48,14 +48,14 @@ class Rows:
         cancel: Stop,
         progress: Told | None = None,
     ) -> None:
-        self._session, self._path, self._positions = session, path, list(positions)
+        self._session, self._path, self._positions, self._meant = session, path, list(positions), set(positions)
         self._cancel, self._progress = cancel, progress
         self._rows: dict[int, Floats] = {}
         self._done, self._next = 0, AT_FIRST
 
     def __call__(self, position: int) -> Floats:
-        """The row that predicts the token at `position`. Raises `NeedsRow` where it is not to be had any more."""
-        if position not in self._rows and not self._cancel.is_set():
+        """The row that predicts the token at `position`. Raises `NeedsRow` where it is not to be had, or no more."""
+        if position not in self._rows and position in self._meant and not self._cancel.is_set():
             self._fetch(position)
         if position not in self._rows:
             raise NeedsRow

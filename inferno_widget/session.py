@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .arguments import count, index, predicted, token_id
 from .engine import Finish
 from .engine.stop import Stop, interruptible
-from .errors import Cancelled, brief, check_text, counted, hint_unknown_keywords
+from .errors import Cancelled, InfernoError, brief, check_text, counted, hint_unknown_keywords
 from .inside import Inside
 from .lookahead import Continuation, as_forced, forced
 from .record import Kind, StepRecord, WatchedRecord
@@ -222,6 +222,11 @@ class Session(Inside):
             raise TypeError(f"way must be a continuation, such as lookahead()[0], not {brief(way)}")
         if way.place.trace is not self.trace:
             raise ValueError("this way was shown by another session, and its numbers hold for that text alone")
+        if way.place.interventions != self.in_force:
+            raise InfernoError(
+                "this way was shown under other interventions than are in force now, and its numbers hold for these "
+                "alone: look ahead again, or take it inside the same `with`"
+            )
         self._settle()
         records = way.records[: len(way.records) if n is None else count("n", n)]
         self.trace.goto(way.place.node)

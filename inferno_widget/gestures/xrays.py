@@ -91,7 +91,7 @@ class Xrays(Base):
                 "what was recorded does not say it: the whole row is needed, which takes the model. Load "
                 f"{opened.trace.model.get('name', 'it')}, and go on with this run"
             )
-        return opened.session.row(at)
+        return opened.session.recorded_row(at)
 
 
 def _stage(stage: Stage, texts: Mapping[int, str]) -> dict[str, Any]:

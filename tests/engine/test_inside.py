@@ -262,6 +262,28 @@ def test_what_cannot_be_had_is_said(tiny: Case) -> None:
             session.inspect(slice(5, 5))
 
 
+def test_layers_are_named_once_in_any_order(tiny: Case) -> None:
+    with tiny.model.session(tiny.ids) as session:
+        seen = session.inspect(-1, ("attention", "residual", "lens"), layers=[1, 0])
+        assert np.abs(seen.attention - tiny.run.attention[::-1, :, 99:]).max() < 2e-3
+        assert relative(seen.residual, tiny.run.residual[::-1, 99:]) < 2e-3
+        assert seen.lens.kl[0, 0] < 1e-4 < seen.lens.kl[1, 0]
+        for look in (session.inspect, session.causal_map, session.capture):
+            with pytest.raises(ValueError, match="each block once, and 1 comes twice"):
+                look(layers=[1, 0, 1])
+
+
+def test_what_is_decided_is_told_of_the_layers_that_were_looked_at(tiny: Case) -> None:
+    best = tiny.run.lens.argmax(-1)
+    with tiny.model.session(tiny.ids) as session:
+        for layers in ([0, 1], [1, 0]):
+            decided = session.inspect(None, "lens", layers).lens.decided
+            assert np.array_equal(decided, np.where(best[0] == best[1], 0, 1))
+        first = session.inspect(None, "lens", 0).lens.decided
+        assert np.array_equal(first, np.where(best[0] == best[1], 0, -1))
+        assert {0, -1} == {*first.tolist()}
+
+
 def test_whoever_is_told_the_progress_can_end_it(tiny: Case) -> None:
     with tiny.model.session(10 * tiny.ids) as session:
         told: list[float] = []
@@ -341,6 +363,56 @@ def test_a_fork_does_not_take_the_numbers_of_another_world(tiny: Case) -> None:
         expected = ref.log_softmax(tiny.reference.logits(ids, ref.Ablate(0, 0)))[-2, token]
         assert session.trace.record(node).logprob == pytest.approx(expected, abs=2e-3)
         assert session.trace.runs[int(session.trace.nodes["run"][node])]["interventions"]
+
+
+def test_a_replay_throws_the_dice_on_the_changed_model(tiny: Case) -> None:
+    """What the untouched model predicted proves nothing of what the changed one would have taken, and the other way."""
+    with tiny.model.session(tiny.ids[:30], Sampler(temperature=1, seed=5)) as session:
+        session.generate(12)
+        home = session.trace.head
+        with session.intervene(Scale(0, 0, 0.7)):
+            session.replay()
+            assert session.replayed is not None
+            changed, ids = session.trace.head, session.trace.column("token_id").tolist()
+            logprobs = ref.log_softmax(tiny.reference.logits(ids, ref.Scale(0, 0, 0.7)))
+            expected = np.take_along_axis(logprobs[:-1], np.array(ids)[1:, None], -1)[:, 0]
+            recorded = session.trace.column("logprob")[1:]
+            assert np.abs(recorded - expected)[session.replayed - 1 :].max() < 2e-3
+        session.goto(changed)
+        session.replay()  # the same dice on the untouched model: the first text once more
+        assert (
+            session.trace.column("token_id").tolist()
+            == session.trace.column("token_id", tree=True)[session.trace.path(home)].tolist()
+        )
+
+
+def test_a_replay_joins_no_node_of_another_world(tiny: Case) -> None:
+    with tiny.model.session(tiny.ids[:30], Sampler(temperature=1, seed=5)) as session:
+        session.generate(8)
+        home, other = session.trace.head, Sampler(temperature=0)
+        session.replay(other)
+        apart = session.trace.head
+        session.goto(home)
+        with session.intervene(Scale(0, 0, 1.0)):  # which predicts the same, and is another world all the same
+            session.replay(other)
+            assert session.trace.column("token_id")[-1] == session.trace.record(apart).token_id
+            assert session.trace.runs[int(session.trace.nodes["run"][session.trace.head])]["interventions"]
+
+
+def test_numbers_of_another_world_are_not_asked_of_this_one(tiny: Case) -> None:
+    """Where a record does not suffice, the row comes from a model: not from another than recorded it."""
+    hot = Sampler(temperature=1.5, top_k=0, top_p=1.0, min_p=0.0, seed=5)
+    with tiny.model.session(tiny.ids[:30], hot, k=3) as session:
+        session.generate(4)
+        with session.intervene(Ablate(0, 0)):
+            with pytest.raises(InfernoError, match=r"predicted under other interventions .* inside the same `with`"):
+                session.explain(-1, top=20)
+            assert all(change.unknown and change.at is None for change in session.what_if(temperature=[1.4]))
+            way = session.lookahead(2, 2)[1]
+            session.take(way)
+        with pytest.raises(InfernoError, match="shown under other interventions than are in force"):
+            session.take(way)
+        assert session.explain(-1, top=20)
 
 
 def test_what_is_no_intervention_is_refused(tiny: Case) -> None:

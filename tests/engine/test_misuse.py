@@ -296,7 +296,7 @@ INNER = {
     "Model": {"second"},
     "Session": {
         *("beside", "let_go", "room", "work_in", "work_back", "check_innermost", "check_open", "recorded_alike"),
-        *("stores", "held", "idle"),
+        *("recorded_row", "stores", "held", "idle"),
     },
     "Trace": {"append", "restored", "watch", "unwatch", "note_watched"},
     "Files": {"places"},
