@@ -6,7 +6,7 @@ import { type Ink, paint, type Scene } from "../src/draw/treepaint.js";
 import { MARKS } from "../src/state.js";
 import { Store } from "../src/store.js";
 import { type Lane, Tree } from "../src/tree.js";
-import { nodeNear } from "../src/views/explore/tree/picture.js";
+import { nodeNear } from "../src/views/explore/tree/scene.js";
 import { grow, marked, piecesOf, planted, rowsOf, TREE } from "./branching.js";
 import { encode } from "./encode.js";
 import { frame, key, openPage, type Page, tick } from "./open.js";

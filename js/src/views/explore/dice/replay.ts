@@ -3,7 +3,7 @@ import { h, setText } from "../../../dom.js";
 import { whole } from "../../../draw/format.js";
 import type { Link } from "../../../link.js";
 import { question } from "../../parts/question.js";
-import { samplerCode } from "../../parts/sampling.js";
+import { samplerCode } from "../../parts/samplercode.js";
 import { obstacle, pieceOf, selected, tokenWords, unasked } from "../../parts/words.js";
 
 interface Replayed {

@@ -4,7 +4,8 @@ import type { Link } from "../../../link.js";
 import type { Preset } from "../../../state.js";
 import { button } from "../../parts/button.js";
 import { keyedList, type Row } from "../../parts/list.js";
-import { isPreset, samplerCode } from "../../parts/sampling.js";
+import { samplerCode } from "../../parts/samplercode.js";
+import { isPreset } from "../../parts/sampling.js";
 import type { Part } from "./field.js";
 
 export function presets(link: Link): Part {
