@@ -94,10 +94,9 @@ class Growing(Settings):
         self.prompt_ids = model.tokenize(prompt) if isinstance(prompt, str) else token_ids(prompt, model.info.n_vocab)
         if not self.prompt_ids:
             raise ValueError("the prompt is empty, and this model has no token to begin with: give it some text")
-        self.prompt = prompt if isinstance(prompt, str) else _text(model, self.prompt_ids)
+        self._prompt = prompt if isinstance(prompt, str) else _text(model, self.prompt_ids)
         self._unscored = [] if self.trace.length else list(self.prompt_ids)
         self.sampler = sampler or Sampler()
-        self.k = self.trace.k
         self.logits_processor = logits_processor
         self.on_full = on_full
         self.keep = keep
@@ -123,6 +122,16 @@ class Growing(Settings):
             "a session cannot be copied, pickled or sent to another process: send session.trace, and go on with it by "
             "model.session(trace) where the model is loaded"
         )
+
+    @property
+    def prompt(self) -> str:
+        """What it began with, as text; another one needs another session."""
+        return self._prompt
+
+    @property
+    def k(self) -> int:
+        """Alternatives that are recorded for each token."""
+        return self.trace.k
 
     @property
     def text(self) -> str:

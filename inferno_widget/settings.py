@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from .arguments import function, one_of, token_id, whole
@@ -17,12 +18,21 @@ if TYPE_CHECKING:
 OnFull = Literal["stop", "slide", "error"]
 
 ON_FULL: tuple[OnFull, ...] = get_args(OnFull)
+OF_SAMPLER = frozenset(field.name for field in fields(Sampler))
 
 
 class Settings(Shown):
     """How the tokens of a session are chosen, and what happens when its context is full; see `Session`."""
 
     model: Model
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in OF_SAMPLER:  # as a plain attribute it would be kept, and change nothing
+            raise AttributeError(
+                f"a session has no {name} of its own: set session.sampler = Sampler({name}=...), or keep its other "
+                f"settings by dataclasses.replace(session.sampler, {name}=...)"
+            )
+        super().__setattr__(name, value)
 
     @property
     def sampler(self) -> Sampler:

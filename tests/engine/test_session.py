@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -748,6 +749,18 @@ def test_ids_that_are_none_are_refused(ids: list, model: Model) -> None:
 def test_k_has_bounds(k: int, model: Model) -> None:
     with pytest.raises(ValueError, match="k must be between 1 and 32"):
         model.session(PROMPT, k=k)
+
+
+def test_what_a_session_does_not_have_or_change_is_not_set_in_silence(model: Model) -> None:
+    session = model.session(PROMPT, dice())
+    with pytest.raises(AttributeError, match=r"no temperature of its own: set session.sampler = Sampler\(temperature="):
+        session.temperature = 0.2
+    session.sampler = replace(session.sampler, temperature=0.2)
+    assert session.sampler == replace(dice(), temperature=0.2)
+    for name in ("k", "prompt"):
+        with pytest.raises(AttributeError, match=f"'{name}'"):
+            setattr(session, name, 5)
+    session.note = "mine"  # a person's own is his affair
 
 
 def test_a_prompt_of_ids_has_its_text(model: Model) -> None:
