@@ -20,6 +20,8 @@ ROWS_PER_FRAME: int = PROTOCOL["limits"]["rows_per_frame"]
 _HEADER = struct.Struct("<" + "".join({"uint32": "I", "int32": "i"}[dtype] for _, dtype in PROTOCOL["header"]))
 _COLUMNS = [(name, np.dtype(dtype).newbyteorder("<")) for name, dtype, _ in PROTOCOL["columns"]]
 _PIECE = struct.Struct("<iH")
+"""Id of a token, and the length of its bytes, which follow. Of a control token -1 less its id, which is no part of the
+text: no id is negative."""
 LONGEST_PIECE = 4096
 """Bytes of a token that cross: real ones have some hundred at most, a file may have one of megabytes."""
 
@@ -58,8 +60,11 @@ class Encoder:
         for name, dtype in _COLUMNS:
             column = bit_mask(rows[name]) if name == "top_kept" else rows[name]
             parts.append(column.astype(dtype).tobytes())
-        parts += (_PIECE.pack(token, len(piece)) + piece for token, piece in pieces.items())
+        parts += (_PIECE.pack(self._marked(token), len(piece)) + piece for token, piece in pieces.items())
         return b"".join(parts)
+
+    def _marked(self, token: int) -> int:
+        return -1 - token if token in self.trace.control else token
 
     def _pieces(self, start: int, stop: int) -> Mapping[int, bytes]:
         """The pieces that nodes before `start` did not need; so a replay from any node brings its own."""

@@ -10,7 +10,7 @@ from inferno_widget.wire import PROTOCOL
 
 
 def decode(data: bytes) -> dict[str, Any]:
-    """Header, columns and pieces of a frame, as the contract lays them out."""
+    """Header, columns, pieces and control tokens of a frame, as the contract lays them out."""
     at = 0
 
     def take(dtype: str, n: int) -> np.ndarray:
@@ -25,9 +25,11 @@ def decode(data: bytes) -> dict[str, Any]:
         name: take(dtype, n * k).reshape(n, k) if width == "k" else take(dtype, n * width)
         for name, dtype, width in PROTOCOL["columns"]
     }
-    pieces = {}
+    pieces, control = {}, set()
     for _ in range(header["pieces"]):
         token, size = int(take("int32", 1)[0]), int(take("uint16", 1)[0])
+        if token < 0:
+            control.add(token := -1 - token)
         pieces[token] = take("uint8", size).tobytes()
     assert at == len(data), "nothing is left over"
-    return {"header": header, "columns": columns, "pieces": pieces}
+    return {"header": header, "columns": columns, "pieces": pieces, "control": control}

@@ -70,6 +70,8 @@ export class Store {
   columns = emptyColumns();
   readonly watched = new Watched();
   readonly pieces = new Map<number, Uint8Array>();
+  /** Tokens that are no part of the text, such as its beginning and the turns of a conversation. */
+  readonly control = new Set<number>();
   /** Text of the tokens that are whole characters, null for the others: asked for again and again. */
   readonly #texts = new Map<number, string | null>();
 
@@ -121,6 +123,8 @@ export class Store {
     for (const [id, bytes] of frame.pieces) {
       this.pieces.set(id, bytes);
       this.#texts.delete(id);
+      if (frame.control.has(id)) this.control.add(id);
+      else this.control.delete(id); // another model's number
     }
     this.#append(frame);
     if (frame.watched) this.watched.take(frame.start, frame.watched);
@@ -178,9 +182,19 @@ export class Store {
     return to === from + 1 ? this.#whole(this.columns.token_id[this.path[from]]) : null;
   }
 
-  /** The text of a unit as it is copied and searched: bytes that are no text as <F0>. */
+  /** The text of a unit as it is searched: bytes that are no text as <F0>. */
   unitString(unit: number): string {
     return this.plainText(unit) ?? textOf(this.unitText(unit));
+  }
+
+  /** Whether a unit is a control token, which is no part of the text that is handed on. */
+  isControl(unit: number): boolean {
+    return this.control.has(this.columns.token_id[this.path[this.unitStart[unit]]]);
+  }
+
+  /** The text of a unit as it is copied. */
+  unitCopy(unit: number): string {
+    return this.isControl(unit) ? "" : this.unitString(unit);
   }
 
   /** The text of any nodes, one behind the other; bytes of unfinished characters as numbers. */

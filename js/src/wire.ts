@@ -14,6 +14,8 @@ export interface Frame {
   head: number;
   columns: Columns;
   pieces: Map<number, Uint8Array>;
+  /** Those of them that are control tokens, and no part of the text. */
+  control: Set<number>;
   /** Absent where nothing is watched. */
   watched?: WatchedRows;
 }
@@ -69,15 +71,19 @@ export function decode(message: ArrayBuffer | ArrayBufferView, beside?: Beside):
   }
 
   const pieces = new Map<number, Uint8Array>();
+  const control = new Set<number>();
   let left = header.pieces;
   for (; left && at + 6 <= bytes.byteLength; left--) {
     const n = data.getUint16(at + 4, true);
-    pieces.set(data.getInt32(at, true), new Uint8Array(bytes.slice(at + 6, at + 6 + n))); // a view keeps the frame
+    const sent = data.getInt32(at, true);
+    const id = sent < 0 ? -1 - sent : sent; // so a control token is told
+    if (sent < 0) control.add(id);
+    pieces.set(id, new Uint8Array(bytes.slice(at + 6, at + 6 + n))); // a view keeps the frame
     at += 6 + n;
   }
   if (left) throw new RangeError(`a frame of ${bytes.byteLength} bytes was cut short: ${left} pieces are missing`);
   if (at !== bytes.byteLength)
     throw new RangeError(`a frame of ${bytes.byteLength} bytes should have been ${at} bytes long`);
   const watched = beside && { watched: decodeWatched(beside[0], rows, beside[1]) };
-  return { seq, epoch, start, rows, k, head, columns: columns as unknown as Columns, pieces, ...watched };
+  return { seq, epoch, start, rows, k, head, columns: columns as unknown as Columns, pieces, control, ...watched };
 }

@@ -29,6 +29,8 @@ export interface Message {
   head?: number;
   rows?: Row[];
   pieces?: Iterable<readonly [number, Uint8Array | string]>;
+  /** Ids of pieces that are control tokens. */
+  control?: readonly number[];
 }
 
 const BLANK: Required<Omit<Row, "parent" | "token_id">> = {
@@ -77,7 +79,7 @@ export function encode(message: Message): DataView {
     push(dtype, values);
   }
   for (const [id, bytes] of pieces) {
-    push("int32", [id]);
+    push("int32", [message.control?.includes(id) ? -1 - id : id]);
     chunks.push(new Uint8Array([bytes.length & 255, bytes.length >> 8]), bytes);
   }
   // The frame does not start where its buffer does: a reader has to honour byteOffset.

@@ -38,6 +38,16 @@ describe("frames", () => {
     expect(store.columns.token_id[1234]).toBe(1234);
   });
 
+  it("say which tokens are no part of the text, of each model anew", () => {
+    const store = new Store();
+    apply(store, { ...chain(["<bos>", "a", "<end_of_turn>"]), control: [0, 2] });
+    const copied = () => Array.from({ length: store.units }, (_, unit) => store.unitCopy(unit));
+    expect(copied()).toEqual(["", "a", ""]);
+    expect(store.unitString(2), "but it can be found").toBe("<end_of_turn>");
+    apply(store, { ...chain(["Once", " upon"]), seq: 2, epoch: 2 });
+    expect(copied()).toEqual(["Once", " upon"]);
+  });
+
   it("may come twice, or overlap", () => {
     const store = filled("a", "b", "c");
     expect(apply(store, chain(["a", "b", "c"]))).toBe("applied");

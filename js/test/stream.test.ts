@@ -373,6 +373,26 @@ describe("copying", () => {
     expect(written).toEqual(['text = " a time"\nids = [2, 3]  # tokens 2 to 3\n']);
   });
 
+  it("leaves out control tokens, whatever they are called, which stand in the text as such", async () => {
+    const called = ["<bos>", "Once", "<end_of_turn>"];
+    const rows = called.map((_, i) => row(i, i));
+    model.rows(encode({ rows, pieces: called.map((name, i) => [i, name] as const), control: [0, 2], seq: ++seq }));
+    await frame();
+    expect(all(".chip").map(({ textContent }) => textContent)).toEqual(["<bos>", "<end_of_turn>"]);
+    const written: string[] = [];
+    vi.stubGlobal("navigator", { clipboard: { writeText: async (value: string) => void written.push(value) } });
+    for (const item of all("[role=menuitem]")) item.click();
+    await frame();
+    expect(written).toEqual([
+      "Once",
+      "**Prompt**\n\n```text\nOnce\n```\n",
+      'text = "Once"\nids = [0, 1, 2]  # tokens 0 to 2\n',
+    ]);
+    key(text(), "a", { ctrlKey: true });
+    document.dispatchEvent(new Event("selectionchange"));
+    expect(copied()).toBe("Once");
+  });
+
   it("in a menu that closes behind whoever leaves it, and gives the focus back", async () => {
     vi.stubGlobal("navigator", { clipboard: { writeText: async () => undefined } });
     send(ids(6));

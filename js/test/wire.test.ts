@@ -25,16 +25,32 @@ const ROW = {
 describe("decode", () => {
   it("reads every field back, wherever the frame lies in its buffer", () => {
     const frame = decode(
-      encode({ seq: 7, epoch: 2, start: 4, k: 3, head: -1, rows: [ROW, ROW], pieces: [[5, " été"]] }),
+      encode({
+        seq: 7,
+        epoch: 2,
+        start: 4,
+        k: 3,
+        head: -1,
+        rows: [ROW, ROW],
+        pieces: [
+          [5, " été"],
+          [0, "<s>"],
+        ],
+        control: [0],
+      }),
     );
-    const { columns, pieces, ...header } = frame;
+    const { columns, pieces, control, ...header } = frame;
     expect(header).toEqual({ seq: 7, epoch: 2, start: 4, rows: 2, k: 3, head: -1 });
     for (const [name, , width] of COLUMNS) {
       if (width === 1) expect([...columns[name]], name).toEqual([ROW[name], ROW[name]]);
     }
     expect([...columns.top_ids]).toEqual([5, 17, -1, 5, 17, -1]);
     expect([...columns.top_logprobs]).toEqual([-0.25, -0.5, Number.NaN, -0.25, -0.5, Number.NaN]);
-    expect([...pieces]).toEqual([[5, new TextEncoder().encode(" été")]]);
+    expect([...pieces]).toEqual([
+      [5, new TextEncoder().encode(" été")],
+      [0, new TextEncoder().encode("<s>")],
+    ]);
+    expect([...control]).toEqual([0]);
   });
 
   it("keeps nothing of the message's buffer", () => {
@@ -94,6 +110,7 @@ interface Expected {
   header: Record<string, number>;
   columns: Record<string, (number | null)[] | (number | null)[][]>;
   pieces: Record<string, number[]>;
+  control: number[];
 }
 
 const folder = new URL("./fixtures/", import.meta.url);
@@ -102,7 +119,7 @@ const fixtures = existsSync(folder) ? readdirSync(folder).filter((name) => name.
 describe.skipIf(!fixtures.length)("frames written by Python", () => {
   it.each(fixtures)("%s", (name) => {
     const expected: Expected = JSON.parse(readFileSync(new URL(name.replace(".bin", ".json"), folder), "utf8"));
-    const { columns, pieces, ...header } = decode(readFileSync(new URL(name, folder)));
+    const { columns, pieces, control, ...header } = decode(readFileSync(new URL(name, folder)));
     const { version: _, pieces: count, ...said } = expected.header;
     expect(header).toEqual(said);
     expect(pieces.size).toBe(count);
@@ -113,5 +130,6 @@ describe.skipIf(!fixtures.length)("frames written by Python", () => {
     }
     for (const [id, bytes] of Object.entries(expected.pieces))
       expect([...(pieces.get(Number(id)) ?? [])]).toEqual(bytes);
+    expect([...control].sort((a, b) => a - b)).toEqual(expected.control);
   });
 });

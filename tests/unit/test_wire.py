@@ -39,6 +39,7 @@ def test_a_frame_holds_the_trace(trace: Trace) -> None:
     expected = {"seq": 9, "epoch": 4, "start": 0, "rows": len(trace), "k": trace.k, "head": trace.head}
     assert frame["header"] == {"version": 1, **expected, "pieces": len(trace.pieces)}
     assert frame["pieces"] == trace.pieces
+    assert frame["control"] == trace.control & trace.pieces.keys()
     for name, dtype, _ in PROTOCOL["columns"]:
         column = trace.nodes[name]
         assert frame["columns"][name].dtype == np.dtype(dtype)
@@ -243,6 +244,7 @@ def described(data: bytes) -> dict[str, Any]:
         "header": frame["header"],
         "columns": columns,
         "pieces": {str(token): list(piece) for token, piece in frame["pieces"].items()},
+        "control": sorted(frame["control"]),
     }
 
 

@@ -153,7 +153,8 @@ export function stream(link: Link): View {
     }
     const said: string[] = [];
     for (let unit = Math.max(announced, store.units - ANNOUNCED); unit < store.units; unit++) {
-      if (KINDS[store.columns.kind[store.path[store.unitStart[unit]]]] === "prompt") continue;
+      const prompt = KINDS[store.columns.kind[store.path[store.unitStart[unit]]]] === "prompt";
+      if (prompt || store.isControl(unit)) continue;
       said.push(
         store
           .unitText(unit)

@@ -21,6 +21,7 @@ function fenced(text: string): string {
 export function markdown(store: Store, from: number, to: number): string {
   const sections: { title: string; text: string }[] = [];
   for (let unit = from; unit < to; unit++) {
+    if (store.isControl(unit)) continue;
     const kind = KINDS[store.columns.kind[store.path[store.unitStart[unit]]]];
     const title = kind === "prompt" ? "Prompt" : "What followed";
     if (sections.at(-1)?.title !== title) sections.push({ title, text: "" });
@@ -33,7 +34,7 @@ export function markdown(store: Store, from: number, to: number): string {
 /** Text and token ids as literals; `model.session(ids)` begins where they end. */
 export function python(store: Store, from: number, to: number): string {
   if (to <= from) return 'text = ""\nids = []\n';
-  const text = Array.from({ length: to - from }, (_, i) => store.unitString(from + i)).join("");
+  const text = Array.from({ length: to - from }, (_, i) => store.unitCopy(from + i)).join("");
   const [first, last] = [store.unitStart[from], store.unitSpan(to - 1)[1]];
   const ids = Array.from(store.path.subarray(first, last), (node) => store.columns.token_id[node]);
   // A JSON string is a Python string, but for lone halves of pairs, which it escapes.

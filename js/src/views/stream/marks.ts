@@ -60,7 +60,7 @@ export class Marks {
   get text(): string {
     const [first, last] = this.units;
     const parts: string[] = [];
-    for (let unit = first; unit < last; unit++) parts.push(this.#store.unitString(unit));
+    for (let unit = first; unit < last; unit++) parts.push(this.#store.unitCopy(unit));
     const { range } = this;
     if (range && range.to.unit < last && parts.length)
       parts.push((parts.pop() as string).slice(0, range.to.offset || undefined));

@@ -10,7 +10,7 @@ import type { Metric } from "../../state.js";
 import { type Run, runs } from "../../text.js";
 import { treeOf } from "../../tree.js";
 
-/** How control tokens are usually written. */
+/** How control tokens are usually written; some files call them words like others. */
 const CONTROL = /^<(\/?s|\|.+\|)>$/;
 /** What is said of a token that is nothing but these. */
 const NAMES: Partial<Record<Run["kind"], string>> = { space: "space", tab: "tab", newline: "line break" };
@@ -130,7 +130,7 @@ export class Painter {
     const name = this.classOf(unit);
     span.setAttribute("data-node", String(node));
     // Most tokens are a word and a space before it, which the token itself draws.
-    if (text !== null && !hang && /^ ?[!-~]+$/.test(text) && !CONTROL.test(text)) {
+    if (text !== null && !hang && /^ ?[!-~]+$/.test(text) && !this.#special(unit, text)) {
       span.className = text.startsWith(" ") ? `${name} lead` : name;
       span.append(text);
       return span;
@@ -140,11 +140,14 @@ export class Painter {
     return span;
   }
 
+  #special(unit: number, text: string): boolean {
+    return this.#link.store.isControl(unit) || CONTROL.test(text);
+  }
+
   #write(span: HTMLElement, unit: number, hang: boolean): void {
     const { store } = this.#link;
     const pieces = runs(store.unitText(unit));
-    const only = pieces.length === 1 && CONTROL.test(pieces[0].text);
-    if (only) pieces[0].kind = "chip";
+    if (pieces.length === 1 && this.#special(unit, pieces[0].text)) pieces[0].kind = "chip";
     if (!pieces.length)
       span.append(h("i", { class: "chip" }, `#${store.columns.token_id[store.path[store.unitStart[unit]]]}`));
     const names = pieces.map(({ kind }) => NAMES[kind]);
