@@ -108,6 +108,7 @@ def test_it_says_that_it_is_a_recording_and_offers_no_fork(opened):
     expect(page.get_by_test_id("state")).to_have_text("a recorded run")
     expect(page.get_by_text("A recording of Fairy Tales")).to_be_visible()
     expect(page.locator("[data-token]")).to_have_count(TOKENS)
+    expect(page.locator(".legend-forced")).to_have_text("dotted: put there by a person")  # no reader of the page
     for name in ("Run", "Step"):
         expect(page.get_by_role("button", name=name, exact=True)).to_have_count(0)
     token(page, 20).click()

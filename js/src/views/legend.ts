@@ -18,7 +18,12 @@ export function legend(link: Link, theme: () => Theme): View {
     metrics.element,
     overlaid.element,
     prompt,
-    h("span", { class: "legend-forced" }, h("u", {}, "dotted"), ": your choice"),
+    h(
+      "span",
+      { class: "legend-forced" },
+      h("u", {}, "dotted"),
+      link.recorded ? ": put there by a person" : ": your choice",
+    ),
     python,
   );
   let picture = "";
