@@ -280,10 +280,13 @@ class Child:
 
     def _read_log(self, stream: IO[bytes]) -> None:
         with stream:
+            within = False
             for line in iter(lambda: stream.readline(LOG_LINE), b""):
                 if line == LOG_ENDS:
                     return
-                self._tail.append(line.decode(errors="replace").strip())
+                if not within:  # the rest of a line that is too long would look like a complaint
+                    self._tail.append(line.decode(errors="replace").strip())
+                within = not line.endswith(b"\n")
 
     def _watch(self) -> None:
         """Note what it holds, and end it when it makes no progress with anything that was asked."""

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from inferno_widget.errors import quoted
+
 DUMP, STACK = "Fatal Python error", "Current thread"
 """How faulthandler begins, and the part of it that has the stack to blame."""
 NEWS = "[info] ", "[warn] "
@@ -24,6 +26,8 @@ STATES = {
 }
 FOLDERS = re.compile(r"""(?<=")[^"]*[/\\](?=[^"/\\]+")|[^\s"]*[/\\](?=[^\s"/\\]+\.(?:cp?p?|cuh?|hp?p?|m)\b)""")
 """Where source lay when it was compiled or installed, which nobody who reads of a death needs to know."""
+MOST_SAID = 400
+"""Characters of one of its last words: native code may have put any text of a file into them."""
 _VMSTAT = Path("/proc/vmstat")
 
 
@@ -100,4 +104,4 @@ def last_words(log: Sequence[str]) -> list[str]:
         next((i for i, line in enumerate(said) if line.startswith(mark)), len(said)) for mark in (DUMP, STACK)
     )
     last = said[max(0, dump - 4) : dump + 1] + said[stack + 1 : stack + 3]
-    return [FOLDERS.sub("", line) for line in last]
+    return [quoted(FOLDERS.sub("", line), MOST_SAID) for line in last]

@@ -48,7 +48,8 @@ class Log:
         if level != CONTINUED:
             self._mark = MARKS.get(level)
         if self._mark is not None:
-            sys.stderr.write(line if level == CONTINUED else self._mark + line)
+            shown = quoted(line.removesuffix("\n")) + "\n" * line.endswith("\n")  # it may hold any text of a file
+            sys.stderr.write(shown if level == CONTINUED else self._mark + shown)
 
     def reason(self) -> str:
         """The last things it complained about."""

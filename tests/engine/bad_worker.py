@@ -10,6 +10,7 @@ import sys
 import time
 
 from inferno_widget.engine import worker
+from inferno_widget.engine.log import INFO, Log
 from inferno_widget.engine.worker import Worker
 
 
@@ -29,6 +30,12 @@ class BadWorker(Worker):
 
     def aborts(self, _: int) -> None:
         os.write(2, b"ggml.c:1234: GGML_ASSERT(ne00 == ne10) failed\n")
+        os.abort()
+
+    def boasts(self, _: int) -> None:
+        """What a file is called fills the log, on any number of lines, before it crashes."""
+        Log().note(INFO, b"name = " + b"long " * 10_000 + b"\nFatal Python error\n\x1b[31m", None)
+        os.write(2, b"\n[info] " + b"longer " * 10_000 + b"\nit \x1b[31m failed: " + b"x" * 10_000 + b"\n")
         os.abort()
 
     def dies(self, _: int) -> None:

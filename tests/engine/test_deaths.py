@@ -105,6 +105,18 @@ def test_every_end_is_noticed_and_told_in_words(bad: EngineClient, how: str) -> 
 
 
 @POSIX
+def test_whatever_fills_the_log_the_last_words_are_a_few_printable_lines(bad: EngineClient) -> None:
+    with pytest.raises(EngineDiedError) as caught:
+        misbehave(bad, "boasts")
+    said, error = caught.value.said, str(caught.value)
+    assert said[0].startswith(r"it \x1b[31m failed: xxx")
+    assert said[1] == "Fatal Python error: Aborted"
+    assert "long" not in error
+    assert error.isprintable()
+    assert len(error) < 1_500
+
+
+@POSIX
 def test_somebody_who_keeps_its_log_open_holds_nobody_up(bad: EngineClient) -> None:
     with pytest.raises(EngineDiedError, match="exit code 5; it last said: heir") as caught:
         misbehave(bad, "dies_with_heirs")
