@@ -32,6 +32,7 @@ from .gbnf import rules_of, with_exclusions
 from .grammar import LIMIT_SECONDS, START_SECONDS, TOO_LONG
 from .log import ERROR, Log
 from .patience import Patience
+from .schema import refuse, with_single_types
 
 LOOK_SECONDS = 0.1
 LIMIT_BYTES = 1 << 30
@@ -189,7 +190,8 @@ class Grammarian:
 def _converted(schema: str) -> str:
     """GBNF for a schema. In its strings the converter forgets what JSON does not have as it is: control characters, and
     where a pattern has a dot or excludes something, quotes and backslashes. In what it is to say word for word, it
-    forgets that a backslash has a meaning in GBNF too.
+    forgets that a backslash has a meaning in GBNF too. And it knows a reference by the last part of its place alone, by
+    which it may take it for a property, or for another reference.
     """
     from llama_cpp.llama_grammar import SchemaConverter
 
@@ -198,7 +200,15 @@ def _converted(schema: str) -> str:
             said = json.dumps(json.loads(literal), ensure_ascii=False)
             return '"' + said.replace("\\", r"\\").replace('"', r"\"") + '"'
 
-    wanted = json.loads(schema)
+        def _resolve_ref(self, ref: str) -> str:
+            if ref not in rules:
+                rules[ref] = f"reference-{len(rules)}-"  # for what refers to itself
+                rules[ref] = cast("Any", self).visit(self._refs[ref], rules[ref])
+            return rules[ref]
+
+    rules: dict[str, str] = {}
+    wanted = with_single_types(json.loads(schema))
+    refuse(wanted)
     if "$ref" in wanted:  # else what stands beside it would not be looked through for further references
         wanted["anyOf"] = [{"$ref": wanted.pop("$ref")}]
     converter: Any = cast("Any", Converter)(prop_order={}, allow_fetch=False, dotall=False, raw_pattern=False)

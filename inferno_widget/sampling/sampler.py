@@ -90,8 +90,8 @@ class Sampler:
     that mostly the best 1,024 are all it must look at.
 
     A schema becomes GBNF by llama-cpp-python's converter: it knows types, properties (in their order), required, items,
-    enum, const, pattern, lengths, formats, $ref within the schema, anyOf, oneOf and allOf, and leaves out what it does
-    not know, such as the bounds of numbers.
+    enum, const, pattern, lengths, $ref within the schema, anyOf, oneOf (as anyOf), allOf of objects, and the formats
+    date, time, date-time and uuid. What it does not know, such as the bounds of numbers, is refused by name.
 
     Raises
     ------

@@ -129,6 +129,87 @@ def test_what_a_grammar_holds_is_quoted_on_one_line(client: Driver, grammar: str
     assert len(str(caught.value)) < 1_200
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": ["string", "null"], "pattern": "^(wolf|fox)$"},
+        {"type": ["string", "integer"], "enum": ["wolf", 3]},
+        {"type": ["array", "object"], "items": {"const": 1}, "maxItems": 2, "properties": {"a": {"type": "null"}}},
+        {
+            "properties": {
+                "place": {"enum": ["wolf"]},
+                "of": {"$ref": "#/$defs/place"},
+                "at": {"$ref": "#/$defs/x/place"},
+            },
+            "required": ["place", "of", "at"],
+            "$defs": {"place": {"type": "integer"}, "x": {"place": {"type": "boolean"}}},
+        },
+        {
+            "allOf": [{"$ref": "#/$defs/a"}, {"properties": {"b": {"type": "null"}}}],
+            "$defs": {"a": {"properties": {"a": {"const": 1}}}},
+        },
+        {"prefixItems": [{"const": 1}, {"type": "boolean"}], "items": False, "minItems": 2},
+        {"type": "integer", "maxLength": 1, "uniqueItems": True, "title": "means nothing for a number"},
+        {"type": "string", "format": "date", "minLength": 0, "default": {"minimum": 3}},
+    ],
+    ids=range(8),
+)
+def test_what_a_converter_would_mistake_is_kept_to(demo: Driver, schema: dict) -> None:
+    for seed in range(4):
+        jsonschema.validate(json.loads(said_by(demo, schema, seed, temperature=1.5)), schema)
+        assert demo.finish == "eog"
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"type": "integer", "minimum": 3}, "'minimum' in #:"),
+        (
+            {"properties": {"tags": {"type": "array", "items": {"type": "null"}, "uniqueItems": True}}},
+            "'uniqueItems' in #/properties/tags:",
+        ),
+        ({"properties": {"": {"type": "null"}}}, "an empty property name in #:"),
+        ({"properties": {"*": {"type": "null"}}}, "a property called '*' in #:"),
+        ({"properties": {"a": {"type": "null"}}, "required": ["b"]}, "'b', which is required and no property, in #:"),
+        ({"type": "string", "pattern": "^a*$", "maxLength": 3}, "'maxLength' in #:"),
+        ({"type": "string", "format": "date", "maxLength": 3}, "'maxLength' in #:"),
+        ({"type": "object", "required": ["a"]}, "'required' in #:"),
+        ({"enum": [1, 2], "not": {"const": 1}}, "'not' in #:"),
+        ({"const": "a", "pattern": "^b$"}, "'pattern' in #:"),
+        ({"anyOf": [{"type": "null"}, {"type": "number", "maximum": 3}]}, "'maximum' in #/anyOf/1:"),
+        (
+            {"properties": {"a": {"type": "null"}}, "anyOf": [{"required": ["a"]}]},
+            "'properties' in #, 'required' in #/anyOf/0:",
+        ),
+        (
+            {"$ref": "#/$defs/a", "$defs": {"a": {"type": ["null", "integer"], "multipleOf": 2}}},
+            "'multipleOf' in #/$defs/a/anyOf/1:",
+        ),
+        ({"items": [{"type": "null"}], "minItems": 2}, "'minItems' in #:"),
+        ({"prefixItems": [{"type": "null"}], "items": {"type": "null"}}, "'prefixItems' in #:"),
+        (
+            {"allOf": [{"enum": [1]}, {"$ref": "#/$defs/a"}], "$defs": {"a": {"type": "null"}}},
+            "what is no object with properties in #/allOf/0, what is no object with properties in #/allOf/1:",
+        ),
+        (
+            {"allOf": [{"properties": {"a": {}}}, {"properties": {"b": {}}, "additionalProperties": False}]},
+            "'additionalProperties' in #/allOf/1:",
+        ),
+        (
+            {"type": "array", "contains": {}, "uniqueItems": True, "minItems": 1, "maxItems": 2},
+            "'minItems' in # and 1 more:",
+        ),
+    ],
+    ids=range(18),
+)
+def test_what_no_grammar_keeps_to_is_refused_by_name(client: Driver, schema: dict, said: str) -> None:
+    with pytest.raises(
+        GrammarError, match="the JSON schema cannot become a grammar: there is no grammar here"
+    ) as caught:
+        client.engine.allowed(schema, [])
+    assert said in str(caught.value)
+
+
 def test_a_repetition_that_counts_backwards_says_what_it_took(client: Driver) -> None:
     with pytest.raises(GrammarError, match=r"cannot be used: it takes more (memory|time) than the .* allowed: make it"):
         client.engine.allowed('root ::= "a"{2,1}', [])
