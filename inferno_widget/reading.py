@@ -15,24 +15,47 @@ DEPTH = 100
 """How deep they may be nested: what is deeper cannot be written, compared or shown without a RecursionError."""
 
 
+class NotAFileError(OSError):
+    """What lies there is no file: it might be waited for or read for ever. `strerror` says what it is."""
+
+    strerror: str
+
+
 def open_regular(path: Path) -> IO[bytes]:
     """A file, open for reading.
 
     Raises
     ------
+    NotAFileError
+        If it is a folder, a pipe, a device or a socket.
     OSError
-        If there is none, or it may not be read; or if it is a pipe, a device or a socket, which might be waited for or
-        read for ever.
+        If there is none, or it may not be read.
     """
-    file = open(path, "rb", opener=_at_once)  # noqa: SIM115  the caller closes it
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise OSError(errno.EINVAL, "this is a pipe, a device or a socket, not a file", str(path))
-    return file
+    try:
+        return open(path, "rb", opener=_regular)
+    except NotAFileError:
+        raise
+    except OSError:
+        if os.path.exists(path):  # noqa: PTH110  it raises nothing
+            _check_regular(path.stat().st_mode, path)  # Windows opens no folder, Unix no socket; neither says why
+        raise
 
 
-def _at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+def _regular(path: str, flags: int) -> int:
+    """Looked at when it is open: before, another could be put in its place."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    try:
+        _check_regular(os.fstat(descriptor).st_mode, path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_regular(mode: int, path: object) -> None:
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"
+        raise NotAFileError(errno.EINVAL, f"this is {what}, not a file", str(path))
 
 
 def parsed_json(data: bytes) -> dict[str, Any]:

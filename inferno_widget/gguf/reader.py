@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
-import stat
 import struct
 from pathlib import Path
+from typing import IO
 
 from ..errors import ModelFileError
+from ..reading import NotAFileError, open_regular
 from .formats import BIG_ENDIAN, look
 from .header import BROKEN_OFF, DAMAGED, Header
 from .keys import form, type_name
@@ -38,17 +38,17 @@ def read_header(path: Path) -> Header:
     return header
 
 
-def opened(path: Path) -> io.FileIO:
-    """Open a regular file, and nothing else: opening a FIFO would wait for ever.
+def opened(path: Path) -> IO[bytes]:
+    """Open a file, and nothing else.
 
     Raises
     ------
     ModelFileError
     """
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISREG(mode):
-            return path.open("rb", buffering=0)
+        return open_regular(path)
+    except NotAFileError as error:
+        raise ModelFileError(path, error.strerror, field="path", advice="give the path of a GGUF file") from error
     except FileNotFoundError as error:
         within = "" if Path(path).is_absolute() else f" in {Path.cwd()}"
         advice = "check its name and folder"
@@ -60,14 +60,12 @@ def opened(path: Path) -> io.FileIO:
         raise ModelFileError(path, "may not be read (permission denied)", field="path", advice=advice) from error
     except (OSError, ValueError) as error:  # ValueError: a path that no system call takes
         raise ModelFileError(path, f"cannot be opened: {error}", field="path") from error
-    what = "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
-    raise ModelFileError(path, f"is {what}, not a file", field="path", advice="give the path of a GGUF file")
 
 
 class Reader:
     """Takes the values of a header off its front, one after another; `at` is the next byte."""
 
-    def __init__(self, header: Header, file: io.FileIO) -> None:
+    def __init__(self, header: Header, file: IO[bytes]) -> None:
         status = os.fstat(file.fileno())
         header.size, header.changed = status.st_size, status.st_mtime_ns
         self.header = header

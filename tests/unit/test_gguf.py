@@ -421,7 +421,7 @@ def test_no_permission(tmp_path, monkeypatch):
     def denied(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(type(path), "open", denied)
+    monkeypatch.setattr(os, "open", denied)
     with pytest.raises(ModelFileError, match="permission denied"):
         read_info(path)
 
