@@ -42,7 +42,7 @@ class Files:
 
     def __init__(self, root: str | Path | None = None) -> None:
         self.root = _default_root() if root is None else _real(file_path("root", root))
-        if not self.root.is_dir():
+        if not _is_folder(self.root):
             raise InfernoError(
                 f"{printable(str(root))} is not a folder; give an existing one as the root of the file browser"
             )
@@ -120,8 +120,8 @@ class Files:
         if wanted == demo_path() or wanted in self._recent:
             return wanted
         raise InfernoError(
-            f"{wanted} is outside of {self.root}, where the file browser starts; start it elsewhere (root=...), "
-            "or load the file from Python"
+            f"{printable(str(wanted))} is outside of {printable(str(self.root))}, where the file browser starts; start "
+            "it elsewhere (root=...), or load the file from Python"
         )
 
     def _within(self) -> Sequence[Path]:
@@ -153,7 +153,7 @@ class Files:
 def caches() -> list[tuple[str, Path]]:
     """Name and folder of the caches that exist."""
     known = (("Hugging Face cache", hub_cache()), ("llama.cpp cache", llama_cpp_cache()))
-    return [(name, path) for name, path in known if path.is_dir()]
+    return [(name, path) for name, path in known if _is_folder(path)]
 
 
 def hub_cache() -> Path:
@@ -262,6 +262,12 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
 def _is_file(path: Path) -> bool:
     with suppress(OSError, ValueError):
         return path.is_file()
+    return False
+
+
+def _is_folder(path: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return path.is_dir()
     return False
 
 

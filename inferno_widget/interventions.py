@@ -286,7 +286,7 @@ def _number(name: str, value: object) -> float:
 
 def _row(name: str, value: Any) -> Floats:
     try:
-        given = np.asarray(value)
+        given = np.asarray(value if hasattr(value, "__array__") else several(name, value, "numbers"))
     except (TypeError, ValueError, OverflowError):
         given = np.empty((0, 0))
     with np.errstate(over="ignore"):  # which is infinite then

@@ -30,6 +30,8 @@ By = str | re.Pattern[str] | Callable[[str], Hashable] | None
 """What an answer is of a text: the first match of a regular expression (its first group, where it has one), what a
 function returns, or the first word. None is no answer."""
 
+LONGEST_PATTERN = 10_000
+"""Characters of a regular expression: Python takes seconds to read a million."""
 FIRST_WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
 DECIDED = 0.9
 """Share of an answer from which on it counts as decided."""
@@ -183,6 +185,7 @@ def commitment(
     *,
     by: By,
     stop: tuple[str, ...],
+    sampler: Sampler,
     each: EachCurve | None,
 ) -> Commitment:
     """`Session.commitment`, with its arguments checked.
@@ -199,7 +202,7 @@ def commitment(
     for at in positions:
         place = place_at(session, at)
         left = max(1, max_tokens - (at - first))
-        request = asked(session, place, session.sampler, left, 1, stop)
+        request = asked(session, place, sampler, left, 1, stop)
         begun = b"".join(pieces[first:at])
         texts = [begun + b"".join(way.pieces) for way in _ways(session, place, request, n, told)]
         if told.cancel.is_set():
@@ -238,6 +241,8 @@ def answering(by: By) -> Callable[[str], Hashable]:
         raise TypeError(f"by must be a regular expression, a function of a text, or None, not {brief(by)}")
     if by is None:
         return _first_word
+    if isinstance(by, str) and len(by) > LONGEST_PATTERN:
+        raise ValueError(f"by has {len(by):,} characters, and {LONGEST_PATTERN:,} are the most: {brief(by)}")
     try:
         return Searcher(re.compile(by))
     except (re.error, OverflowError, RecursionError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -427,7 +428,15 @@ def test_what_is_no_intervention_is_refused(tiny: Case) -> None:
             session.intervene(Steer(0, [1, 2, 3])).__enter__()
         with pytest.raises(TypeError, match="interventions must be Ablate, Scale, Steer or Patch"):
             session.intervene("head 3").__enter__()
-        for row in ([np.nan, 1], [1e300, 1], [1j, 1], ["1", "2"], [True, False], np.zeros(2, "M8[s]")):
+        for row in (
+            [np.nan, 1],
+            [1e300, 1],
+            [1j, 1],
+            ["1", "2"],
+            [True, False],
+            np.zeros(2, "M8[s]"),
+            itertools.count(),
+        ):
             with pytest.raises(ValueError, match="must be one row of finite numbers"):
                 Steer(0, row)
         assert session.generate(1)

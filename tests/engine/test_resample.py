@@ -146,6 +146,8 @@ def test_a_huge_number_is_begun_at_once(session: Session) -> None:
 def test_arguments_are_checked(session: Session) -> None:
     with pytest.raises(ValueError, match="by is no regular expression"):
         session.resample(by="(")
+    with pytest.raises(ValueError, match="by has 3,000,000 characters, and 10,000 are the most"):
+        session.resample(by="a" * 3_000_000)
     with pytest.raises(ValueError, match="n must be a whole number"):
         session.resample(n=0)
     with pytest.raises(IndexError, match="at must be"):

@@ -171,8 +171,9 @@ def test_what_is_no_folder_is_named(root: Path) -> None:
         Files(root).list("none")
     with pytest.raises(InfernoError, match=r"a\.gguf is a file, not a folder"):
         Files(root).list("a.gguf")
-    with pytest.raises(InfernoError, match=r"a\.gguf is not a folder; give an existing one"):
-        Files(root / "a.gguf")
+    for wrong, name in (("a.gguf", r"a\.gguf"), ("n" * 300, "n{300}"), ("\u202eabc", r"\\u202eabc")):
+        with pytest.raises(InfernoError, match=rf"{name} is not a folder; give an existing one"):
+            Files(root / wrong)
 
 
 # --- the root ---------------------------------------------------------------------------------------------
@@ -295,6 +296,11 @@ def test_the_cache_of_llama_cpp_on_each_system(
 
 
 @posix
+def test_a_cache_that_cannot_be_looked_at_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLAMA_CACHE", "/" + "n" * 300)
+    assert "llama.cpp cache" not in dict(caches())
+
+
 def test_the_cache_of_hugging_face(home: Path, root: Path) -> None:
     """Its files are links with good names to files without one; a repository is one step, or none without a model."""
     hub = home / ".cache" / "huggingface" / "hub"
