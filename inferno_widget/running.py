@@ -160,11 +160,14 @@ class Running(Growing):
         return self._waited().__await__()
 
     async def _waited(self) -> bool:
+        run, ended = self._run, False
         try:
-            return await asyncio.to_thread(self.wait)
+            while not ended:  # Ctrl-C does not wake a kernel's loop: it is heard when something else does
+                ended = await asyncio.to_thread(self._end_of, run, HEAR_SECONDS)
         except asyncio.CancelledError:
             self.stop()
             raise
+        return True
 
     def close(self) -> None:
         """Stop, and let go of the KV cache. The trace stays."""

@@ -331,6 +331,19 @@ class Notebook:
         self._follow(message["header"]["msg_id"], hear)
         return "".join(said)
 
+    def interrupted(self, code: str) -> str:
+        """What ends a cell that is interrupted as soon as it prints something."""
+        ended: list[str] = []
+
+        def hear(message: dict[str, Any]) -> None:
+            if message["msg_type"] == "stream":
+                self.manager.interrupt_kernel()
+            if message["msg_type"] == "error":
+                ended.append(message["content"]["ename"])
+
+        self._follow(self.client.execute(textwrap.dedent(code)), hear)
+        return "".join(ended)
+
     def _follow(self, ident: str, hear: Callable[[dict[str, Any]], None]) -> None:
         while True:
             message = self.client.get_iopub_msg(timeout=90)
@@ -384,6 +397,24 @@ def test_a_kernel_is_restarted_in_the_midst_of_a_run(notebook: Notebook, tiny: P
         assert alive(engine)
         notebook.restart()
         until(lambda engine=engine: not alive(engine))
+
+
+@pytest.mark.parametrize(
+    ("cell", "error"),
+    [
+        ("print('go', flush=True); session.generate(10**6)", "KeyboardInterrupt"),
+        ("print('go', flush=True); [None for _ in session.stream(10**6)]", "KeyboardInterrupt"),
+        ("session.start(10**6); print('go', flush=True); session.wait()", "KeyboardInterrupt"),
+        ("session.start(10**6); print('go', flush=True); await session", "CancelledError"),
+    ],
+)
+def test_a_cell_is_interrupted_and_what_was_made_is_kept(cell: str, error: str, notebook: Notebook, tiny: Path) -> None:
+    for name in ("import", "model", "session"):
+        notebook.run(CELLS[name].format(path=str(tiny)), name)
+    notebook.run("session.on_full = 'slide'; session.score(); pid = model.engine.pid")
+    assert notebook.interrupted(cell) == error
+    said = notebook.run("session.wait(); print(session.state, session.finish, model.engine.pid == pid); session.step()")
+    assert said.split() == ["ready", "cancelled", "True"]
 
 
 def test_a_notebook_is_run_ten_times(notebook: Notebook, tiny: Path) -> None:
