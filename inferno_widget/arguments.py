@@ -41,14 +41,14 @@ def whole(name: str, value: object, low: float = -MOST, high: float = MOST) -> i
     return number
 
 
-def count(name: str, value: object, most: int = MOST) -> int:
-    """`value` as a whole number of at least 1."""
+def count(name: str, value: object, most: int = MOST, *, least: int = 1) -> int:
+    """`value` as a whole number of at least `least`."""
     try:
         number = whole(name, value, *ANY)
     except TypeError:
-        number = 0
-    if not 1 <= number <= most:
-        bound = "of at least 1" if number < 1 else f"of at most {most:,}"
+        number = least - 1
+    if not least <= number <= most:
+        bound = f"of at least {least}" if number < least else f"of at most {most:,}"
         raise ValueError(f"{name} must be a whole number {bound}, not {brief(value)}")
     return number
 
@@ -155,10 +155,11 @@ def stop_strings(stop: object) -> tuple[str, ...]:
     return tuple(cast("Iterable[str]", strings))
 
 
-def token_id(name: str, value: object, n_vocab: int) -> int:
-    """`value` as the id of a token of a model with `n_vocab` tokens."""
+def token_id(name: str, value: object, n_vocab: int, *, or_text: bool = False) -> int:
+    """`value` as the id of a token of a model with `n_vocab` tokens; `or_text` says that a text would do too."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value < n_vocab:
-        raise ValueError(f"{name}: {brief(value)} is not a token id of this model (0 to {n_vocab - 1})")
+        none = "neither a text nor" if or_text else "not"
+        raise ValueError(f"{name}: {brief(value)} is {none} a token id of this model (0 to {n_vocab - 1})")
     return int(value)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from .arguments import count
+from .arguments import count, one_of
 from .errors import brief
 from .presets import BUILTIN, applied, settings_of
 from .sampling import Sampler
@@ -43,10 +43,8 @@ class Controls:
         count("max_tokens", self.max_tokens)
         if not isinstance(self.stop, list | tuple) or not all(isinstance(s, str) and s for s in self.stop):
             raise ValueError(f"stop must be a list of texts that are not empty, not {brief(self.stop)}")
-        if self.on_full not in ON_FULL:
-            raise ValueError(f"on_full must be one of {', '.join(ON_FULL)}, not {brief(self.on_full)}")
-        if isinstance(self.keep, bool) or not isinstance(self.keep, int) or self.keep < 0:
-            raise ValueError(f"keep must be a whole number of at least 0, not {brief(self.keep)}")
+        one_of("on_full", self.on_full, ON_FULL)
+        count("keep", self.keep, least=0)
 
     def with_(self, name: str, value: Any) -> Controls:
         """These settings with one changed, as the page names and writes it.
@@ -87,11 +85,17 @@ class Controls:
         written = json.dumps(grammar, indent=2, ensure_ascii=False) if isinstance(grammar, Mapping) else grammar or ""
         return {**self.sampler.to_dict(), "logit_bias": bias, "grammar": written, **rest}
 
-    def rule(self, session: Session) -> None:
-        """Let these settings rule a session from here on; it keeps its dice if no seed is asked for."""
-        seed = self.sampler.seed
-        session.sampler = replace(self.sampler, seed=session.sampler.seed if seed is None else seed)
-        session.on_full, session.keep = self.on_full, self.keep
+    def rule(self, session: Session) -> str:
+        """Let these settings rule a session from here on; the Python that does the same, where they are others."""
+        before = Controls.of(session, self.max_tokens)
+        session.sampler, session.on_full, session.keep = self.sampler_of(session), self.on_full, self.keep
+        after = Controls.of(session, self.max_tokens)
+        changed = [name for name in ("sampler", "on_full", "keep") if getattr(before, name) != getattr(after, name)]
+        return "".join(f"session.{name} = {getattr(after, name)!r}; " for name in changed)
+
+    def sampler_of(self, session: Session) -> Sampler:
+        """How a session chooses under these settings: with its own dice, if no seed is asked for."""
+        return self.sampler if self.sampler.seed is not None else replace(self.sampler, seed=session.sampler.seed)
 
     @classmethod
     def of(cls, session: Session, max_tokens: int) -> Controls:

@@ -24,6 +24,7 @@ from typing import IO, Any
 
 import platformdirs
 
+from .arguments import flag, one_of, whole
 from .errors import check_text
 from .presets import BUILTIN, applied
 from .reading import open_regular, parsed_json
@@ -96,9 +97,9 @@ class Preferences:
         return [path for path in self._document["recent"] if "\0" not in path and not _HALF.search(path)]
 
     def set_look(self, name: str, value: object) -> None:
-        """Change one setting of the look. Raises ValueError if it is none, or cannot have that value."""
-        check_look(name, value)
-        self._change(lambda document: document["look"].update({name: value}))
+        """Change one setting of the look. Raises ValueError or TypeError if it is none, or cannot have that value."""
+        checked = check_look(name, value)
+        self._change(lambda document: document["look"].update({name: checked}))
 
     def save_preset(self, name: str, settings: Mapping[str, Any]) -> None:
         """Keep sampler parameters under a name; one that exists is replaced."""
@@ -155,7 +156,7 @@ class Preferences:
         }
         return {**found, **kept}
 
-    def _passes(self, check: Callable[[str, Any], None], name: str, value: object) -> bool:
+    def _passes(self, check: Callable[[str, Any], object], name: str, value: object) -> bool:
         try:
             check(name, value)
         except (TypeError, ValueError) as error:
@@ -191,18 +192,13 @@ def default_folder() -> Path:
     return Path(os.environ.get(VARIABLE) or platformdirs.user_config_dir("inferno_widget", appauthor=False))
 
 
-def check_look(name: str, value: object) -> None:
-    """Raise ValueError unless the look has such a setting, which may have this value."""
+def check_look(name: str, value: object) -> object:
+    """`value`, if the look has such a setting, which may have it; else ValueError or TypeError."""
     if name not in LOOK:
         raise ValueError(f"the look has no setting {name!r}; it has {', '.join(LOOK)}")
-    if name in CHOICES and value not in CHOICES[name]:
-        raise ValueError(f"{name} must be one of {', '.join(CHOICES[name])}, not {value!r}")
-    if name in RANGES:
-        low, high = RANGES[name]
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(f"{name} must be a whole number between {low} and {high}, not {value!r}")
-    elif name not in CHOICES and not isinstance(value, bool):
-        raise ValueError(f"{name} must be true or false, not {value!r}")
+    if name in CHOICES:
+        return one_of(name, value, CHOICES[name])
+    return whole(name, value, *RANGES[name]) if name in RANGES else flag(name, value)
 
 
 def check_preset(name: str, settings: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import several
+from .arguments import several, token_id
 from .engine import Branch, Watch
 from .engine.stop import Stop, interruptible
 from .errors import brief, check_text
@@ -117,10 +117,7 @@ def _name(model: Model, token: str | int) -> str:
 def _ids(model: Model, token: str | int, variants: bool) -> list[int]:
     if isinstance(token, str):
         return list(model.variants(token).values()) if variants else [model.token(token)]
-    if isinstance(token, bool) or not isinstance(token, int | np.integer) or not 0 <= token < model.info.n_vocab:
-        known = f"a token id of this model (0 to {model.info.n_vocab - 1})"
-        raise ValueError(f"tokens: {brief(token)} is neither a text nor {known}")
-    return [int(token)]
+    return [token_id("tokens", token, model.info.n_vocab, or_text=True)]
 
 
 def _ignore(_: float) -> None: ...

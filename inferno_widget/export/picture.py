@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..arguments import number, one_of, whole
 from ..errors import check_text
 from . import distribution, stream
 from .card import card
@@ -55,17 +55,16 @@ def svg(
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         If one of them is none of these.
     IndexError
         If there is no such position.
     """
-    _check("what", what, ("stream", "distribution"))
-    _check("theme", theme, THEMES)
-    _check("metric", metric, METRICS)
-    _check("palette", palette, PALETTES)
-    if isinstance(columns, bool) or not isinstance(columns, int) or not 56 <= columns <= 400:
-        raise ValueError(f"columns must be a whole number from 56 to 400, not {columns!r}")
+    one_of("what", what, ("stream", "distribution"))
+    one_of("theme", theme, THEMES)
+    one_of("metric", metric, METRICS)
+    one_of("palette", palette, PALETTES)
+    columns = whole("columns", columns, 56, 400)
     if title is not None:
         check_text("title", title)
     contents = card(trace)
@@ -93,8 +92,7 @@ def png(trace: Trace, what: What = "stream", *, scale: float = 2, **options: Any
         from resvg_py import svg_to_bytes
     except ImportError as error:
         raise ImportError('PNG needs resvg: pip install "inferno_widget[png]"') from error
-    if not 0.1 <= scale <= 10:
-        raise ValueError(f"scale must be between 0.1 and 10, not {scale!r}")
+    scale = number("scale", scale, 0.1, 10)
     drawn = svg(trace, what, **options)
     width, height = (int(drawn.split(f' {side}="', 1)[1].split('"', 1)[0]) for side in ("width", "height"))
     if width * height * scale**2 > MAX_PIXELS:
@@ -103,11 +101,6 @@ def png(trace: Trace, what: What = "stream", *, scale: float = 2, **options: Any
             "allowed: take a part of the text with span=(from, to), a smaller scale, or SVG"
         )
     return _with_card(bytes(svg_to_bytes(svg_string=drawn, zoom=scale)), dumps(card(trace)))
-
-
-def _check(name: str, value: object, known: Sequence[str]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
 
 
 def _facts(contents: dict[str, Any]) -> str:

@@ -402,7 +402,7 @@ def test_a_part_of_the_text_can_be_drawn() -> None:
         ({"theme": "blue"}, "theme must be one of light, dark, not 'blue'"),
         ({"metric": "loss"}, "metric must be one of probability, surprisal, entropy, rank, time, not 'loss'"),
         ({"palette": "jet"}, "palette must be one of inferno, viridis, cividis, contrast, not 'jet'"),
-        ({"columns": 5}, "columns must be a whole number from 56 to 400, not 5"),
+        ({"columns": 5}, "columns must be between 56 and 400, not 5"),
     ],
 )
 def test_an_option_that_cannot_be_is_named(options: dict[str, Any], message: str) -> None:

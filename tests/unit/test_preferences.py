@@ -71,17 +71,17 @@ def test_recent_models_are_few_and_the_latest_comes_first(folder: Path) -> None:
         ("metric", "heat", "metric must be one of probability, surprisal, entropy, rank, time, not 'heat'"),
         ("palette", ["inferno"], "palette must be one of"),
         ("palette", None, "palette must be one of"),
-        ("top_k", 0, "top_k must be a whole number between 1 and 32, not 0"),
-        ("top_k", True, "top_k must be a whole number"),
-        ("font_size", 17.5, "font_size must be a whole number between 8 and 48"),
-        ("glyphs", 1, "glyphs must be true or false, not 1"),
+        ("top_k", 0, "top_k must be between 1 and 32, not 0"),
+        ("top_k", True, "top_k must be a whole number, not True"),
+        ("font_size", 17.5, "font_size must be a whole number, not 17.5"),
+        ("glyphs", 1, "glyphs must be True or False, not 1"),
         ("colour", "red", "the look has no setting 'colour'; it has metric, palette"),
         ("presets", [], "the look has no setting 'presets'"),
     ],
 )
 def test_a_look_that_is_none_is_refused(name: str, value: object, match: str, folder: Path) -> None:
     mine = Preferences(folder)
-    with pytest.raises(ValueError, match=match):
+    with pytest.raises((TypeError, ValueError), match=match):
         mine.set_look(name, value)
     assert mine.look == LOOK
     assert not folder.exists()
