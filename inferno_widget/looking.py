@@ -104,6 +104,7 @@ class Looking(Replaying):
         by: By = None,
         stop: str | Sequence[str] | None = (),
         every: int = 1,
+        sampler: Sampler | None = None,
         each: EachCurve | None = None,
     ) -> Commitment:
         """From which token on was the answer decided? Resamples the rest of the text from each of its prefixes.
@@ -115,18 +116,20 @@ class Looking(Replaying):
         max_tokens : length of the text that an answer is read from, counted from `start`; what the path has when None
         by, stop : as in `resample`; the answer is read from the prefix (from `start` on) and its continuation
         every : take only each so manieth prefix
+        sampler : as in `resample`
         each : called with the curve so far for every token that is made, from this thread; the work ends early, with
             the positions that are done, if that returns False
         """
         n, every, strings, each = count("n", n), count("every", every), stop_strings(stop), function("each", each)
         self._look()
+        chosen = self._seeded(self.sampler if sampler is None else sampler)
         first = len(self.prompt_ids) if start is None else index("start", start)
         length = self.trace.length
         if not 1 <= first < length:
             raise IndexError(f"start must be between 1 and {length - 1}, a token of the text, not {brief(first)}")
         most = length - first if max_tokens is None else count("max_tokens", max_tokens)
         positions = range(first, min(length, first + most), every)
-        return commitment(self, positions, n, most, by=by, stop=strings, each=each)
+        return commitment(self, positions, n, most, by=by, stop=strings, sampler=chosen, each=each)
 
     @hint_unknown_keywords
     def watch(

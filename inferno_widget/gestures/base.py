@@ -26,6 +26,7 @@ from ..trace import Trace
 from .seen import Seen
 
 if TYPE_CHECKING:
+    from ..sampling import Sampler
     from .following import Follower
     from .surgery import Altered, Surgery
 
@@ -181,11 +182,21 @@ class Base:
             return shown.session, "session"
         return shown.trace, "trace"
 
+    @property
+    def _trace_code(self) -> str:
+        """The trace on display, in Python."""
+        return "session.trace" if self._marked()[1] == "session" else "trace"
+
     def _shown_model(self) -> Model | None:
         """The model of what is on display."""
         shown = self.library.shown
         loaded = self.library.model_of(shown) if shown else self.library.model
         return loaded.model if loaded else None
+
+    def _other_sampler(self, session: Session) -> Sampler | None:
+        """How tokens are chosen now, where that is not how the session chooses them."""
+        sampler = self.controls.sampler_of(session)
+        return sampler if sampler != session.sampler else None
 
     def _something(self) -> Opened:
         if not self.library.shown:

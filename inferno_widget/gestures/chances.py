@@ -14,6 +14,7 @@ from .base import Base, alone
 if TYPE_CHECKING:
     from ..record import StepRecord
     from ..resample import Commitment
+    from ..sampling import Sampler
     from ..session import Session
     from ..trace import Trace
 
@@ -36,7 +37,8 @@ class Chances(Base):
         """
         session, at = self._awake(), self._place(node)
         read, where = answering(by or None), "" if at is None else f"at={at}, "
-        self.code = f"session.resample({where}n={n}, max_tokens={max_tokens}{_by(by)})"
+        sampler = self._other_sampler(session)
+        self.code = f"session.resample({where}n={n}, max_tokens={max_tokens}{_by(by)}{_with(sampler)})"
 
         def work(job: Job[dict[str, Any]]) -> dict[str, Any]:
             growing = _Growing(session, max_tokens, read)
@@ -47,7 +49,7 @@ class Chances(Base):
                     job.tell(_resampled(node, n, [growing.known[i] for i in sorted(growing.known)]))
                 return job.wanted
 
-            made = session.resample(at, n, max_tokens, by=by or None, each=each)
+            made = session.resample(at, n, max_tokens, by=by or None, sampler=sampler, each=each)
             ways = zip(made, made.answers, strict=True)
             counted = [(answer, way.text) for way, answer in ways if way.finish != "cancelled" or answer is not None]
             return _resampled(node, n, counted)
@@ -67,7 +69,8 @@ class Chances(Base):
         session, start = self._awake(), None if node < 0 else self._position(node)
         answering(by or None)  # a bad expression is refused at once
         given = "" if start is None else f"start={start}, "
-        self.code = f"session.commitment({given}n={n}, every={every}{_by(by)})"
+        sampler = self._other_sampler(session)
+        self.code = f"session.commitment({given}n={n}, every={every}{_by(by)}{_with(sampler)})"
 
         def work(job: Job[dict[str, Any]]) -> dict[str, Any]:
             told = 0
@@ -83,7 +86,7 @@ class Chances(Base):
                 first = len(session.prompt_ids) if start is None else start
                 return len(range(first, session.trace.length, every))
 
-            curve = session.commitment(start, n, by=by or None, every=every, each=each)
+            curve = session.commitment(start, n, by=by or None, every=every, sampler=sampler, each=each)
             return _committed(session.trace, curve, n, of())
 
         return self._start_job("commitment", work)
@@ -153,3 +156,7 @@ def _committed(trace: Trace, curve: Commitment, n: int, of: int) -> dict[str, An
 
 def _by(by: str) -> str:
     return f", by={by!r}" if by else ""
+
+
+def _with(sampler: Sampler | None) -> str:
+    return f", sampler={sampler!r}" if sampler else ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InfernoError
 from ..jobs import Job
+from ..sampling import Sampler
 from .base import alone
 from .following import Following
 from .words import Speller, texts_of
@@ -23,13 +24,26 @@ class Roads(Following):
     """Look ahead, take, same dice, what if."""
 
     @alone
-    def lookahead(self, node: int, k: int, depth: int) -> Job[dict[str, Any]]:
+    def lookahead(self, node: int, k: int, depth: int, sampled: bool = False) -> Job[dict[str, Any]]:
         """What would follow the `k` alternatives to a node's token (to the token to come for -1): `Ahead`.
 
         Its parts are `AheadPart`.
+
+        Parameters
+        ----------
+        sampled : whether the session's dice choose what follows, under the settings of now; else the most likely
+            tokens come
         """
         session, at, opened = self._awake(), self._place(node), self._something()
-        code = f"session.lookahead(k={k}, depth={depth}{_at(at)})"
+        sampler = self._other_sampler(session)
+        if sampled:
+            chosen, given = sampler or session.sampler, repr(sampler) if sampler else "session.sampler"
+        elif sampler and sampler.grammar != session.sampler.grammar:
+            chosen = Sampler(temperature=0, grammar=sampler.grammar)
+            given = repr(chosen)
+        else:
+            chosen, given = None, ""
+        code = f"session.lookahead(k={k}, depth={depth}{_at(at)}{f', sampler={given}' if given else ''})"
 
         def work(job: Job[dict[str, Any]]) -> dict[str, Any]:
             tellers = dict[int, _Way]()
@@ -39,7 +53,7 @@ class Roads(Following):
                 return job.tell([{**way.token(record), "index": index}])
 
             before = int(session.trace.path()[-1 if at is None else at - 1]) if session.trace.length else -1
-            ahead = session.lookahead(k, depth, at, each=each)
+            ahead = session.lookahead(k, depth, at, chosen, each=each)
             if self._jobs[opened]["lookahead"] is job:  # none has been asked for since
                 self._ahead[session] = ahead, code
             return {"node": node, "ways": [_way(session, way) for way in ahead], "code": code}
@@ -80,7 +94,8 @@ class Roads(Following):
 
         session = self._awake() if rows else None
         trace, model = self._something().trace, self._shown_model()
-        self.code = f"session.what_if({parameter}={list(values)!r})"
+        asked_of = "session.what_if(" if rows else f"what_if({self._trace_code}, "
+        self.code = f"{asked_of}{parameter}={list(values)!r})"
 
         def work(job: Job[dict[str, Any]]) -> dict[str, Any]:
             asked: dict[str, Any] = {parameter: values}

@@ -22,8 +22,8 @@ class Runs(Following, Operating):
     @alone
     def run(self, prompt: str) -> None:
         """Begin a new session; the one on display is stopped, and stays in the list."""
-        session = self._new_session(prompt)
-        self.code = f"session = model.session({prompt!r}, {self.controls.session_code}); {self.controls.generate_code}"
+        session, code = self._new_session(prompt)
+        self.code = f"{code}; {self.controls.generate_code}"
         self._start(session)
 
     @alone
@@ -41,24 +41,24 @@ class Runs(Following, Operating):
         """One token more, or the first of a new session if the prompt is another one."""
         shown = self.library.shown
         same = shown and shown.prompt == prompt and self.library.model_of(shown)
-        session = self._settled() if same else self._new_session(prompt)
-        self.controls.rule(session)
+        session, code = (self._settled(), "") if same else self._new_session(prompt)
+        code = self.controls.rule(session) if same else f"{code}; "
         self._follow_on(session)
         session.start(1)
-        self.code = "session.step()"
+        self.code = f"{code}session.step()"
 
     @alone
     def resume(self) -> None:
         """Go on after a pause, or for another `max_tokens`."""
         session = self._settled()
-        self.controls.rule(session)
+        code = self.controls.rule(session)
         self._follow_on(session)
         if session.resumable:
             session.resume()
-            self.code = "session.resume()"
+            self.code = f"{code}session.resume()"
         else:
             self._start(session)
-            self.code = self.controls.generate_code
+            self.code = f"{code}{self.controls.generate_code}"
 
     @alone
     def pause(self) -> None:
@@ -86,10 +86,10 @@ class Runs(Following, Operating):
             session.fork(at, token_id)
             if self.library.shown is opened:
                 self.selection = session.trace.head  # where the next road not taken can be tried
-            self.controls.rule(session)
+            code = f"session.fork(at={at}, token={token_id}); {self.controls.rule(session)}"
             self._start(session)
             piece = session.trace.pieces[token_id].decode(errors="backslashreplace")
-            self.code = f"session.fork(at={at}, token={token_id}); {self.controls.generate_code}  # {piece!r}"
+            self.code = f"{code}{self.controls.generate_code}  # {piece!r}"
 
         if not session.stores(node, token_id):
             return self._start_job("fork", work)
@@ -102,7 +102,8 @@ class Runs(Following, Operating):
         if self.trace is not None and -1 <= node < len(self.trace):
             self.selection = node
 
-    def _new_session(self, prompt: str) -> Session:
+    def _new_session(self, prompt: str) -> tuple[Session, str]:
+        """A session with the settings of now, and the Python that makes one."""
         model, old = self._model(), self.session
         shown = self.library.shown
         again = shown is not None and old is not None and old.model is model and shown.prompt == prompt
@@ -111,9 +112,10 @@ class Runs(Following, Operating):
         session = model.session(ids, c.sampler, on_full=c.on_full, keep=c.keep)
         if old and again and old.prompt != prompt:  # a conversation, which is named after what was asked
             session.name = old.name
+        written = repr(prompt) if session.prompt_ids == model.tokenize(prompt) else "session.prompt_ids"
         self._begin(session)
         self.prompt = prompt
-        return session
+        return session, f"session = model.session({written}, {c.session_code})"
 
     def _begin(self, session: Session) -> None:
         earlier, before = self.session, self.library.shown

@@ -120,7 +120,7 @@ class Sessions(Following, Operating):
         trace, name = shown.trace, f"{_file_name(shown.name)}{form.suffix}"
         file = self._target(path, name) if path else None
         options = self._seen(format, theme)
-        self.code = _export_code(format, str(file) if file else name, options)
+        self.code = f"{self._trace_code}.{_export_code(format, str(file) if file else name, options)}"
 
         def work() -> Export:
             from ..export import write
@@ -153,7 +153,7 @@ class Sessions(Following, Operating):
         loaded = self.library.model_of(shown) or self.library.model
         if not loaded:
             raise InfernoError("verifying needs a model: load the one that the run was made with")
-        self.code = "verify(session.trace, model)"
+        self.code = f"verify({self._trace_code}, model)"
 
         def work(_: Job[dict[str, Any]]) -> dict[str, Any]:
             from ..verification import verify
@@ -182,9 +182,7 @@ def _file_name(name: str) -> str:
 
 def _export_code(form: str, path: str, options: dict[str, Any]) -> str:
     if form == "inferno":
-        return f"session.trace.save({path!r})"
+        return f"save({path!r})"
     form, _, what = form.partition("_")
     given = {**({"what": what} if what else {}), **options}
-    return (
-        f"session.trace.to_{form}({', '.join([repr(path), *(f'{name}={value!r}' for name, value in given.items())])})"
-    )
+    return f"to_{form}({', '.join([repr(path), *(f'{name}={value!r}' for name, value in given.items())])})"

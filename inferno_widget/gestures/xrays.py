@@ -44,7 +44,8 @@ class Xrays(Base):
         opened, trace = self._something(), self._something().trace
         at = self._position(node) if node >= 0 else trace.length - 1
         sampler = self._sampler(trace, trace.node_at(at), settings or {})
-        code = f"session.explain(at={at}{f', sampler={sampler!r}' if settings else ''})"
+        called = self._marked()[1].replace("trace", "model.session(trace)")  # a recorded run has none yet
+        code = f"{called}.explain(at={at}{f', sampler={sampler!r}' if settings else ''})"
         model = self._shown_model()
         vocabulary = model.engine if model else Pieces(trace.pieces)
 

@@ -81,6 +81,12 @@ describe("the view", () => {
     expect(cells()).toEqual([["3", "·w10", "-10.00", "·w11", "-11.00"]]);
   });
 
+  it("has the line of Python that compares the same branches", async () => {
+    expect(page.texts("[data-testid=compare-code]")).toEqual(["session.trace.compare(5, 8)"]);
+    await choose("B", 10);
+    expect(page.texts("[data-testid=compare-code]")).toEqual(["session.trace.compare(5, 10)"]);
+  });
+
   it("colours tokens as the text does, and tells the same token in both", async () => {
     const rows = rowsOf(TREE);
     rows[6].token_id = 2; // as the trunk has there

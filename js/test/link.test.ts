@@ -246,7 +246,8 @@ const WATCH: Command = { kind: "watch", name: "x", tokens: [], variants: false }
 describe("an answer that cannot be read", () => {
   it("is refused in words, and so is a part of one", async () => {
     const told: unknown[] = [];
-    const answer = link.ask({ kind: "lookahead", node: 1, k: 1, depth: 1 }, { told: (part) => told.push(part) });
+    const command = { kind: "lookahead", node: 1, k: 1, depth: 1, sampled: false } as const;
+    const answer = link.ask(command, { told: (part) => told.push(part) });
     const { id } = model.sent.at(-1) as { id: number };
     model.partial(id, 5);
     expect([told, link.failure?.type]).toEqual([[], "WireError"]);

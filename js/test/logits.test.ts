@@ -1,5 +1,6 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Settings } from "../src/state.js";
 import { ghostText } from "../src/views/logits/ghost.js";
 import { encode } from "./encode.js";
 import { frame, key, openPage, type Page, tick } from "./open.js";
@@ -57,7 +58,7 @@ describe("looking ahead", () => {
     expect(page.sent("lookahead")).toEqual([]);
     page.model.put("selection", 2);
     await rest();
-    expect(page.sent("lookahead").map(({ node, k, depth }) => [node, k, depth])).toEqual([[2, 3, 12]]);
+    expect(page.sent("lookahead")).toMatchObject([{ node: 2, k: 3, depth: 12, sampled: false }]);
     expect(toggle().getAttribute("aria-pressed")).toBe("true");
     expect(toggle().hasAttribute("aria-busy")).toBe(true);
   });
@@ -79,6 +80,23 @@ describe("looking ahead", () => {
     expect(page.texts("[data-testid=ahead-code]")).toEqual([CODE]);
     toggle().click();
     expect(page.texts("[data-testid=ahead-code]")).toEqual([]);
+  });
+
+  it("goes on with the run's dice where it is told to, and again when a setting moves", async () => {
+    const dice = () => page.get("[data-action=ahead-dice]");
+    expect(dice().hidden).toBe(true);
+    await look();
+    expect(dice().hidden).toBe(false);
+    dice().click();
+    await rest();
+    expect(dice().getAttribute("aria-pressed")).toBe("true");
+    page.model.put("settings", { ...(page.model.get("settings") as Settings), temperature: 1.7 });
+    await rest();
+    expect(page.sent("lookahead").map(({ sampled }) => sampled)).toEqual([false, true, true]);
+    dice().click();
+    page.model.put("settings", { ...(page.model.get("settings") as Settings), temperature: 0.2 });
+    await rest();
+    expect(page.sent("lookahead").map(({ sampled }) => sampled)).toEqual([false, true, true, false]);
   });
 
   it("colours a word by its surprise, and what was expected not at all", async () => {

@@ -170,6 +170,7 @@ TABLE: dict[str, dict[str, set[str]]] = {
         "by": BY | FUNCTION,
         "stop": STOP,
         "every": COUNT,
+        "sampler": SAMPLER,
         "each": FUNCTION,
     },
     "Session.watch": {"tokens": {*TOKEN, "digits", "empty dict"}, "variants": FLAG, "each": FUNCTION},

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inferno_widget import InfernoError, Model, Sampler, Session
+from inferno_widget import InfernoError, Model, Sampler, Session, what_if
 from inferno_widget.errors import Cancelled
 from inferno_widget.gestures import xrays
 from inferno_widget.gestures.words import Speller
@@ -210,6 +210,23 @@ def test_what_would_follow_comes_token_by_token(node: int, bench: Workbench) -> 
         assert "".join(token["text"] for token in way["tokens"]) == mine.text
         assert (way["finish"], way["logprob"]) == (mine.finish, pytest.approx(mine.logprob, abs=0.05))
         assert sum(np.log([token["probability"] for token in way["tokens"]])) == pytest.approx(way["logprob"], abs=1e-4)
+
+
+def test_what_would_follow_is_drawn_where_it_is_asked_for(bench: Workbench) -> None:
+    """With the run's dice under the settings that hold now, as a fork and Run would."""
+    for settings in ("session.sampler", "Sampler(temperature=1.7"):
+        told = value(bench.lookahead(12, 2, 5, True))
+        assert settings in told["code"]
+        ways = [[token["id"] for token in way["tokens"]] for way in told["ways"]]
+        assert ways == [way.token_ids for way in run_code(bench, told["code"])]
+        bench.set("temperature", 1.7)
+    bench.fork(12, ways[1][0])
+    bench.session.wait()
+    assert ids(bench)[12:18] == ways[1]
+    bench.set("grammar", 'root ::= " " [a-z ]*')
+    told = value(bench.lookahead(len(bench.session.prompt_ids), 3, 4))
+    assert "Sampler(temperature=0, grammar=" in told["code"], "the most likely of those that may come now"
+    assert [way["finish"] for way in told["ways"]] == [way.finish for way in run_code(bench, told["code"])]
 
 
 def test_a_character_comes_with_its_last_token(bench: Workbench, model: Model) -> None:
@@ -477,6 +494,7 @@ def test_an_x_ray_of_a_recorded_run(bench: Workbench, benches: Callable[..., Wor
     recorded = benches(bench.trace.copy())
     again = value(recorded.explain(15, None))
     assert again["stages"] == told["stages"]
+    assert again["code"] == "model.session(trace).explain(at=15)"
     with pytest.raises(InfernoError, match="the whole row is needed, which takes the model"):
         recorded.explain(15, {"top_k": 0, "top_p": 1, "min_p": 0}).result(WAIT)
 
@@ -521,15 +539,13 @@ def test_the_same_dice_from_a_token_on(bench: Workbench) -> None:
 def test_what_if(rows: bool, bench: Workbench) -> None:
     told = value(bench.what_if("temperature", [0.1, 0.8, 1.7], rows))
     assert (told["parameter"], told["current"], told["length"]) == ("temperature", 0.8, bench.trace.length)
-    python = run_code(bench)
+    python = run_code(bench, what_if=what_if)
     assert [change["value"] for change in told["changes"]] == [0.1, 0.8, 1.7]
     assert told["changes"][1] == {"value": 0.8, "at": None, "text": None, "unknown": None}
     for change, mine in zip(told["changes"], python, strict=True):
-        if rows:
-            assert (change["at"], change["unknown"]) == (mine.at, None)
-            assert change["text"] == (None if mine.token is None else bench.trace.pieces[mine.token].decode())
-        else:
-            assert change["at"] is None or change["at"] >= mine.at
+        assert (change["at"], change["unknown"]) == (mine.at, next(iter(mine.unknown), None))
+        assert change["text"] == (None if mine.token is None else bench.trace.pieces[mine.token].decode())
+        assert not rows or mine.certain
     bench.set("temperature", 1.7)
     bench.same_dice(-1)
     bench.session.wait()
@@ -558,6 +574,48 @@ def test_what_comes_out(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> No
         bench.resample(12, 4, 5, "(")
     with pytest.raises(ValueError, match="n must be a whole number of at least 1"):
         bench.resample(12, 0, 5, "").result(WAIT)
+
+
+def test_what_comes_out_under_the_settings_of_now(bench: Workbench) -> None:
+    """Which are not those of the run: its line says so."""
+    at = len(bench.session.prompt_ids)
+    before = value(bench.resample(at, 12, 6, ""))
+    assert "sampler" not in bench.code
+    bench.set("temperature", 3.0)
+    bench.set("min_p", 0.0)
+    told = value(bench.resample(at, 12, 6, ""))
+    assert told["answers"] != before["answers"]
+    assert {answer["answer"]: answer["count"] for answer in told["answers"]} == run_code(bench).counts
+    curve = value(bench.commitment(-1, 4, 8, ""))
+    assert "temperature=3.0" in bench.code
+    assert curve["counts"] == run_code(bench).counts.tolist()
+    assert bench.session.sampler.temperature == 0.8, "what looks leaves the session as it is"
+
+
+def test_a_line_brings_the_settings_that_the_gesture_brought(bench: Workbench, model: Model) -> None:
+    """Pasted behind the lines before it, it makes the same text."""
+    names: dict[str, Any] = {"model": model, "Sampler": Sampler}
+    session = model.session(PROMPT, bench.session.sampler)
+    names["session"] = session.generate(20) and session
+    node = len(session.prompt_ids) + 3
+    for name, now, gesture in (
+        ("temperature", 1.7, bench.resume),
+        ("on_full", "slide", lambda: bench.step(PROMPT)),
+        ("top_k", 3, lambda: bench.fork(node, int(bench.trace.record(node).top_ids[2]))),
+        ("max_tokens", 5, bench.resume),
+    ):
+        bench.set(name, now)
+        gesture()
+        bench.session.wait()
+        exec(bench.code, names)
+        assert session.trace.column("token_id").tolist() == ids(bench), bench.code
+    bench.set("seed", 5)
+    bench.step("Another king")
+    bench.session.wait()
+    exec(bench.code, names)
+    assert names["session"].trace.column("token_id").tolist() == ids(bench)
+    names["session"].close()
+    session.close()
 
 
 def test_when_it_was_decided(bench: Workbench) -> None:

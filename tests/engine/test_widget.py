@@ -553,6 +553,8 @@ def test_step_begins_with_the_prompt_and_goes_on(opened: Callable[..., Page], mo
     assert page.widget.session is not session
     assert session.state == "ready", "it stays in the list"
     until(lambda: [listed["name"] for listed in page.widget.library["sessions"]] == [session.name, "another"])
+    assert page.widget.status["code"] == "session = model.session('another', Sampler()); session.step()"
+    page.order("step", prompt="another")
     assert page.widget.status["code"] == "session.step()"
 
 
@@ -679,7 +681,7 @@ def test_every_gesture_of_the_road_not_taken(page: Page) -> None:
     assert page.widget.marks == {"names": {"first": 38}, "pruned": [19], **none}
     page.order("restore", node=38)
     page.order("goto", node=38)
-    ahead = page.value("lookahead", node=12, k=3, depth=4)
+    ahead = page.value("lookahead", node=12, k=3, depth=4, sampled=False)
     assert [len(way["tokens"]) for way in ahead["ways"]] == [5, 5, 5]
     page.order("take", index=1, n=2)
     assert session.trace.length == 14
@@ -711,9 +713,14 @@ def test_every_gesture_of_the_road_not_taken(page: Page) -> None:
         ("name_branch", {"node": -1, "name": "x"}, "ValueError", "there is no token to name"),
         ("prune", {"node": 3}, "ValueError", "there is no other branch"),
         ("restore", {"node": 10**9}, "IndexError", "is not in a trace"),
-        ("lookahead", {"node": 3, "k": 0, "depth": 3}, "ValueError", "k must be"),
-        ("lookahead", {"node": 3, "k": 3, "depth": -1}, "ValueError", "depth must be"),
-        ("lookahead", {"node": 0, "k": 3, "depth": 3}, "IndexError", "nothing predicts the first token"),
+        ("lookahead", {"node": 3, "k": 0, "depth": 3, "sampled": True}, "ValueError", "k must be"),
+        ("lookahead", {"node": 3, "k": 3, "depth": -1, "sampled": True}, "ValueError", "depth must be"),
+        (
+            "lookahead",
+            {"node": 0, "k": 3, "depth": 3, "sampled": True},
+            "IndexError",
+            "nothing predicts the first token",
+        ),
         ("take", {"index": 0, "n": 1}, "InfernoError", "look ahead first"),
         ("explain", {"node": 0, "settings": None}, "ValueError", "nothing predicts the first token"),
         ("explain", {"node": 9, "settings": {"top_p": 2}}, "ValueError", "top_p must be between"),
@@ -739,7 +746,7 @@ def test_what_cannot_be_meant_is_a_typed_error(
 
 
 def test_parts_come_at_a_bounded_rate_and_lists_go_together(road: Page) -> None:
-    number = road.tell("lookahead", node=12, k=3, depth=300)
+    number = road.tell("lookahead", node=12, k=3, depth=300, sampled=False)
     until(lambda: number in road.replies)
     parts, told = road.parts[number], road.replies[number]["value"]
     tokens = [token for part in parts for token in part]

@@ -23,7 +23,7 @@ export function logits(link: Link): View {
     title: "Let the token go and watch the newest (Escape)",
   });
   const ahead = lookingAhead(link, rowsThatFit, drawGhosts);
-  const head = tokenHead(link, [ahead.toggle, latest]);
+  const head = tokenHead(link, [ahead.dice, ahead.toggle, latest]);
   const list = h("div", { class: "logits-list", role: "group", "aria-label": "Alternatives", "data-testid": "logits" });
   const rest = restRow();
   const note = h("p", { class: "logits-note" });

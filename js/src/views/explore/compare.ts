@@ -8,6 +8,7 @@ import type { Link } from "../../link.js";
 import { treeOf } from "../../tree.js";
 import { button } from "../parts/button.js";
 import { failureBox } from "../parts/failure.js";
+import { pythonLine } from "../parts/python.js";
 import { picker } from "./compare/picker.js";
 import { summary } from "./compare/summary.js";
 import { body } from "./compare/tokens.js";
@@ -24,11 +25,12 @@ export function compare(link: Link): View {
   const shared = h("p", { class: "compare-shared" });
   const facts = summary();
   const failure = failureBox();
+  const python = pythonLine("compare-code");
   const rows = body(link, (node) => void visit(node));
   const more = button("", () => showAll(), { "data-action": "show-all" });
   const alone = h("p", { class: "note" }, "There is one branch only: click a word that was not said, then compare.");
   const choice = h("div", { class: "compare-choice" }, a.element, b.element);
-  const picture = h("div", { class: "compare-picture" }, shared, facts.element, failure.element, rows.element, more);
+  const picture = h("div", { class: "compare-picture" }, shared, facts.element, failure.element, rows.element, more, python.element);
   const element = h("div", { class: "explore-compare" }, choice, alone, picture);
   let drawn = "";
   let all = false;
@@ -72,7 +74,9 @@ export function compare(link: Link): View {
     const names = branches.map((branch) => ({ node: branch.node, name: nameOf(branch) }));
     a.draw(names, shown);
     b.draw(names, beside);
-    drawComparison(compared(store, tree, a.node(shown), b.node(beside)));
+    const [left, right] = [a.node(shown), b.node(beside)];
+    python.draw(`${link.recorded ? "trace" : "session.trace"}.compare(${left}, ${right})`);
+    drawComparison(compared(store, tree, left, right));
   }
 
   const nameOf = ({ name, lane, start, length }: Branch): string =>

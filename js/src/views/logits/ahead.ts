@@ -41,10 +41,17 @@ export function lookingAhead(link: Link, fits: () => number, changed: () => void
     "data-action": "ahead",
     title: "What would follow each alternative, in italics beside it; a click on a word goes as far as there (l)",
   });
+  const dice = button("with dice", () => throwDice(), {
+    class: "quiet",
+    "aria-pressed": "false",
+    "data-action": "ahead-dice",
+    title: "Go on with the run's dice and the present settings, not with the most likely token each time",
+  });
   const complaint = h("p", { class: "ahead-error", role: "status", hidden: true });
   const python = pythonLine("ahead-code");
   const rested = later(ask, REST_MS);
   let on = false;
+  let sampled = false;
   let look: Look | null = null;
   let wanted = ""; // the place that was asked for, or is rested on
   python.draw("");
@@ -76,7 +83,8 @@ export function lookingAhead(link: Link, fits: () => number, changed: () => void
       }
       if (look === mine) changed();
     };
-    const command = { kind: "lookahead", node, k: Math.max(1, Math.min(WAYS, fits())), depth: DEPTH } as const;
+    const k = Math.max(1, Math.min(WAYS, fits()));
+    const command = { kind: "lookahead", node, k, depth: DEPTH, sampled } as const;
     mine.over = link.ask<Ahead, AheadPart>(command, { told, signal: ends.signal }).then((answer) => {
       if (look !== mine) return;
       setAttribute(toggle, "aria-busy", null);
@@ -92,7 +100,8 @@ export function lookingAhead(link: Link, fits: () => number, changed: () => void
   function placeOf(node: number): string {
     if (!on || !link.reachable || !IDLE.includes(link.able)) return "";
     if (node < 0 || !(link.store.columns.rank[node] > 0)) return "";
-    return [link.store.epoch, link.store.head, node].join();
+    const settings = sampled ? JSON.stringify(link.settings) : ""; // which decide what comes
+    return [link.store.epoch, link.store.head, node, settings].join();
   }
 
   function turn(): void {
@@ -102,8 +111,15 @@ export function lookingAhead(link: Link, fits: () => number, changed: () => void
     changed();
   }
 
+  function throwDice(): void {
+    sampled = !sampled;
+    setAttribute(dice, "aria-pressed", String(sampled));
+    changed();
+  }
+
   return {
     toggle,
+    dice,
     complaint,
     python: python.element,
     get on(): boolean {
@@ -116,6 +132,7 @@ export function lookingAhead(link: Link, fits: () => number, changed: () => void
     /** Looks at a node, once it is rested on; what is known of another place is forgotten. */
     draw(node: number): void {
       toggle.hidden = link.recorded;
+      dice.hidden = link.recorded || !on;
       const place = placeOf(node);
       if (place !== wanted) {
         forget();
