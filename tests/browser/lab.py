@@ -31,6 +31,7 @@ from typing import Any, Literal
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, sync_playwright
 from playwright.sync_api import TimeoutError as PageTimeoutError
 
+from inferno_widget.preferences import VARIABLE
 from tests.browser import chromium
 
 KERNELS = ("ipykernel-7.4", "ipykernel-7.3")
@@ -356,6 +357,9 @@ def _server(interface: Interface, home: Path, root: Path, settings: Path, flags:
         *flags,
     ]
     environment = {
+        VARIABLE: str(
+            home / "preferences"
+        ),  # pictures show nobody's own look; the tests' settings have a folder already
         **os.environ,
         "IPYTHONDIR": str(home / "ipython"),
         "JUPYTER_CONFIG_DIR": str(home / "config"),

@@ -1,6 +1,6 @@
 /** Heads that are pretended: some rest on the first token, some look one back, some go on as last time. */
 
-import type { Heads, Over } from "../../src/answers/inside.js";
+import type { AttentionRow, HeadMap, Heads, Over } from "../../src/answers/inside.js";
 import type { ToKernel } from "../../src/protocol.js";
 import type { Row } from "../../test/encode.js";
 import type { FakeModel } from "../../test/fake.js";
@@ -74,7 +74,7 @@ function small(rows: Float32Array[], size: number): Uint8Array {
   rows.forEach((row, query) => {
     row.forEach((weight, key) => {
       const at = cell(query) * size + cell(key);
-      map[at] = Math.max(map[at], Math.round(255 * weight));
+      map[at] = Math.max(map[at], Math.round(255 * Math.sqrt(weight)));
     });
   });
   return map;
@@ -89,7 +89,17 @@ function heads(all: readonly Row[], node: number, layer: number): Outcome {
   const found = every.map((rows) => statistics(ids, rows));
   const names = ["entropy", "distance", "first_token", "previous_token", "induction"] as const;
   const told = Object.fromEntries(names.map((name) => [name, found.map((one) => one[name])])) as Heads["statistics"];
-  const value = { node, layer, n_layer: LAYERS, n_head: HEADS, length: ids.length, size, statistics: told };
+  const code = `session.inspect(range(${ids.length}), "attention", layers=${layer}).attention`;
+  const value: Heads = {
+    node,
+    layer,
+    n_layer: LAYERS,
+    n_head: HEADS,
+    length: ids.length,
+    size,
+    statistics: told,
+    code,
+  };
   return { value, buffers: [new DataView(bytes.buffer)] };
 }
 
@@ -106,10 +116,9 @@ function rowOver(ids: readonly number[], layer: number, head: number, over: Over
 function row(all: readonly Row[], { node, layer, head, over }: Asked & { node: number }): Outcome {
   const ids = idsTo(all, node);
   const read = rowOver(ids, layer, head, over as Over);
-  return {
-    value: { node, layer, head, over, length: ids.length },
-    buffers: [new DataView(read.buffer as ArrayBuffer)],
-  };
+  const code = `session.inspect(${ids.length - 1}, "attention", layers=${layer}).attention`;
+  const value: AttentionRow = { node, layer, head, over: over as Over, length: ids.length, code };
+  return { value, buffers: [new DataView(read.buffer as ArrayBuffer)] };
 }
 
 function headMap(all: readonly Row[], { node, layer, head }: { node: number; layer: number; head: number }): Outcome {
@@ -120,7 +129,9 @@ function headMap(all: readonly Row[], { node, layer, head }: { node: number; lay
       bytes[query * ids.length + key] = Math.round(255 * Math.sqrt(weight));
     });
   });
-  return { value: { node, layer, head, length: ids.length }, buffers: [new DataView(bytes.buffer)] };
+  const code = `session.inspect(range(${ids.length}), "attention", layers=${layer}).attention[0, ${head}]`;
+  const value: HeadMap = { node, layer, head, length: ids.length, code };
+  return { value, buffers: [new DataView(bytes.buffer)] };
 }
 
 /** Sends the row of every token that comes, until that is enough. */

@@ -266,7 +266,7 @@ function axes({ x, y }: Picture, inner: Frame): SVGElement[] {
   });
   const floor = svg("line", { class: "plot-axis", x1: 0, x2: width, y1: height, y2: height });
   const titles = [
-    svg("text", { class: "plot-title", x: -MARGIN.left + 10, y: -9 }, y.title),
+    svg("text", { class: "plot-title", x: -MARGIN.left + 10, y: -12 }, y.title),
     svg("text", { class: "plot-title", x: width, y: height + 34, "text-anchor": "end" }, x.title),
   ];
   return [...rows, ...columns, floor, ...titles];

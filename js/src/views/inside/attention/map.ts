@@ -36,7 +36,7 @@ export function headMap(link: Link, back: () => void) {
   const chosen = h("i", { class: "attention-query", hidden: true });
   const picture = h(
     "div",
-    { class: "attention-map", role: "group", tabindex: 0, "data-testid": "head-map" },
+    { class: "attention-map", role: "application", tabindex: 0, "data-testid": "head-map" },
     canvas,
     chosen,
     cross,
