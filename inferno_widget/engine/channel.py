@@ -14,11 +14,9 @@ import os
 import pickle
 import secrets
 import struct
-import subprocess
 import sys
 import tempfile
 import threading
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -203,16 +201,6 @@ class SharedMemory:
         """Close the descriptor; the mapping goes with the last array over it."""
         for descriptor in self.descriptors:
             os.close(descriptor)
-
-
-NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)
-"""Flags of `subprocess.Popen` for a child: on Windows it would else open a console."""
-
-
-def surroundings() -> dict[str, str]:
-    """Environment of a child, which imports what this process would."""
-    path = [*filter(None, sys.path), str(Path(__file__).parents[2])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "GGML_NO_BACKTRACE": "1"}
 
 
 def anonymous_file(size: int) -> int:

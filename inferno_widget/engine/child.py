@@ -24,10 +24,11 @@ from inferno_widget.errors import EngineDiedError, InfernoError
 from inferno_widget.forks import left_behind, tell
 from inferno_widget.source import Source
 
-from .channel import CALLS, NO_WINDOW, Channel, Flag, SharedMemory, surroundings
+from .channel import CALLS, Channel, Flag, SharedMemory
 from .death import Witness, last_words, reason_of
 from .parcel import Receiver
 from .patience import Patience
+from .process import Process
 from .stop import Stop
 
 COMMAND = (sys.executable, "-P", "-m", "inferno_widget.engine.worker")
@@ -109,8 +110,6 @@ class Child:
             self._release()
             raise EngineDiedError("start", None, f"the system does not let it begin: {error}") from error
         self._witness = Witness(self.process.pid)
-        assert self.process.stdin
-        assert self.process.stdout
         self._channel = Channel(self.process.stdout, self.process.stdin)
         self._log_reader = threading.Thread(target=self._read_log, args=(log,), name="inferno-log", daemon=True)
         self._log_reader.start()
@@ -118,7 +117,7 @@ class Child:
         threading.Thread(target=self._watch, name="inferno-watch", daemon=True).start()
         tell(self)
 
-    def _started(self, n_vocab: int) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    def _started(self, n_vocab: int) -> tuple[Process, IO[bytes]]:
         """The process, and what it writes.
 
         This end of the log is kept as well: what is written here behind the last words says that they were the last,
@@ -126,14 +125,10 @@ class Child:
         """
         log, self._log = os.pipe()
         try:
-            process = subprocess.Popen(
+            process = Process(
                 [*COMMAND, str(n_vocab), self.memory.handle, self.parcels.handle],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
                 stderr=self._log,
                 pass_fds=self.memory.descriptors + self.parcels.descriptors,
-                env=surroundings(),
-                creationflags=NO_WINDOW,
             )
         except BaseException:
             os.close(log)
@@ -335,7 +330,7 @@ class Child:
     def end(self) -> None:
         """End the process; it ends at once when its pipe does."""
         with contextlib.suppress(OSError, ValueError):
-            self.process.stdin.close()  # type: ignore[union-attr]
+            self.process.stdin.close()
         try:
             self.process.wait(CLOSE_SECONDS)
         except subprocess.TimeoutExpired:

@@ -8,7 +8,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -19,10 +18,12 @@ from inferno_widget.record import Ids
 from inferno_widget.sampling.grammar import text_of
 
 from . import Cancel
-from .channel import NO_WINDOW, Channel, GarbledError, surroundings
+from .channel import Channel, GarbledError
 from .gbnf import place_in_bytes, place_of_complaint
 from .patience import Patience
+from .process import Process
 
+COMMAND = (sys.executable, "-P", "-m", "inferno_widget.engine.grammar_worker")
 LOOK_SECONDS = 0.02
 """How often somebody looks whether the work was cancelled."""
 
@@ -167,16 +168,7 @@ class _Process:
 
     def __init__(self, path: str) -> None:
         self._words = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the process
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "inferno_widget.engine.grammar_worker", path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._words,
-            env=surroundings(),
-            creationflags=NO_WINDOW,
-        )
-        assert self._process.stdin
-        assert self._process.stdout
+        self._process = Process([*COMMAND, path], stderr=self._words)
         self._channel = Channel(self._process.stdout, self._process.stdin)
         self._asked: tuple[Cancel] | None = None
         self._busy, self._ended = threading.Event(), False
@@ -248,10 +240,5 @@ class _Process:
     def end(self) -> None:
         self._ended = True
         self._busy.set()
-        with suppress(OSError, ValueError):
-            self._process.stdin.close()  # type: ignore[union-attr]
-        if self.alive:
-            self._process.kill()
-        self._process.wait()
-        self._process.stdout.close()  # type: ignore[union-attr]
+        self._process.end()
         self._words.close()

@@ -13,12 +13,13 @@ import subprocess
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
-from typing import IO
+from typing import IO, NoReturn
 
 from inferno_widget.errors import brief
 
-from .channel import NO_WINDOW
+from .process import Process
 
 SECONDS = 2.0
 """That a search may take."""
@@ -40,8 +41,9 @@ class Searcher:
     def __init__(self, pattern: re.Pattern[str]) -> None:
         self._pattern = pattern
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[str] | None = None
-        self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._process: Process | None = None
+        self._end: Callable[[], object] = lambda: None
+        self._answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def __call__(self, text: str) -> str | None:
         """Raises ValueError where that takes too long."""
@@ -49,57 +51,44 @@ class Searcher:
             try:
                 if self._process is None:
                     self._process = self._started()
+                    self._say([self._pattern.pattern, self._pattern.flags])
                 self._say(text)
                 answer = self._answers.get(timeout=SECONDS)
             except (queue.Empty, OSError):
-                answer = ""
-            if not answer:
-                self._give_up(len(text))
-            found: str | None = json.loads(answer)
+                answer = b""
+            except BaseException:  # Ctrl-C: what comes of this text would be taken for the next one's
+                self._forget()
+                raise
+            found: str | None = json.loads(answer or self._give_up(len(text)))
             return found
 
-    def _started(self) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _SCRIPT],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            encoding="ascii",
-            creationflags=NO_WINDOW,
-        )
-        self._process, self._answers = process, queue.SimpleQueue()
-        weakref.finalize(self, _end, process)
+    def _started(self) -> Process:
+        process = Process([sys.executable, "-I", "-S", "-c", _SCRIPT], stderr=subprocess.DEVNULL)
+        self._answers = queue.SimpleQueue()
+        self._end = weakref.finalize(self, process.end)
         threading.Thread(target=_read, args=(process.stdout, self._answers), name="inferno-search", daemon=True).start()
-        self._say([self._pattern.pattern, self._pattern.flags])
         return process
 
     def _say(self, value: object) -> None:
         assert self._process
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps(value) + "\n")
+        self._process.stdin.write(json.dumps(value).encode() + b"\n")
         self._process.stdin.flush()
 
-    def _give_up(self, length: int) -> None:
-        if self._process:
-            self._process.kill()
-            self._process = None
+    def _give_up(self, length: int) -> NoReturn:
+        self._forget()
         raise ValueError(
             f"by took longer than {SECONDS:g} s in a text of {length:,} characters, and was stopped: "
             f"{brief(self._pattern.pattern)}. A repetition within a repetition, such as (a+)+, tries all ways to "
             "divide the text: make it simpler"
         )
 
+    def _forget(self) -> None:
+        self._end()
+        self._process = None
 
-def _read(stream: IO[str], answers: queue.SimpleQueue[str]) -> None:
-    with stream, suppress(OSError, ValueError):
+
+def _read(stream: IO[bytes], answers: queue.SimpleQueue[bytes]) -> None:
+    with suppress(OSError, ValueError):
         for line in stream:
             answers.put(line)
-    answers.put("")
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    with suppress(OSError, ValueError):
-        process.stdin.close()  # type: ignore[union-attr]
-    process.kill()
-    process.wait()
+    answers.put(b"")

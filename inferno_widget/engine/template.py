@@ -11,7 +11,7 @@ from typing import Any
 
 from inferno_widget.errors import InfernoError, check_text, quoted
 
-from .channel import NO_WINDOW, surroundings
+from .process import Process
 
 SECONDS = 5
 """A template takes a hundredth of one, its process a tenth to start."""
@@ -34,22 +34,17 @@ def written(template: str, names: Mapping[str, Any]) -> str:
         With the template's own words, and the line, if it refuses or is broken; or that it takes too long, or too much.
     """
     asked = json.dumps({"template": template, "names": names}).encode()
+    process = Process([sys.executable, "-P", str(WORKER), str(SECONDS), str(BYTES)], stderr=subprocess.PIPE)
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", str(WORKER), str(SECONDS), str(BYTES)],
-            input=asked,
-            capture_output=True,
-            timeout=SECONDS,
-            check=False,
-            env=surroundings(),
-            creationflags=NO_WINDOW,
-        )
+        answer, log = process.communicate(asked, timeout=SECONDS)
     except subprocess.TimeoutExpired:
         raise _useless(f"takes longer than {SECONDS} s") from None
-    if not done.stdout:
-        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["nothing"]
-        raise _useless(f"ended the process that it ran in (exit code {done.returncode}), which said {said[0]!r}")
-    return _text(json.loads(done.stdout))
+    finally:
+        process.end()
+    if not answer:
+        said = log.decode(errors="replace").strip().splitlines()[-1:] or ["nothing"]
+        raise _useless(f"ended the process that it ran in (exit code {process.returncode}), which said {said[0]!r}")
+    return _text(json.loads(answer))
 
 
 def _text(answer: dict[str, Any]) -> str:

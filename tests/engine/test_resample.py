@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import re
+import signal
 import threading
 import time
 from collections import Counter
@@ -117,6 +119,15 @@ def test_an_answer_that_cannot_be_counted_is_refused_before_anything_is_made(ses
         with pytest.raises(TypeError, match=r"^by must return what can be counted, .* not \["):
             ask(by=lambda text: text.split(), each=lambda *_: made.append(1))
     assert not made
+
+
+def test_a_search_that_is_interrupted_says_nothing_of_the_next_text() -> None:
+    slow = answering("(a+)+b")
+    assert slow("ab") == "a"
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        slow("a" * 60)
+    assert slow("xaab") == "aa"
 
 
 def test_an_expression_that_takes_for_ever_holds_nobody_up(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
