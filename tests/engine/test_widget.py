@@ -765,7 +765,7 @@ def test_parts_of_what_ended_meanwhile_are_in_the_answer_alone(page: Page, monke
         return job
 
     monkeypatch.setattr(page.widget.workbench, "lookahead", gesture)
-    number = page.tell("lookahead", node=1, k=1, depth=1)
+    number = page.tell("lookahead", node=1, k=1, depth=1, sampled=False)
     until(lambda: number in page.replies)
     assert page.replies[number]["value"] == "whole"
     until(lambda: not page.widget._parts)
@@ -783,7 +783,7 @@ def test_of_other_parts_the_latest_is_told(road: Page) -> None:
 @pytest.mark.parametrize(
     ("kind", "fields"),
     [
-        ("lookahead", {"node": 12, "k": 3, "depth": LONG}),
+        ("lookahead", {"node": 12, "k": 3, "depth": LONG, "sampled": False}),
         ("resample", {"node": 12, "n": 8, "max_tokens": LONG, "by": ""}),
         ("commitment", {"node": 12, "n": 8, "every": 1, "by": ""}),
     ],
@@ -801,12 +801,12 @@ def test_enough_is_answered_with_what_there_is(kind: str, fields: dict[str, Any]
 
 
 def test_a_gesture_while_a_preview_comes_is_not_refused(road: Page) -> None:
-    number = road.tell("lookahead", node=12, k=3, depth=LONG)
+    number = road.tell("lookahead", node=12, k=3, depth=LONG, sampled=False)
     until(lambda: number in road.parts)
     road.order("goto", node=9)
     assert road.replies[number]["ok"] is True
     assert road.widget.trace.head == 9
-    number = road.tell("lookahead", node=8, k=3, depth=LONG)
+    number = road.tell("lookahead", node=8, k=3, depth=LONG, sampled=False)
     until(lambda: number in road.parts)
     road.order("run", prompt="a knight")
     until(lambda: number in road.replies)
@@ -814,7 +814,7 @@ def test_a_gesture_while_a_preview_comes_is_not_refused(road: Page) -> None:
 
 
 def test_a_run_is_shown_while_a_preview_of_another_session_comes(road: Page, model: Model) -> None:
-    number = road.tell("lookahead", node=12, k=3, depth=LONG)
+    number = road.tell("lookahead", node=12, k=3, depth=LONG, sampled=False)
     until(lambda: number in road.parts)
     road.order("duplicate", session=road.widget.library["sessions"][0]["id"])
     road.order("set", name="max_tokens", value=10)
@@ -832,7 +832,7 @@ def test_closing_with_work_under_way_leaves_no_thread(model: Model) -> None:
     session.generate(20)
     session.logits_processor = slowly
     for kind, fields in (
-        ("lookahead", {"node": 12, "k": 3, "depth": LONG}),
+        ("lookahead", {"node": 12, "k": 3, "depth": LONG, "sampled": False}),
         ("resample", {"node": 12, "n": 8, "max_tokens": LONG, "by": ""}),
         ("commitment", {"node": 12, "n": 8, "every": 1, "by": ""}),
     ):
