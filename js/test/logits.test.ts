@@ -217,6 +217,15 @@ describe("looking ahead", () => {
     expect(page.sent("lookahead")).toEqual([]);
   });
 
+  it("is not offered where the kernel is gone", async () => {
+    expect(toggle().hidden).toBe(false);
+    page.model.emit("comm_live_update");
+    await frame();
+    expect(toggle().hidden).toBe(true);
+    key(page.get("[data-testid=stream]"), "l");
+    expect(toggle().getAttribute("aria-pressed")).toBe("false");
+  });
+
   it("is not asked of a first token, nor of a run without a model", async () => {
     page.model.put("selection", 0);
     await look();

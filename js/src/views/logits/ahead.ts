@@ -131,8 +131,8 @@ export function lookingAhead(link: Link, fits: () => number, changed: () => void
     },
     /** Looks at a node, once it is rested on; what is known of another place is forgotten. */
     draw(node: number): void {
-      toggle.hidden = link.recorded;
-      dice.hidden = link.recorded || !on;
+      toggle.hidden = link.recorded || !link.reachable;
+      dice.hidden = toggle.hidden || !on;
       const place = placeOf(node);
       if (place !== wanted) {
         forget();
