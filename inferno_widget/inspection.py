@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .arguments import count, function, index, predicted, several, token_id, whole
 from .attention import HeadStatistics, statistics
+from .engine import unheard
 from .engine.inside import LENS, Asked, Look
 from .engine.inside import What as Tensor
 from .engine.stop import Stop, interruptible
@@ -291,7 +292,7 @@ class Predicted(NamedTuple):
         if self.came is not None:
             return self.came
         look = Look(self.ids, [len(self.ids) - 1], Asked((), (0,)), 1)
-        found = session.taps.inspect(look, cancel=Stop(), progress=lambda _: None)
+        found = session.taps.inspect(look, cancel=Stop(), progress=unheard)
         return int(found[LENS + "answer"][0])
 
 

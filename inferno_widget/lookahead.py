@@ -12,7 +12,7 @@ import numpy as np
 
 from .arguments import predicted
 from .dice import mu_of, said_of
-from .engine import Branch, Finish, Request
+from .engine import Branch, Finish, Request, unheard
 from .engine.stop import Stop, interruptible
 from .errors import GrammarError
 from .record import Kind, StepRecord
@@ -216,7 +216,7 @@ def generate(
 ) -> list[Finish]:
     """Generate on all branches at once; the records go `into` a list for each. Why each ended."""
     steps = session.engine.generate_many(
-        branches, requests, cancel=told.cancel, progress=_ignore, processor=session.logits_processor
+        branches, requests, cancel=told.cancel, progress=unheard, processor=session.logits_processor
     )
     with interruptible(told.cancel), closing(steps):
         while True:
@@ -285,6 +285,3 @@ def _first(way: Continuation) -> str:
 
 def _rest(way: Continuation) -> str:
     return b"".join(way.pieces[1:]).decode(errors="backslashreplace")
-
-
-def _ignore(_: float) -> None: ...

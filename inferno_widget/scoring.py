@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .arguments import token_ids
-from .engine import Branch, Request
+from .engine import Branch, Request, unheard
 from .engine.stop import Stop, interruptible
 from .errors import ContextFullError, check_text
 from .record import Kind, StepRecord
@@ -34,7 +34,7 @@ def next_of(model: Model, texts: Sequence[list[int]], top: int) -> list[list[Alt
         with _branches(model, len(now)) as branches:
             for branch, ids in zip(branches, now, strict=True):
                 model.engine.append(branch, ids)
-            steps = model.engine.generate_many(branches, [request] * len(now), cancel=cancel, progress=_ignore)
+            steps = model.engine.generate_many(branches, [request] * len(now), cancel=cancel, progress=unheard)
             with interruptible(cancel), closing(steps):
                 for index, record in steps:
                     found[start + index] = _alternatives(model, record)
@@ -54,7 +54,7 @@ def scored(
         now = texts[start : start + AT_ONCE]
         with _branches(model, len(now)) as branches:
             ids = [given + text for given, text in now]
-            steps = model.engine.prefill_many(branches, ids, k=k, cancel=cancel, progress=_ignore)
+            steps = model.engine.prefill_many(branches, ids, k=k, cancel=cancel, progress=unheard)
             with interruptible(cancel), closing(steps):
                 for index, record in steps:
                     kind = Kind.PROMPT if record.position < len(now[index][0]) else Kind.FORCED
@@ -143,6 +143,3 @@ def _alternatives(model: Model, record: StepRecord) -> list[Alternative]:
 def _add(model: Model, trace: Trace, record: StepRecord) -> None:
     ids = [record.token_id, *record.top_ids.tolist()]
     trace.append(record, dict(zip(ids, model.engine.pieces(ids), strict=True)))
-
-
-def _ignore(_: float) -> None: ...

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .record import Floats, Ids
 
@@ -86,6 +87,19 @@ def mass(logits: Floats, sets: Sequence[Sequence[int]]) -> Floats:
     total = np.exp(logits - peak).sum(dtype=np.float64)
     shares = [np.exp(logits[list(ids)].astype(np.float64) - peak).sum() / total for ids in sets]
     return np.array(shares, np.float32)
+
+
+def logprobs(logits: Floats) -> NDArray[np.float64]:
+    """Ln softmax(logits), float64 [n_vocab]."""
+    shifted = logits.astype(np.float64) - float(logits.max())
+    found: NDArray[np.float64] = shifted - math.log(np.exp(shifted).sum())
+    return found
+
+
+def divergence(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
+    """KL(p || q), nats, of two distributions given as `logprobs`."""
+    there = p > -np.inf  # 0 ln 0 is 0, which 0 * -inf is not
+    return max(0.0, float((np.exp(p[there]) * (p[there] - q[there])).sum()))
 
 
 def rank(logits: Floats, token: int) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arguments import several, token_id
-from .engine import Branch, Watch
+from .engine import Branch, Watch, unheard
 from .engine.stop import Stop, interruptible
 from .errors import brief, check_text
 from .record import watched_of
@@ -95,7 +95,7 @@ def rescored(
             for chain in group:
                 before = int(trace.nodes["parent"][chain.nodes[0]])
                 branches.append(session.beside(before, chain.window))
-            steps = engine.prefill_many(branches, ids, k=1, watch=watch, cancel=cancel, progress=_ignore)
+            steps = engine.prefill_many(branches, ids, k=1, watch=watch, cancel=cancel, progress=unheard)
             upcoming = [iter(chain.nodes) for chain in group]
             with interruptible(cancel), closing(steps):
                 for index, record in steps:
@@ -118,6 +118,3 @@ def _ids(model: Model, token: str | int, variants: bool) -> list[int]:
     if isinstance(token, str):
         return list(model.variants(token).values()) if variants else [model.token(token)]
     return [token_id("tokens", token, model.info.n_vocab, or_text=True)]
-
-
-def _ignore(_: float) -> None: ...

@@ -34,6 +34,10 @@ Progress = Callable[[float], None]
 """Told the finished fraction, 0 to 1."""
 
 
+def unheard(_: float) -> None:
+    """`Progress` that nobody wants to hear of."""
+
+
 class Cancel(Protocol):
     """A flag that ends work early when it is set."""
 

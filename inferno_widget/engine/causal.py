@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from inferno_widget.errors import Cancelled
 from inferno_widget.record import Floats
+from inferno_widget.stats import divergence, logprobs
 
 from . import Branch, Progress
 from .context import TOGETHER, Flag
@@ -47,8 +47,7 @@ def causal_map(
     last : switch a head off at the last token alone, so that what was read before can be shared
     """
     kl, change = (np.full(len(heads), np.nan, np.float32) for _ in range(2))
-    base = _logprobs(_plain(engine, ids, cancel))
-    p = np.exp(base)
+    base = logprobs(_plain(engine, ids, cancel))
     size = TOGETHER if last else max(1, min(TOGETHER, engine.n_ctx // len(ids) - 1))
     for start in range(0, len(heads), size):
         group = heads[start : start + size]
@@ -57,8 +56,8 @@ def causal_map(
         except Cancelled:
             break
         for i, row in enumerate(rows, start):
-            now = _logprobs(row)
-            kl[i] = max(0.0, float((p * np.where(p > 0, base - now, 0)).sum()))
+            now = logprobs(row)
+            kl[i] = divergence(base, now)
             change[i] = now[token] - base[token]
         progress((start + len(group)) / len(heads))
     return kl, change
@@ -112,9 +111,3 @@ def _branches(engine: Tapped, ids: Sequence[int], n: int, last: bool, cancel: Fl
     finally:
         for branch in made:
             engine.drop(branch)
-
-
-def _logprobs(row: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    shifted = row.astype(np.float64) - float(row.max())
-    logprobs: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = shifted - math.log(np.exp(shifted).sum())
-    return logprobs

@@ -17,7 +17,7 @@ from inferno_widget.record import Floats, Ids, StepRecord
 from inferno_widget.sampling.grammar import text_of
 from inferno_widget.source import Source
 
-from . import Branch, Finish, Holdings, Options, Processor, Progress, Request, Watch
+from . import Branch, Finish, Holdings, Options, Processor, Progress, Request, Watch, unheard
 from .batch import Batch
 from .child import HANG_SECONDS, Caller, Child, Handlers, tell_of_leaving
 from .grammar import Grammar
@@ -103,7 +103,7 @@ class EngineClient:
             cancel = cancel or Stop()
             try:
                 with cancel.reaching(child.process.kill), interruptible(cancel):  # it has nothing to lose yet
-                    handlers = {"progress": progress or _ignore}
+                    handlers = {"progress": progress or unheard}
                     self._first = self.generation << 32
                     arguments = (self.path, self.options, self._first)
                     self.n_ctx = child.call("load", *arguments, cancel=cancel, handlers=handlers)
@@ -338,6 +338,3 @@ def _logits_of(answer: object, n: int) -> NDArray[Any]:
         found = f"{row.dtype} {list(row.shape)}" if row.ndim else brief(answer)
         raise TypeError(f"it must return the logits, float32 [{n}], not {found}")
     return row.reshape(n)
-
-
-def _ignore(_: float) -> None: ...

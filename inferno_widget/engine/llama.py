@@ -18,7 +18,7 @@ from inferno_widget.errors import Cancelled, ContextFullError, GrammarError, Inf
 from inferno_widget.record import Floats, Ids, Kind, StepRecord
 from inferno_widget.sampling import Chooser
 
-from . import Branch, Finish, Holdings, Options, Processor, Progress, Request, Watch
+from . import Branch, Finish, Holdings, Options, Processor, Progress, Request, Watch, unheard
 from .context import TOGETHER, BrokenRow, Context, Flag, Stretch, check_row, packed, sound
 from .grammar import Grammar, Grammars
 from .loading import listen, load
@@ -208,7 +208,7 @@ class LlamaEngine(Context):
 
     def _rows_before(self, entry: Entry, chunk: Sequence[int], wanted: Sequence[int], cancel: Flag) -> list[Floats]:
         """The rows that predict some tokens of a chunk, which is decoded."""
-        before = self._row(entry, cancel, _ignore)
+        before = self._row(entry, cancel, unheard)
         self._decode([(entry, chunk)], cancel, score=True)
         rows = ((i, self._output(i - 1).copy() if i else before) for i in wanted)
         return [check_row(row, len(entry.tokens) + i) for i, row in rows]
@@ -219,10 +219,10 @@ class LlamaEngine(Context):
         if not 0 < at <= len(entry.tokens):
             raise InfernoError(f"nothing predicts position {at} of {len(entry.tokens)} tokens")
         if at == len(entry.tokens):
-            return self._again(partial(self._row, entry, cancel, _ignore))
+            return self._again(partial(self._row, entry, cancel, unheard))
         scratch = self.branch(branch, at)
         try:
-            return self._again(partial(self._row, self.pool[scratch], cancel, _ignore))
+            return self._again(partial(self._row, self.pool[scratch], cancel, unheard))
         finally:
             self.drop(scratch)
 
@@ -404,6 +404,3 @@ class LlamaEngine(Context):
         for token in said:
             self._check_id(token)
         return self._grammars.allowed(grammar, said, ids, key=0, first=first, cancel=cancel)
-
-
-def _ignore(_: float) -> None: ...

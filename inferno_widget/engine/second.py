@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from inferno_widget.errors import InfernoError
 
-from . import Branch, Progress
+from . import Branch, Progress, unheard
 from .channel import SharedMemory
 from .child import Child, Handlers
 from .client import EngineClient
@@ -141,7 +141,7 @@ class SecondClient(EngineClient):
 
     def captured(self, look: Look, *, cancel: Stop) -> Arrays:
         """What was kept of a text; see `inspecting.captured`."""
-        return self._fetch("captured", look, cancel=cancel, progress=lambda _: None)
+        return self._fetch("captured", look, cancel=cancel, progress=unheard)
 
     def _fetch(self, name: str, *arguments: object, cancel: Stop, progress: Progress) -> Arrays:
         self.start(cancel=cancel)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from inferno_widget.errors import InfernoError
 from inferno_widget.record import Floats
 
-from . import Branch, Options, Progress, ggml
+from . import Branch, Options, Progress, ggml, unheard
 from .channel import OwnFlag
 from .context import Context, Flag, Stretch
 from .graph import STREAM, Layer, Node, Plan, Tap, plan
@@ -437,7 +437,7 @@ class Tapped(LlamaEngine):
 
     def rows_together(self, entries: Sequence[Entry], cancel: Flag) -> list[Floats]:
         """The logits after the last token of each, float32 [n_vocab]; they share the cells that they have already."""
-        return [row.copy() for row in self._rows_of(entries, cancel, lambda _: None)]
+        return [row.copy() for row in self._rows_of(entries, cancel, unheard)]
 
     # --- looking at a text --------------------------------------------------------------------------------
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import count
+from ..arguments import count, one_of
 from ..attention import rollout, statistics
 from ..errors import Cancelled, InfernoError
 from ..inspection import Ended, positions_seen
 from ..jobs import Job
 from .base import Answer, Base, alone
 from .seen import Seen
-from .words import texts_of
+from .words import strict, texts_of
 
 if TYPE_CHECKING:
     from ..attention import HeadStatistics
@@ -71,8 +71,7 @@ class Insides(Base):
     @alone
     def attention(self, node: int, layer: int, head: int, over: str) -> Job[Answer]:
         """What the model looked at when it read a node's token (the newest for -1): `AttentionRow`."""
-        if over not in (*OVER, "rollout"):
-            raise ValueError(f"over must be one of {', '.join((*OVER, 'rollout'))}, not {over!r}")
+        one_of("over", over, (*OVER, "rollout"))
 
         def answer(view: View) -> Answer:
             if over == "rollout":
@@ -133,27 +132,27 @@ class Insides(Base):
         last : switch the heads off only while the last token before it is read
         """
 
-        def answer(view: View, job: Job[dict[str, Any]]) -> dict[str, Any]:
+        def answer(view: View) -> dict[str, Any]:
             at = view.length - 1
             found: dict[int, CausalMap] = {}
             for layer in range(view.session.model.info.n_layer):
-                if not job.wanted:
+                if not view.job.wanted:
                     break
                 try:
                     found[layer] = view.session.causal_map(at, layer, last=last, progress=view.ended)
                 except Cancelled:
                     break
-                job.tell(_causal(view, found, last))
+                view.job.tell(_causal(view, found, last))
             return _causal(view, found, last)
 
-        job = self._view("causal_map", node, answer, telling=True)
+        job = self._view("causal_map", node, answer)
         at = self._something().trace.length - 1 if node < 0 else self._position(node)
         self.code = f"session.causal_map({at}{', last=True' if last else ''})"
         return job
 
     # --- what they share ------------------------------------------------------------------------------------
 
-    def _view(self, kind: str, node: int, answer: Callable[..., R], *, telling: bool = False) -> Job[R]:
+    def _view(self, kind: str, node: int, answer: Callable[[View], R]) -> Job[R]:
         """Ask something of the text up to a node, beside the run, which has to rest."""
         session, opened = self._awake(), self._something()
         if opened.busy:
@@ -161,8 +160,7 @@ class Insides(Base):
         at = None if node < 0 else self._position(node)
 
         def work(job: Job[R]) -> R:
-            view = View(self._looked, opened.id, session, at, job)
-            return answer(view, job) if telling else answer(view)
+            return answer(View(self._looked, opened.id, session, at, job))
 
         return self._start_job(kind, work)
 
@@ -240,7 +238,7 @@ class View:
     number : of the run in the list
     session : whose path it is
     at : position of the last token; that of the newest when None
-    job : which ends the work in between when it is enough
+    job : which looks; when it is enough, the work ends in between
 
     Attributes
     ----------
@@ -253,7 +251,7 @@ class View:
         trace = session.trace
         if not trace.length:
             raise InfernoError("nothing has been read yet: press Run")
-        self.session, self._seen = session, seen
+        self.session, self.job, self._seen = session, job, seen
         self.length = trace.length if at is None else at + 1
         self.node = int(trace.node_at(self.length - 1))
         window = trace.window()
@@ -329,7 +327,7 @@ def pooled(maps: Bytes) -> Bytes:
 def named(found: HeadStatistics) -> dict[str, list[float | None]]:
     """By their names on the page; None for NaN."""
     names = {"first": "first_token", "previous": "previous_token"}
-    return {names.get(name, name): strict(values[0]) for name, values in found._asdict().items()}
+    return {names.get(name, name): strict(values[0].tolist()) for name, values in found._asdict().items()}
 
 
 def lens_answer(view: View, start: int, k: int) -> Answer:
@@ -384,11 +382,6 @@ def check_head(rows: NDArray[Any], head: int) -> None:
         raise InfernoError(f"there is no head {head}: this layer has heads 0 to {rows.shape[1] - 1}")
 
 
-def strict(values: NDArray[Any]) -> list[Any]:
-    """Numbers as strict JSON has them: None for NaN."""
-    return [None if np.isnan(value) else value for value in values.tolist()]
-
-
 def _attributed(found: Attribution) -> dict[str, Any]:
     return {
         "token": {"id": found.token, "text": found.text},
@@ -407,7 +400,7 @@ def _causal(view: View, found: dict[int, CausalMap], last: bool) -> dict[str, An
         "node": view.node,
         "token": {"id": token, "text": texts_of([token], view.trace, view.session.model)[token]},
         "layers": layers,
-        "kl": [strict(found[layer].kl[0]) if layer in found else untried for layer in layers],
-        "change": [strict(found[layer].change[0]) if layer in found else untried for layer in layers],
+        "kl": [strict(found[layer].kl[0].tolist()) if layer in found else untried for layer in layers],
+        "change": [strict(found[layer].change[0].tolist()) if layer in found else untried for layer in layers],
         "last": last,
     }

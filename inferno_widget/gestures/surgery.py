@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +15,7 @@ from ..errors import Cancelled, InfernoError
 from ..inspection import positions_seen
 from ..interventions import Ablate, Intervention, Scale, Steer, steering_vector
 from ..jobs import Job
-from ..stats import leading
+from ..stats import divergence, leading, logprobs
 from .base import Base, alone
 from .inside import View, check_layer
 from .words import texts_of
@@ -87,8 +88,8 @@ class Operating(Base):
         given = read_edits(edits)
         session, opened = self._settled(), self._something()
         session.stop()
-        n = edits_code(given)
-        self.code = f"with session.intervene({n}): ..." if given else "# behind the with: the untouched path again"
+        under = f"with session.intervene({edits_code(given)}): ..."
+        self.code = under if given else "# behind the with: the untouched path again"
 
         def work(job: Job[None]) -> None:
             cancel = Stop()
@@ -270,20 +271,13 @@ def compared(before: Floats, after: Floats, view: View) -> dict[str, Any]:
     first = [leading(row, TOP).tolist() for row in (before, after)]
     chosen = sorted({*first[0], *first[1]}, key=lambda token: -max(p[token], q[token]))
     texts = texts_of(chosen, view.trace, view.session.model)
-    chances = np.exp(p)
     return {
         "tokens": [
-            {"id": token, "text": texts[token], "before": float(chances[token]), "after": float(np.exp(q[token]))}
+            {"id": token, "text": texts[token], "before": math.exp(p[token]), "after": math.exp(q[token])}
             for token in chosen
         ],
-        "kl": max(0.0, float((chances * np.where(chances > 0, p - q, 0)).sum())),
+        "kl": divergence(p, q),
     }
-
-
-def logprobs(row: Floats) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Natural logs of the probabilities of a row of logits."""
-    shifted = row.astype(np.float64) - float(row.max())
-    return np.asarray(shifted - np.log(np.exp(shifted).sum()))
 
 
 # --- marks ------------------------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
-"""Tokens as text: as the page shows one alone, and one behind the other."""
+"""Tokens as text, as the page shows one alone and one behind the other, and numbers as it can be told them."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Container, Iterable
+import math
+from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import spelling
@@ -36,6 +37,15 @@ def texts_of(ids: Iterable[int], trace: Trace, model: Model | None) -> dict[int,
 def named(ids: Iterable[int], texts: dict[int, str]) -> list[dict[str, Any]]:
     """Tokens as the page gets them."""
     return [{"id": token, "text": texts[token]} for token in ids]
+
+
+def strict(value: Any) -> Any:
+    """`value` as strict JSON has it: no number is infinite or NaN, and keys are text."""
+    if isinstance(value, Mapping):
+        return {str(key): strict(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Speller:

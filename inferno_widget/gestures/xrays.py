@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -13,7 +12,7 @@ from ..errors import InfernoError
 from ..jobs import Job
 from ..xray import xray
 from .base import Base, alone
-from .words import texts_of
+from .words import strict, texts_of
 
 if TYPE_CHECKING:
     from ..library import Opened
@@ -100,8 +99,8 @@ def _stage(stage: Stage, texts: Mapping[int, str]) -> dict[str, Any]:
     return {
         "name": stage.name,
         "rule": stage.rule,
-        "parameters": _strict(stage.parameters),
-        "numbers": _strict(stage.numbers),
+        "parameters": strict(stage.parameters),
+        "numbers": strict(stage.numbers),
         "before": _part(stage.before, texts),
         "after": _part(stage.after, texts),
         "removed": _part(stage.removed, texts, stage.reasons),
@@ -109,8 +108,8 @@ def _stage(stage: Stage, texts: Mapping[int, str]) -> dict[str, Any]:
             {
                 "id": change.token,
                 "text": texts[change.token],
-                "before": _strict(change.before),
-                "after": _strict(change.after),
+                "before": strict(change.before),
+                "after": strict(change.after),
                 "reason": change.reason,
             }
             for change in stage.changed
@@ -143,7 +142,7 @@ def _draw(draw: Draw, texts: Mapping[int, str]) -> dict[str, Any]:
     return {
         "token": {"id": draw.token, "text": texts[draw.token]},
         "probability": draw.probability,
-        "uniform": _strict(draw.uniform),
+        "uniform": strict(draw.uniform),
         "bar": bar,
     }
 
@@ -156,12 +155,3 @@ def _ids(stages: list[Stage]) -> Iterator[int]:
         yield from (change.token for change in stage.changed)
         if stage.draw:
             yield from stage.draw.ids.tolist()
-
-
-def _strict(value: Any) -> Any:
-    """`value` as strict JSON has it: no number is infinite or NaN, and keys are text."""
-    if isinstance(value, Mapping):
-        return {str(key): _strict(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

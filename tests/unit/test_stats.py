@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from inferno_widget.stats import describe, leading, rank
+from inferno_widget.stats import describe, divergence, leading, logprobs, rank
 
 NATS = 1e-5
 GENERATOR = np.random.default_rng(20)
@@ -120,3 +120,20 @@ def test_a_row_without_a_distribution_is_refused(broken: float) -> None:
         describe(row, 0, 5)
     with pytest.raises(FloatingPointError, match="-inf"):
         describe(np.full(9, -np.inf, np.float32), 0, 5)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_logprobs_and_divergence_are_those_of_the_definition(name: str) -> None:
+    row, other = ROWS[name], np.roll(ROWS[name], 1) if np.isfinite(ROWS[name]).all() else np.zeros_like(ROWS[name])
+    p, q = logprobs(row), logprobs(other)
+    assert math.isclose(np.exp(p).sum(), 1, abs_tol=1e-9)
+    assert p[row.argmax()] == pytest.approx(describe(row, int(row.argmax()), 1).logprob, abs=NATS)
+    terms = [a * (b - c) for a, b, c in zip(np.exp(p).tolist(), p.tolist(), q.tolist(), strict=True) if a]
+    assert divergence(p, q) == pytest.approx(max(0, math.fsum(terms)), rel=1e-9, abs=1e-12)
+    assert divergence(p, p) == 0
+
+
+def test_what_cannot_come_any_more_is_lost_without_end() -> None:
+    both, one = (logprobs(np.array(row, np.float32)) for row in ([0, 0], [0, -np.inf]))
+    assert divergence(both, one) == math.inf
+    assert divergence(one, both) == pytest.approx(math.log(2))
