@@ -160,6 +160,8 @@ class Base:
             return self.model
         if self.library.shown:
             self.library.awake(self.library.shown)  # says what is missing
+        if self.loading:
+            raise InfernoError("the model is still being loaded: wait until it is there")
         if self._load_error:
             raise InfernoError(f"no model is loaded: {self._load_error}")
         raise InfernoError("no model is loaded: choose one under Model")

@@ -300,6 +300,8 @@ def test_the_demo_model_is_loaded_unless_something_else_is(benches: Callable[...
     bench = benches()
     assert bench.facts()["state"] == "loading"
     assert bench.tasks[0]["kind"] == "load"
+    with pytest.raises(InfernoError, match="the model is still being loaded"):
+        bench.run(PROMPT)
     until(lambda: bench.model)
     until(lambda: not bench.tasks)
     assert bench.model.path == demo_path()
