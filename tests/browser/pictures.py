@@ -256,7 +256,7 @@ def take_every_state(lab: Lab, *names: str) -> None:
     for name in names or STATES:
         cell, go = STATES[name]
         for look, (theme, width) in LOOKS.items():
-            page = lab.open([cell], theme=theme, width=width, height=1700)  # type: ignore[arg-type]
+            page = lab.open([cell], theme=theme, width=width, height=2100)  # type: ignore[arg-type]
             page.run_all()
             go(page, page.widget())
             shutil.move(page.screenshot(f"{name}-{look}"), folder / f"{name}-{look}.png")

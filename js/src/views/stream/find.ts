@@ -83,8 +83,7 @@ export function find(link: Link, pane: Pane, { left, changed, finding }: Reports
     "div",
     { class: "find", role: "search", hidden: true, "data-testid": "find" },
     h("span", { class: "find-text" }, query, count, previous, next, exact),
-    h("label", { class: "find-goto" }, "go to ", goto),
-    away,
+    h("span", { class: "find-end" }, h("label", { class: "find-goto" }, "go to ", goto), away),
   );
   exact.setAttribute("aria-pressed", "false");
 
