@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import deque
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from .record import Floats
 from .trace import Trace
-from .wire import PROTOCOL, ROWS_PER_FRAME, Encoder
+from .wire import PROTOCOL, ROWS_PER_FRAME, Encoder, watched_columns, watched_rows
 
 LAST = 2**30
 """Number of a frame or a trace that no page takes."""
@@ -109,13 +108,12 @@ class Feed:
         if not due.again:
             self._sent, self._head = due.stop, due.head
         rows = self._encoder.frame(due.start, due.stop, seq=self.seq, head=due.head)
-        watched = {name: column[due.start : due.stop] for name, column in _watched(trace).items()}
+        watched = watched_columns(trace)
         if not watched:
             return Frame({"kind": "rows"}, [rows])
         for name, values in watched.items():
-            self._note(name, due.start, values)
-        values = np.concatenate(list(watched.values())).astype("<f4")
-        return Frame({"kind": "rows", "watched": list(watched)}, [rows, values.tobytes()])
+            self._note(name, due.start, values[due.start : due.stop])
+        return Frame({"kind": "rows", "watched": list(watched)}, [rows, watched_rows(watched, due.start, due.stop)])
 
     def _due(self) -> _Due | None:
         """What is to be sent next: new nodes, or those whose watched values are others than were sent."""
@@ -125,7 +123,7 @@ class Feed:
         head, n = trace.head, len(trace)  # in this order: the nodes hold the head
         if (head, n) != (self._head, self._sent):
             return _Due(self._sent, min(n, self._sent + ROWS_PER_FRAME), head, again=False)
-        changed = [_changed(column[:n], self._watched.get(name)) for name, column in _watched(trace).items()]
+        changed = [_changed(column[:n], self._watched.get(name)) for name, column in watched_columns(trace).items()]
         nodes = np.concatenate(changed) if changed else _NONE
         if not len(nodes):
             return None
@@ -159,15 +157,6 @@ class _Sent(NamedTuple):
 
 
 _NONE = np.empty(0, np.int64)
-
-
-def _watched(trace: Trace) -> dict[str, Floats]:
-    """What is watched, for every node."""
-    columns = {}
-    for name in tuple(trace.watches):
-        with contextlib.suppress(KeyError, IndexError):  # another thread has ended the watch just now
-            columns[name] = trace.watched(name, tree=True)
-    return columns
 
 
 def _changed(now: Floats, sent: Floats | None) -> NDArray[np.int64]:

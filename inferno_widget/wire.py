@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 from bisect import bisect_left
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from .record import Floats
     from .trace import Trace
 
 PROTOCOL: dict[str, Any] = json.loads((files("inferno_widget") / "protocol.json").read_text())
@@ -78,6 +80,20 @@ class Encoder:
         self._scanned = max(self._scanned, stop)
         new = self._tokens[bisect_left(self._first, start) : bisect_left(self._first, stop)]
         return {token: _shown(self.trace.pieces[token]) for token in new}
+
+
+def watched_columns(trace: Trace) -> dict[str, Floats]:
+    """What is watched, for every node: name -> float32 [nodes]."""
+    columns = {}
+    for name in tuple(trace.watches):
+        with contextlib.suppress(KeyError, IndexError):  # another thread has ended the watch just now
+            columns[name] = trace.watched(name, tree=True)
+    return columns
+
+
+def watched_rows(columns: Mapping[str, Floats], start: int, stop: int) -> bytes:
+    """Of the nodes from `start` up to `stop`: float32 [names, rows]."""
+    return b"".join(column[start:stop].astype("<f4").tobytes() for column in columns.values())
 
 
 def _shown(piece: bytes) -> bytes:

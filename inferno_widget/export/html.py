@@ -162,7 +162,12 @@ def _table(rows: Sequence[str]) -> str:
 def _data(trace: Trace, look: Mapping[str, Any]) -> str:
     """What ``js/src/page.ts`` reads: the widget's traits and the frames. No ``<`` is left in it to end its element."""
     model = {name: trace.model.get(name) for name in MODEL_FACTS} if trace.model else None
-    marks = {"names": trace.names, "pruned": sorted(trace.pruned), "diverged": trace.diverged, "watches": []}
+    marks = {
+        "names": trace.names,
+        "pruned": sorted(trace.pruned),
+        "diverged": trace.diverged,
+        "watches": [{"name": name, "tokens": _named(trace, ids)} for name, ids in trace.watches.items()],
+    }
     traits = {
         "panels": PANELS,
         "status": {"state": "closed", "model": model, "used": trace.length},
@@ -172,3 +177,9 @@ def _data(trace: Trace, look: Mapping[str, Any]) -> str:
     }
     data = {"traits": traits, "snapshot": base64.b64encode(pack(trace)).decode()}
     return json.dumps(data).replace("<", "\\u003c")
+
+
+def _named(trace: Trace, ids: Iterable[int]) -> list[dict[str, Any]]:
+    """Tokens as the page gets them; one of which the trace knows nothing but the number is called by that."""
+    known = {token: trace.pieces.get(token, f"#{token}".encode()) for token in ids}
+    return [{"id": token, "text": piece.decode(errors="backslashreplace")} for token, piece in known.items()]

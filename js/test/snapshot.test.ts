@@ -7,12 +7,27 @@ import { FakeModel } from "./fake.js";
 
 /** What Python's `export.snapshot.pack` makes, at an odd address. */
 function pack(...messages: Message[]): DataView {
-  const frames = messages.map((message) => encode({ epoch: 0, ...message }));
-  const parts = frames.flatMap((frame) => {
-    const length = Buffer.alloc(4);
-    length.writeUInt32LE(frame.byteLength);
-    return [length, Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength)];
-  });
+  return deflated(...messages.map(part));
+}
+
+function part(message: Message): Buffer {
+  const frame = encode({ epoch: 0, ...message });
+  return behindLength(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength));
+}
+
+/** What is watched of the frame before. */
+function beside(names: unknown, values: number[]): Buffer {
+  const floats = Buffer.from(new Float32Array(values).buffer);
+  return behindLength(Buffer.concat([Buffer.from(`${JSON.stringify(names)}\n`), floats]), 2 ** 31);
+}
+
+function behindLength(data: Buffer, flag = 0): Buffer {
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(flag + data.length);
+  return Buffer.concat([length, data]);
+}
+
+function deflated(...parts: Buffer[]): DataView {
   const packed = Buffer.concat([Buffer.from([0]), deflateSync(Buffer.concat(parts))]);
   return new DataView(new Uint8Array(packed).buffer, 1);
 }
@@ -45,6 +60,26 @@ describe("a snapshot", () => {
       [0, 2, 3],
       [2, 2, 3],
     ]);
+  });
+
+  it("has what was watched behind each frame", async () => {
+    const [first, second] = [part(chain("ab")), part(chain("c", 2))];
+    const values = [beside(["a\nb", "é"], [0.25, 0.5, 0.75, 1]), beside(["a\nb", "é"], [0.125, 0])];
+    const link = opened(new FakeModel({ snapshot: deflated(first, values[0], second, values[1]) }));
+    await vi.waitFor(() => expect(text(link)).toBe("abc"));
+    expect([...link.store.watched.of("a\nb").subarray(0, 3)]).toEqual([0.25, 0.5, 0.125]);
+    expect([...link.store.watched.of("é").subarray(0, 3)]).toEqual([0.75, 1, 0]);
+  });
+
+  it.each([
+    ["before any frame", [beside(["a"], [1])]],
+    ["of another number of rows", [part(chain("ab")), beside(["a"], [1])]],
+    ["without names", [part(chain("a")), beside({ length: 1 }, [1])]],
+    ["with names that are none", [part(chain("a")), beside([5], [1])]],
+    ["that are no JSON", [part(chain("a")), behindLength(Buffer.from("[\n"), 2 ** 31)]],
+    ["without a line", [part(chain("a")), behindLength(Buffer.from("[]"), 2 ** 31)]],
+  ])("with watched values %s is refused", async (_, parts) => {
+    await expect(unpack(deflated(...parts))).rejects.toThrow();
   });
 
   it("that was cut short is refused", async () => {

@@ -257,6 +257,22 @@ def test_branches_are_compared_without_a_kernel(opened):
     picture(page, "compare")
 
 
+def test_what_was_watched_is_shown_without_a_kernel(opened):
+    trace = recorded()
+    trace.watch({"king": (WORDS.index("king"),), "all": tuple(range(len(WORDS)))})
+    for node in range(1, len(trace)):
+        trace.note_watched(node, ["king", "all"], [1 / (node + 1), 0.75])
+    page = opened(trace)
+    page.get_by_role("tab", name="Watch").click()
+    expect(page.locator(".plot-line")).to_have_count(2)
+    expect(page.locator(".watch-value").last).to_have_text("75.0%")
+    token(page, 3).click()
+    expect(page.locator(".watch-value").first).to_have_text("25.0%")
+    for action in ("Watch", "Stop watching king"):
+        expect(page.get_by_role("button", name=action, exact=True)).to_have_count(0)
+    picture(page, "watch")
+
+
 def test_a_hostile_trace_is_text(opened):
     page = opened(recorded(extra=HOSTILE.encode()), title=HOSTILE)
     expect(page).to_have_title(HOSTILE)

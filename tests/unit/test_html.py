@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from inferno_widget.export import html
-from inferno_widget.export.snapshot import pack
+from inferno_widget.export.snapshot import WATCHED, pack
 from inferno_widget.record import Kind, StepRecord
 from inferno_widget.trace import Trace
 from inferno_widget.wire import ROWS_PER_FRAME
@@ -54,9 +54,15 @@ class Parsed(HTMLParser):
 def unpacked(snapshot: bytes) -> list[dict]:
     data, frames = zlib.decompress(snapshot), []
     while data:
-        (size,) = struct.unpack_from("<I", data)
-        frames.append(decode(data[4 : 4 + size]))
-        data = data[4 + size :]
+        (length,) = struct.unpack_from("<I", data)
+        size = length % WATCHED
+        part, data = data[4 : 4 + size], data[4 + size :]
+        if length < WATCHED:
+            frames.append(decode(part))
+            continue
+        names, _, values = part.partition(b"\n")
+        rows = np.frombuffer(values, "<f4").reshape(len(json.loads(names)), -1)
+        frames[-1]["watched"] = dict(zip(json.loads(names), rows, strict=True))
     return frames
 
 
@@ -196,6 +202,16 @@ def test_the_look_is_handed_on():
     assert data_of(html.page(made_trace(), look={"palette": "viridis"}))["traits"]["look"] == {"palette": "viridis"}
 
 
+def test_what_was_watched_is_named():
+    trace = made_trace()
+    trace.watch({"the": (1, 3_000)})
+    (watch,) = data_of(html.page(trace))["traits"]["marks"]["watches"]
+    assert watch == {
+        "name": "the",
+        "tokens": [{"id": 1, "text": trace.pieces[1].decode()}, {"id": 3_000, "text": "#3000"}],
+    }
+
+
 def test_our_own_script_cannot_end_its_element(monkeypatch, tmp_path):
     for name in ("page.js", "page.css"):
         (tmp_path / name).write_text('"</script><script>"')
@@ -220,6 +236,19 @@ class TestSnapshot:
         assert {(frame["header"]["head"], frame["header"]["epoch"]) for frame in frames} == {(trace.head, 0)}
         tokens = np.concatenate([frame["columns"]["token_id"] for frame in frames])
         np.testing.assert_array_equal(tokens, trace.nodes["token_id"])
+
+    def test_what_is_watched_comes_behind_each_frame(self):
+        trace = made_trace((0, *[1, 2, 3] * ROWS_PER_FRAME))
+        trace.watch({"a\nb": (1,), "é": (2, 3)})
+        for node in range(1, len(trace)):
+            trace.note_watched(node, ["a\nb", "é"], [node / len(trace), 0.5])
+        frames = unpacked(pack(trace))
+        for name in trace.watches:
+            values = np.concatenate([frame["watched"][name] for frame in frames])
+            np.testing.assert_array_equal(values, trace.watched(name, tree=True))
+        size = len(pack(trace))
+        assert pack(trace, limit=size) == pack(trace)
+        assert pack(trace, limit=size - 1) == b""
 
     def test_beyond_the_limit_is_nothing(self):
         trace = made_trace((0, *[1, 2, 3] * ROWS_PER_FRAME))

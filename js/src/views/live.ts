@@ -2,14 +2,13 @@
 import { controls } from "./controls.js";
 import { dice } from "./explore/dice.js";
 import { resample } from "./explore/resample.js";
-import { watch } from "./explore/watch.js";
 import { xray } from "./explore/xray.js";
 import { attention } from "./inside/attention.js";
 import { lens } from "./inside/lens.js";
 import { surgery } from "./inside/surgery.js";
 import type { Panels } from "./panels.js";
 import { type Tab, tabbed } from "./parts/tabs.js";
-import { explore, RECORDED, tools } from "./recorded.js";
+import { explore, RECORDED, tools, WATCH } from "./recorded.js";
 import { chat } from "./tools/chat.js";
 import { exports } from "./tools/exports.js";
 import { model } from "./tools/model.js";
@@ -31,7 +30,7 @@ const ROADS: Record<string, Tab> = {
     title: "What else comes out, how often, and from where on it was decided",
     make: resample,
   },
-  watch: { text: "Watch", title: "The probability of chosen tokens at every step", make: watch },
+  watch: WATCH,
 };
 const INSIDE: Record<string, Tab> = {
   attention: { text: "Attention", title: "Which tokens it read: by layer and head", make: attention },

@@ -4,6 +4,7 @@ import type { View } from "../dom.js";
 import type { Link } from "../link.js";
 import { compare } from "./explore/compare.js";
 import { tree } from "./explore/tree.js";
+import { watch } from "./explore/watch.js";
 import { logits } from "./logits.js";
 import type { Panels } from "./panels.js";
 import { type Tab, tabbed } from "./parts/tabs.js";
@@ -21,12 +22,14 @@ const ROADS: Record<string, Tab> = {
   compare: { text: "Compare", title: "Two branches side by side, from where they part", make: compare },
 };
 
+export const WATCH: Tab = { text: "Watch", title: "The probability of chosen tokens at every step", make: watch };
+
 /** What is done to the whole; `others` need a kernel. */
 export const tools = (link: Link, others: Record<string, Tab> = {}): View =>
   tabbed(link, "tools", "Tools", { ...others, ...LOOK });
 
-/** What else could have come: the roads not taken; `others` need a kernel. */
-export const explore = (link: Link, others: Record<string, Tab> = {}): View =>
+/** What else could have come: the roads not taken, and behind them `others`. */
+export const explore = (link: Link, others: Record<string, Tab>): View =>
   tabbed(link, "explore", "The road not taken", { ...ROADS, ...others }, true);
 
 export const RECORDED: Panels = {
@@ -36,5 +39,5 @@ export const RECORDED: Panels = {
   logits,
   strip,
   tools: (link) => tools(link),
-  explore: (link) => explore(link),
+  explore: (link) => explore(link, { watch: WATCH }),
 };

@@ -30,7 +30,16 @@ export function compare(link: Link): View {
   const more = button("", () => showAll(), { "data-action": "show-all" });
   const alone = h("p", { class: "note" }, "There is one branch only: click a word that was not said, then compare.");
   const choice = h("div", { class: "compare-choice" }, a.element, b.element);
-  const picture = h("div", { class: "compare-picture" }, shared, facts.element, failure.element, rows.element, more, python.element);
+  const picture = h(
+    "div",
+    { class: "compare-picture" },
+    shared,
+    facts.element,
+    failure.element,
+    rows.element,
+    more,
+    python.element,
+  );
   const element = h("div", { class: "explore-compare" }, choice, alone, picture);
   let drawn = "";
   let all = false;

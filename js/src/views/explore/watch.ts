@@ -17,6 +17,8 @@ const NOTHING =
   "Nothing is watched yet. Name a word, and its exact probability is drawn at every token, past and to come, " +
   "whatever the model said there: from the whole vocabulary, not only from what the list shows.";
 
+const NOT_WATCHED = "Nothing was watched in this run.";
+
 export function watch(link: Link): View {
   const { store } = link;
   const slots = new Slots();
@@ -72,6 +74,7 @@ export function watch(link: Link): View {
         const probability = store.length ? valueAt(store, line, looked()) : Number.NaN;
         setText(value, Number.isNaN(probability) ? "–" : probabilityText(probability));
         remove.disabled = obstacle(link) !== "";
+        remove.hidden = link.recorded;
       },
     };
   }
@@ -80,9 +83,11 @@ export function watch(link: Link): View {
     const { watches } = link.marks;
     slots.keep(watches.map(({ name }) => name));
     add.draw();
+    add.element.hidden = link.recorded;
     list.draw(watches);
-    const hindered = obstacle(link);
-    setText(note, watches.length ? hindered : [hindered, NOTHING].filter(Boolean).join(" "));
+    const hindered = link.recorded ? "" : obstacle(link);
+    const nothing = link.recorded ? NOT_WATCHED : NOTHING;
+    setText(note, watches.length ? hindered : [hindered, nothing].filter(Boolean).join(" "));
     note.hidden = !note.textContent;
     shown.hidden = !watches.length || !store.length;
     if (shown.hidden) return;
