@@ -285,8 +285,9 @@ def _number(name: str, value: object) -> float:
 
 
 def _row(name: str, value: Any) -> Floats:
+    ready = hasattr(value, "__array__") or isinstance(value, set | frozenset)  # a set, without order, is no row to numpy
     try:
-        given = np.asarray(value if hasattr(value, "__array__") else several(name, value, "numbers"))
+        given = np.asarray(value if ready else several(name, value, "numbers"))
     except (TypeError, ValueError, OverflowError):
         given = np.empty((0, 0))
     with np.errstate(over="ignore"):  # which is infinite then
