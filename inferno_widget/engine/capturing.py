@@ -11,7 +11,8 @@ from inferno_widget.record import Floats
 
 from .inside import Wanted, What
 from .onerow import OneRow
-from .taps import Collector, Rows, Tapped
+from .sights import Rows
+from .taps import Collector, Tapped
 
 ROOT = 0
 

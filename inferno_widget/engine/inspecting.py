@@ -19,7 +19,8 @@ from .context import Flag
 from .inside import LENS, Asked, Look, What
 from .lens import Said
 from .parcel import Layout, Sender, Sent, size_of
-from .taps import Collector, Rows, Tapped, as_slice
+from .sights import Rows, as_slice
+from .taps import Collector, Tapped
 
 STEM = -1
 """Stands for the residual stream before the first block, among layers."""

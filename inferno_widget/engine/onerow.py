@@ -20,7 +20,8 @@ from .graph import Layer, Plan, Tap
 from .inside import What
 
 if TYPE_CHECKING:
-    from .taps import Rows, Tapped
+    from .sights import Rows
+    from .taps import Tapped
 
 _NE, _SRC, _POINTER = ggml.Tensor.ne.offset, ggml.Tensor.src.offset, ctypes.sizeof(ctypes.c_void_p)
 
@@ -127,6 +128,6 @@ class OneRow:
             groups.setdefault((*self._seen[layer], plan[layer].cells), []).append(i)
         for (cells, mask, name), places in groups.items():
             weights = room[places, : whole.shape[1] * cells].reshape(-1, 1, cells)
-            ordered = self._engine.by_position(weights, mask, self._masks[mask], name, rows)
+            ordered = self._engine.sights.by_position(weights, mask, self._masks[mask], name, rows)
             whole[places] = ordered.reshape(len(places), *whole.shape[1:])
         return whole

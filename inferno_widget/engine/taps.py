@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import llama_cpp.llama_cpp as C
 import numpy as np
@@ -22,13 +22,15 @@ from inferno_widget.record import Floats
 from . import Branch, Options, Progress, ggml, unheard
 from .channel import OwnFlag
 from .context import Context, Flag, Stretch
-from .graph import STREAM, Layer, Node, Plan, Tap, plan
+from .graph import STREAM, Node, Plan, Tap, plan
 from .inside import Asked, Edit, What
+from .lacking import chosen
 from .lens import Head
 from .llama import LlamaEngine
 from .onerow import OneRow
 from .pool import Entry
 from .recording import Recorder
+from .sights import Rows, Sights, as_slice
 
 MOST_NODES = 1 << 17
 """Of a graph, as far as it is looked at."""
@@ -37,28 +39,6 @@ MOST_BATCH = 128
 
 Take = Callable[[int], bool]
 """What is done with a tensor when it comes; it answers whether the graph is to go on."""
-
-
-class Rows(NamedTuple):
-    """A stretch of the batch that is being decoded.
-
-    Attributes
-    ----------
-    entry : its branch
-    at : where it stands in the batch
-    positions : of its tokens, int64
-    """
-
-    entry: Entry
-    at: slice
-    positions: NDArray[np.int64]
-
-
-class Sight(NamedTuple):
-    """Which cells of the cache a stretch sees, and the positions of the tokens in them."""
-
-    cells: slice | NDArray[np.int64]
-    positions: slice | NDArray[np.int64]
 
 
 Sink = Callable[[What, int, Rows, Floats], None]
@@ -113,8 +93,6 @@ class Tapped(LlamaEngine):
         self._at, self._marks, self._taken_count = [0], set[int](), 0  # the next node; those that are meant
         self._problem: BaseException | None = None
         self._stretches: list[Rows] = []
-        self._sights: dict[tuple[int, str, int], Sight] = {}
-        self._positions: dict[str, NDArray[np.int64]] = {}
         self._collector: Collector | None = None
         self._latest: Branch | None = None
         self.capture: Capturing | None = None
@@ -128,6 +106,7 @@ class Tapped(LlamaEngine):
         )
         Context.__init__(self, source.model, options, source.log, first)  # an engine's own would load the model again
         self.n_embd: int = C.llama_model_n_embd(self.model)
+        self.sights = Sights(self._room)
         self._recorder = Recorder(self.n_vocab)
         self._grammars, self._texts = source._grammars, source._texts  # noqa: SLF001  the same vocabulary
         try:
@@ -191,45 +170,7 @@ class Tapped(LlamaEngine):
 
     def layers(self, asked: Asked) -> tuple[int, ...]:
         """The blocks that are asked for; raises InfernoError for what this model does not have there."""
-        known = self.plan.layers
-        if not known:
-            raise InfernoError(
-                f"{self._who()} names no residual stream (l_out-N) in its graph: its inside cannot be looked at"
-            )
-        chosen = tuple(range(len(known))) if asked.layers is None else asked.layers
-        for layer in chosen:
-            if not 0 <= layer < len(known):
-                raise InfernoError(f"there is no layer {layer}: this model has layers 0 to {len(known) - 1}")
-            for what in asked.what:
-                if known[layer].tap(what) is None:
-                    raise InfernoError(self._lacking(what, layer, known[layer]))
-        if {"attention", "heads"} & {*asked.what}:
-            self._check_alike("numbers of heads", {known[layer].n_head for layer in chosen})
-        if "heads" in asked.what:
-            self._check_alike("sizes of heads", {known[layer].head_size for layer in chosen})
-        return chosen
-
-    @staticmethod
-    def _check_alike(what: str, found: set[int]) -> None:
-        """Raise InfernoError where blocks that go into one array do not fit together."""
-        if len(found) > 1:
-            numbers = ", ".join(map(str, sorted(found)))
-            raise InfernoError(
-                f"the layers asked for have different {what} ({numbers}): ask for those that are alike, with layers="
-            )
-
-    def _lacking(self, what: str, layer: int, found: Layer) -> str:
-        """Why a block does not have something."""
-        meant = {
-            "attention": "attention weights",
-            "heads": "outputs of single heads",
-            "attn_out": "contribution of attention to the residual stream",
-            "mlp": "contribution of an MLP to the residual stream",
-            "residual": "single residual stream",
-        }[what]
-        known = [i for i, other in enumerate(self.plan.layers) if other.tap(what)]
-        hint = f"; layers that have: {_ranges(known)}" if known else ""
-        return f"{self._who()} has no {meant} in layer {layer}: {found.lacks[what]}{hint}"
+        return chosen(self.plan, asked, self._who())
 
     def _who(self) -> str:
         buffer = ctypes.create_string_buffer(128)
@@ -305,7 +246,7 @@ class Tapped(LlamaEngine):
             for (entry, tokens), start, stop in zip(stretches, starts, starts[1:], strict=False)
         ]
         self._at[0], self._taken_count, self._problem = 0, 0, None
-        self._sights.clear()
+        self.sights.clear()
         texts = [entry.tokens[: entry.decoded] + list(tokens) for entry, tokens in stretches] if self.capture else []
         collector = self._collector or (self.capture.collector(self._stretches) if self.capture else None)
         self._prepare(self.plans[min(2, starts[-1])], collector)
@@ -322,7 +263,7 @@ class Tapped(LlamaEngine):
 
     def _prepare(self, where: Plan, collector: Collector | None) -> None:
         """What is to be done at which node of the graph of this decode."""
-        self._peeks = {tap.index: self._noting_cells(name) for name, tap in where.writes.items()}
+        self._peeks = {tap.index: self.sights.noting(name, self._stretches) for name, tap in where.writes.items()}
         takes: dict[int, list[tuple[Tap, Take]]] = {}
         for edit in self.edits:
             if edit.branch is not None and all(self.pool[edit.branch] is not rows.entry for rows in self._stretches):
@@ -344,17 +285,6 @@ class Tapped(LlamaEngine):
         self._takes = takes
         self._marks.clear()
         self._marks.update(self._peeks, takes)
-
-    def _noting_cells(self, name: str) -> Callable[[int], None]:
-        """Take note of the cells that this decode puts its keys into."""
-
-        def note(address: int) -> None:
-            cells = ggml.read(ggml.Tensor.at(address).src[1]).ravel()
-            known = self._positions.setdefault(name, np.full(self._room, -1, np.int64))
-            for rows in self._stretches:
-                known[cells[rows.at]] = rows.positions
-
-        return note
 
     def _editing(self, edit: Edit) -> Take:
         def change(address: int) -> bool:
@@ -386,7 +316,7 @@ class Tapped(LlamaEngine):
                 values = values.reshape(-1, *values.shape[-2:])
                 mask, cells = ggml.Tensor.at(address).src[1], where.layers[layer].cells
                 for rows in self._stretches:
-                    weights = self.by_position(values[:, rows.at], mask, ggml.read(mask), cells, rows)
+                    weights = self.sights.by_position(values[:, rows.at], mask, ggml.read(mask), cells, rows)
                     sink(what, layer, rows, weights)
             else:
                 for rows in self._stretches:
@@ -411,27 +341,6 @@ class Tapped(LlamaEngine):
             raise InfernoError(f"a tensor has {n} rows where {total} tokens were decoded and {len(outputs)} asked for")
         mine = (outputs >= rows.at.start) & (outputs < rows.at.stop)
         return np.flatnonzero(mine), outputs[mine] - rows.at.start
-
-    def by_position(self, values: Floats, address: int, mask: NDArray[Any], cells: str, rows: Rows) -> Floats:
-        """Weights [head, row, cell] of a stretch as [head, row, key], the key a position.
-
-        The mask is told by its address: one serves many blocks.
-        """
-        sight = self._sight(address, mask, cells, rows)
-        whole = slice(0, int(rows.positions[-1]) + 1)
-        if isinstance(sight.cells, slice) and isinstance(sight.positions, slice) and sight.positions == whole:
-            return values[:, :, sight.cells]
-        by = np.zeros((*values.shape[:2], int(rows.positions[-1]) + 1), np.float32)
-        by[:, :, sight.positions] = values[:, :, sight.cells]
-        return by
-
-    def _sight(self, address: int, mask: NDArray[Any], cells: str, rows: Rows) -> Sight:
-        key = (address, cells, rows.at.start)
-        if key not in self._sights:
-            shown = np.flatnonzero((mask.reshape(-1, mask.shape[-1])[rows.at] > -np.inf).any(axis=0))
-            positions = self._positions[cells][shown] if cells in self._positions else shown
-            self._sights[key] = Sight(as_slice(shown), as_slice(positions))
-        return self._sights[key]
 
     # --- several branches -----------------------------------------------------------------------------------
 
@@ -475,21 +384,3 @@ class Tapped(LlamaEngine):
             finally:
                 self._collector = None
             told()
-
-
-def as_slice(indices: NDArray[np.int64]) -> slice | NDArray[np.int64]:
-    """The same as a slice, which numpy copies quicker, where they follow one another."""
-    if len(indices) and indices[-1] - indices[0] == len(indices) - 1 and np.all(np.diff(indices) == 1):
-        return slice(int(indices[0]), int(indices[-1]) + 1)
-    return indices
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """Such as "0 to 3, 5"."""
-    groups: list[list[int]] = []
-    for number in numbers:
-        if groups and number == groups[-1][-1] + 1:
-            groups[-1].append(number)
-        else:
-            groups.append([number])
-    return ", ".join(f"{group[0]} to {group[-1]}" if len(group) > 1 else str(group[0]) for group in groups)
