@@ -285,7 +285,7 @@ def _number(name: str, value: object) -> float:
 
 
 def _row(name: str, value: Any) -> Floats:
-    ready = hasattr(value, "__array__") or isinstance(value, set | frozenset)  # a set, without order, is no row to numpy
+    ready = hasattr(value, "__array__") or isinstance(value, set | frozenset)  # which is no row to numpy
     try:
         given = np.asarray(value if ready else several(name, value, "numbers"))
     except (TypeError, ValueError, OverflowError):
