@@ -27,8 +27,9 @@ from .seen import Seen
 
 if TYPE_CHECKING:
     from ..sampling import Sampler
+    from .altered import Altered
     from .following import Follower
-    from .surgery import Altered, Surgery
+    from .surgery import Surgery
 
 P = ParamSpec("P")
 R = TypeVar("R")

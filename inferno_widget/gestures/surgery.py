@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
 
 from ..engine.second import SecondClient
 from ..engine.stop import Stop
 from ..errors import Cancelled, InfernoError
 from ..inspection import positions_seen
-from ..interventions import Ablate, Intervention, Scale, Steer, steering_vector
+from ..interventions import Intervention, steering_vector
 from ..jobs import Job
 from ..stats import divergence, leading, logprobs
 from .base import Base, alone
-from .inside import View, check_layer
+from .edits import TEXTS, Edits, check_layers, edits_code, intervention_of, read_edits
+from .inside import View
 from .words import texts_of
 
 if TYPE_CHECKING:
@@ -25,13 +24,9 @@ if TYPE_CHECKING:
     from ..model import Model
     from ..record import Floats
     from ..session import Session
-    from ..trace import Trace
 
 TOP = 12
 """Tokens that are listed of each of two distributions."""
-
-Edits = list[dict[str, Any]]
-"""As the page writes them: `Edit` of ``state.ts``."""
 
 
 class Surgery(NamedTuple):
@@ -115,14 +110,14 @@ class Operating(Base):
         for edit in edits:
             vector = None
             if edit["kind"] == "steer":
-                key = ("vector", model.card["fingerprint"], edit["layer"], *(tuple(edit[name]) for name in _TEXTS))
+                key = ("vector", model.card["fingerprint"], edit["layer"], *(tuple(edit[name]) for name in TEXTS))
                 vector = self._looked.get(key)
                 if vector is None:
                     if cancel.is_set():
                         raise Cancelled("it was ended before anything was changed")
                     vector = steering_vector(model, edit["positive"], edit["negative"], edit["layer"])
                     self._looked.keep(key, vector)
-            made.append(_intervention(edit, vector))
+            made.append(intervention_of(edit, vector))
         return tuple(made)
 
     def _operate(self, opened: Opened, session: Session, edits: Edits, changes: tuple[Intervention, ...]) -> None:
@@ -181,69 +176,6 @@ class Operating(Base):
         return surgery.edits if surgery else []
 
 
-# --- edits ------------------------------------------------------------------------------------------------
-
-
-def read_edits(edits: Sequence[Any]) -> Edits:
-    """Edits of a page, checked and with all their fields; an error names what is wrong."""
-    return [_read(i, edit) for i, edit in enumerate(edits)]
-
-
-def _read(i: int, edit: Any) -> dict[str, Any]:
-    kind = edit.get("kind") if isinstance(edit, Mapping) else None
-    if not isinstance(edit, Mapping) or kind not in ("ablate", "scale", "steer"):
-        raise ValueError(f"edit {i} must be of the kind ablate, scale or steer, not {kind or edit!r}")
-    fields = {"ablate": ("head", "part"), "scale": ("head", "part", "factor"), "steer": ("strength", *_TEXTS)}[kind]
-    missing = [name for name in ("layer", *fields) if name not in edit]
-    if missing:
-        raise ValueError(f"edit {i} ({kind}) lacks {', '.join(missing)}")
-    for name in _TEXTS if kind == "steer" else ():
-        texts = edit[name]
-        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text for text in texts):
-            raise ValueError(f"{name} must be texts, at least one: the direction is from negative to positive ones")
-    read = {"kind": kind, **{name: edit[name] for name in ("layer", *fields)}}
-    _intervention(read, np.ones(1, np.float32))  # which checks the rest
-    return read
-
-
-_TEXTS = ("positive", "negative")
-
-
-def _intervention(edit: Mapping[str, Any], vector: Floats | None) -> Intervention:
-    layer = edit["layer"]
-    if edit["kind"] == "steer":
-        assert vector is not None
-        return Steer(layer, vector, edit["strength"])
-    if edit["kind"] == "scale":
-        return Scale(layer, edit["head"], edit["factor"], edit["part"])
-    return Ablate(layer, edit["head"], edit["part"])
-
-
-def check_layers(edits: Edits, model: Model) -> None:
-    """Raise InfernoError for an edit of a layer that the model does not have."""
-    for edit in edits:
-        check_layer(edit["layer"], model.info.n_layer)
-
-
-def edits_code(edits: Edits) -> str:
-    """The interventions as one writes them in Python."""
-    return ", ".join(map(_code, edits))
-
-
-def _code(edit: Mapping[str, Any]) -> str:
-    layer = edit["layer"]
-    if edit["kind"] == "steer":
-        texts = ", ".join(repr(edit[name]) for name in _TEXTS)
-        return f"Steer({layer}, steering_vector(model, {texts}, {layer}), {edit['strength']})"
-    where = f"head={edit['head']}" if edit["head"] is not None else f"part={edit['part']!r}"
-    if edit["kind"] == "scale":
-        return f"Scale({layer}, {where}, factor={edit['factor']})"
-    return f"Ablate({layer}, {where})"
-
-
-# --- trying -----------------------------------------------------------------------------------------------
-
-
 def text_before(view: View) -> list[int]:
     """Ids that the model sees before the last token of a view."""
     seen = positions_seen(view.session)
@@ -278,48 +210,3 @@ def compared(before: Floats, after: Floats, view: View) -> dict[str, Any]:
         ],
         "kl": divergence(p, q),
     }
-
-
-# --- marks ------------------------------------------------------------------------------------------------
-
-
-class Altered:
-    """First nodes of what was made under interventions, found as a trace grows."""
-
-    def __init__(self) -> None:
-        self._scanned = 0
-        self._found: list[dict[str, Any]] = []
-
-    def of(self, trace: Trace) -> list[dict[str, Any]]:
-        """Each such node, and the interventions in words; a trace of its own for each."""
-        n = len(trace)
-        if n > self._scanned:
-            under = [run.get("interventions", []) for run in trace.runs]
-            if any(under):
-                self._scan(trace, n, under)
-            self._scanned = n
-        return list(self._found)
-
-    def _scan(self, trace: Trace, n: int, under: Sequence[Sequence[Mapping[str, Any]]]) -> None:
-        runs, parents = (trace.nodes[name][:n] for name in ("run", "parent"))
-        made = np.array([*map(bool, under), False])[runs]
-        for node in (self._scanned + np.flatnonzero(made[self._scanned :])).tolist():
-            parent = int(parents[node])
-            mine = under[runs[node]]
-            if parent < 0 or runs[parent] < 0 or under[runs[parent]] != mine:
-                self._found.append({"node": node, "edits": "; ".join(map(words, mine))})
-
-
-def words(change: Mapping[str, Any]) -> str:
-    """An intervention of `Trace.runs` in words."""
-    kind, where = change.get("kind"), f"layer {change.get('layer')}"
-    if kind in ("ablate", "scale"):
-        what = f"head {change['head']}" if change.get("head") is not None else _PARTS.get(change.get("part", ""), "")
-        done = "off" if kind == "ablate" else f"times {change.get('factor'):g}"
-        return f"{where} {what} {done}"
-    if kind == "steer":
-        return f"{where} steered by {change.get('strength'):g}"
-    return f"{where} patched at token {change.get('position')}" if kind == "patch" else f"{where} changed"
-
-
-_PARTS = {"attention": "attention", "mlp": "MLP"}

@@ -8,7 +8,8 @@ from ..errors import told
 from ..export.card import MODEL_FACTS
 from ..presets import BUILTIN
 from ..record import Kind
-from .surgery import Altered, Operating
+from .altered import Altered
+from .surgery import Operating
 from .words import named, texts_of
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from inferno_widget import (
 )
 from inferno_widget.engine.second import SecondClient
 from inferno_widget.errors import Cancelled
-from inferno_widget.gestures import inside, surgery
+from inferno_widget.gestures import altered, inside, surgery
 from inferno_widget.gestures.seen import ENTRY_BYTES, Seen
 from inferno_widget.jobs import Job
 from inferno_widget.workbench import Workbench
@@ -521,7 +521,7 @@ def test_a_direction_is_worked_out_once(bench: Workbench, monkeypatch: pytest.Mo
     ],
 )
 def test_interventions_in_words(change: dict[str, Any], said: str) -> None:
-    assert surgery.words(change) == said
+    assert altered.words(change) == said
 
 
 # --- following --------------------------------------------------------------------------------------------
