@@ -111,6 +111,7 @@ class Branches:
         """Add what a branch lacks of a path, which are all but the first `shared` tokens that `window` shows."""
         tokens = window.of(self._trace.column("token_id", tree=True)[path])[shared:].tolist()
         try:
+            self._engine.see_through(branch, window)
             if tokens:
                 self._engine.append(branch, tokens)
         except InfernoError:

@@ -49,9 +49,7 @@ class Capture:
         tensors = cast("tuple[Tensor, ...]", tuple(name for name in self.what if name != "lens"))
         chosen = None if layers is None else layer_numbers(layers)
         self._asked = Asked(tensors, chosen, count("limit", limit, 1 << 60))
-        if positions is not None and not isinstance(positions, range):
-            raise TypeError(f"positions must be a range or None, not {brief(positions)}")
-        self._positions = positions
+        self._positions = _checked(positions)
         self._own = not isinstance(session.engine, SecondClient)
         self._engine = session.model.second() if self._own else session.taps
         try:
@@ -75,9 +73,8 @@ class Capture:
 
     def _wanted(self) -> Wanted:
         """What is to be kept from now on."""
-        trace = self._session.trace
-        seen = trace.window().size(trace.length)
-        positions = range(max(0, seen - 1), FOR_EVER) if self._positions is None else self._positions
+        start = max(0, self._session.trace.length - 1)
+        positions = range(start, FOR_EVER) if self._positions is None else self._positions
         return Wanted(self._asked, positions, "lens" in self.what)
 
     def take(self, since: int = 0) -> Inspection:
@@ -108,7 +105,10 @@ class Capture:
             arrays = self._engine.captured(look, cancel=cancel)
         kept = arrays.pop("positions")
         if not len(kept):
-            raise InfernoError("nothing was captured of the path: generate something first")
+            raise InfernoError(
+                "nothing was captured of the path: generate something first. What is generated under interventions is "
+                "kept by a capture that begins inside their `with`"
+            )
         return inspection_of(session, self.what, self._asked.layers, kept, arrays)
 
     def clear(self) -> None:
@@ -131,3 +131,12 @@ class Capture:
                 self._session.work_back(self._engine, self._before)
             elif self._engine.pid is not None:
                 self._engine.capture(None)
+
+
+def _checked(positions: object) -> range | None:
+    """The same, if it can be those of tokens."""
+    if positions is not None and not isinstance(positions, range):
+        raise TypeError(f"positions must be a range or None, not {brief(positions)}")
+    if positions is not None and (not positions or min(positions[0], positions[-1]) < 0):
+        raise ValueError(f"positions must be those of tokens, counted from 0, not {brief(positions)}")
+    return positions

@@ -75,7 +75,7 @@ def causal_map(
     place = predicted_at(session, at)
     token = place.token(session, None)
     with working(progress) as (cancel, tell):
-        found = session.taps.causal_map(place.ids, chosen, token, last=last, cancel=cancel, progress=tell)
+        found = session.taps.causal_map(place.ids, chosen, token, place.window, last=last, cancel=cancel, progress=tell)
     numbers = np.arange(session.model.info.n_layer) if chosen is None else np.array(chosen)
     text = session.model.detokenize([token]).decode(errors="backslashreplace")
     return CausalMap(place.at, token, text, numbers.astype(np.int32), found["kl"], found["change"], last)

@@ -120,12 +120,14 @@ class Inside(Looking):
 
         Until it is stopped, the session is decoded in a second context without flash attention, where each step is
         looked at as it happens; `Capture.take` gives the arrays of the tokens on the path. The lens is computed when
-        they are taken. What is decoded of several branches at once, such as a look-ahead, is not captured.
+        they are taken. What is decoded of several branches at once, such as a look-ahead, is not captured, nor what is
+        generated under interventions that begin later: begin the capture inside them.
 
         Parameters
         ----------
         what, layers, k : as in `inspect`
-        positions : of which tokens; from the last one there is now, which predicts the next, when None
+        positions : of which tokens of the path, a range from 0 on; from the last one there is now, which predicts the
+            next, when None. Of earlier ones there is what is read again: all, if the session has run elsewhere before
         limit : bytes that may be kept, 1 GiB unless told otherwise; at more the run ends with an error that says so
         """
         self._settle()

@@ -18,6 +18,7 @@ from .engine.inside import What as Tensor
 from .engine.stop import Stop, interruptible
 from .errors import brief, check_text
 from .record import Floats, Ids
+from .window import Window
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -265,7 +266,8 @@ def inspect(
     ids = ids[seen]
     following = np.append(ids[1:], -1)[rows]
     asked = Asked(cast("tuple[Tensor, ...]", tuple(name for name in names if name != "lens")), chosen, limit)
-    look = Look(ids[: rows[-1] + 1].tolist(), rows.tolist(), asked, k if "lens" in names else 0, following.tolist())
+    text, window = ids[: rows[-1] + 1].tolist(), session.trace.window()
+    look = Look(text, rows.tolist(), asked, k if "lens" in names else 0, following.tolist(), window)
     with working(progress) as (cancel, tell):
         arrays = session.taps.inspect(look, cancel=cancel, progress=tell)
     return inspection_of(session, names, chosen, rows, arrays)
@@ -279,11 +281,13 @@ class Predicted(NamedTuple):
     at : its position
     ids : of the tokens that the model sees before it
     came : the token there; None behind the path
+    window : what `ids` are of the path
     """
 
     at: int
     ids: list[int]
     came: int | None
+    window: Window
 
     def token(self, session: Inside, wanted: str | int | None) -> int:
         """The token that is wanted; the one that came, or else the most likely one, where none is."""
@@ -291,7 +295,7 @@ class Predicted(NamedTuple):
             return _token(session, wanted)
         if self.came is not None:
             return self.came
-        look = Look(self.ids, [len(self.ids) - 1], Asked((), (0,)), 1)
+        look = Look(self.ids, [len(self.ids) - 1], Asked((), (0,)), 1, window=self.window)
         found = session.taps.inspect(look, cancel=Stop(), progress=unheard)
         return int(found[LENS + "answer"][0])
 
@@ -302,7 +306,8 @@ def predicted_at(session: Inside, at: int | None) -> Predicted:
     at = length if at is None else predicted("at", at, length)
     row = int(_rows(seen, at - 1, length)[0])
     ids = session.trace.column("token_id")
-    return Predicted(at, ids[seen[: row + 1]].tolist(), int(ids[at]) if at < length else None)
+    came = int(ids[at]) if at < length else None
+    return Predicted(at, ids[seen[: row + 1]].tolist(), came, session.trace.window())
 
 
 def attribution(session: Inside, at: int | None, token: str | int | None, progress: Telling | None) -> Attribution:
@@ -310,7 +315,7 @@ def attribution(session: Inside, at: int | None, token: str | int | None, progre
     place = predicted_at(session, at)
     chosen = place.token(session, token)
     with working(progress) as (cancel, tell):
-        found = session.taps.attribute(place.ids, chosen, cancel=cancel, progress=tell)
+        found = session.taps.attribute(place.ids, chosen, place.window, cancel=cancel, progress=tell)
     numbers = {name: float(found[name][0]) for name in ("start", "added", "bias", "logit")}
     text = session.model.detokenize([chosen]).decode(errors="backslashreplace")
     return Attribution(place.at - 1, chosen, text, found["attn_out"], found["mlp"], **numbers)

@@ -36,8 +36,18 @@ class Window(NamedTuple):
             return path
         return np.concatenate([path[: self.keep], path[self.keep + self.left_out :]])
 
+    def back(self, seen: NDArray[Any]) -> NDArray[Any]:
+        """Positions in the text of what stands at these places of what it shows."""
+        return seen + np.where(seen < self.keep, 0, self.left_out) if self.left_out else seen
+
     def shared(self, other: Window, length: int) -> int:
         """How many tokens both show alike, from the first on, where the first `length` of two texts are the same."""
-        if self == other:
-            return self.size(length)
-        return min(length, *(window.keep for window in (self, other) if window.left_out))
+        return self.size(length) if self == other else self.same(other, length)
+
+    def same(self, other: Window, n: int) -> int:
+        """How many of the first `n` tokens that both show, where these are alike, are the same ones of the text."""
+        return n if self == other else min(n, *(window.keep for window in (self, other) if window.left_out))
+
+
+WHOLE = Window()
+"""All of a text."""

@@ -48,8 +48,7 @@ class Capture:
             return None
         self._now = {}
         (rows,) = stretches
-        meant = np.array([position in self._wanted.positions for position in rows.positions.tolist()])
-        if not meant.any():
+        if not any(position in self._wanted.positions for position in rows.in_text.tolist()):
             return None
         limit = self._wanted.asked.limit
         if self.nbytes >= limit:
@@ -60,9 +59,9 @@ class Capture:
         return Collector(self._tensors, self._sink, one=self._one if len(rows.positions) == 1 else None)
 
     def _sink(self, what: What, layer: int, rows: Rows, values: Floats) -> None:
-        """Keep the rows of one tensor; the last block has none of tokens whose prediction nobody wanted."""
-        for i, position in enumerate(rows.positions.tolist()):
-            if position not in self._wanted.positions:
+        """Keep the rows of one tensor."""
+        for i, (position, in_text) in enumerate(zip(rows.positions.tolist(), rows.in_text.tolist(), strict=True)):
+            if in_text not in self._wanted.positions:
                 continue
             row = values[..., i, : position + 1] if what == "attention" else values[..., i, :]
             mine = self._now.setdefault(position, {})
@@ -71,7 +70,7 @@ class Capture:
             if layer not in self._place:
                 continue
             if what not in mine:
-                mine[what] = np.full((len(self.layers), *row.shape), np.nan, np.float32)
+                mine[what] = np.empty((len(self.layers), *row.shape), np.float32)
             mine[what][self._place[layer]] = row
 
     def _of_one(self, rows: Rows) -> Kept:

@@ -10,6 +10,7 @@ import numpy as np
 from inferno_widget.errors import Cancelled
 from inferno_widget.record import Floats
 from inferno_widget.stats import divergence, logprobs
+from inferno_widget.window import Window
 
 from . import Branch, Progress
 from .context import TOGETHER, Flag
@@ -32,6 +33,7 @@ def causal_map(
     ids: Sequence[int],
     heads: Sequence[Head],
     token: int,
+    window: Window,
     *,
     last: bool,
     cancel: Flag,
@@ -43,16 +45,16 @@ def causal_map(
 
     Parameters
     ----------
-    ids : the text
+    ids : the text, as `window` shows it
     last : switch a head off at the last token alone, so that what was read before can be shared
     """
     kl, change = (np.full(len(heads), np.nan, np.float32) for _ in range(2))
-    base = logprobs(_plain(engine, ids, cancel))
+    base = logprobs(_plain(engine, ids, window, cancel))
     size = TOGETHER if last else max(1, min(TOGETHER, engine.n_ctx // len(ids) - 1))
     for start in range(0, len(heads), size):
         group = heads[start : start + size]
         try:
-            rows = _without(engine, ids, group, last, cancel)
+            rows = _without(engine, ids, group, window, last, cancel)
         except Cancelled:
             break
         for i, row in enumerate(rows, start):
@@ -63,8 +65,9 @@ def causal_map(
     return kl, change
 
 
-def _plain(engine: Tapped, ids: Sequence[int], cancel: Flag) -> Floats:
+def _plain(engine: Tapped, ids: Sequence[int], window: Window, cancel: Flag) -> Floats:
     branch = engine.branch(None, 0)
+    engine.pool[branch].window = window
     engine.append(branch, list(ids))
     try:
         return engine.logits(branch, len(ids), cancel=cancel).copy()
@@ -72,10 +75,12 @@ def _plain(engine: Tapped, ids: Sequence[int], cancel: Flag) -> Floats:
         engine.drop(branch)
 
 
-def _without(engine: Tapped, ids: Sequence[int], heads: Sequence[Head], last: bool, cancel: Flag) -> list[Floats]:
+def _without(
+    engine: Tapped, ids: Sequence[int], heads: Sequence[Head], window: Window, last: bool, cancel: Flag
+) -> list[Floats]:
     """The row behind the text without each of some heads, decoded together."""
-    positions = (len(ids) - 1,) if last else None
-    with _branches(engine, ids, len(heads), last, cancel) as branches:
+    positions = (int(window.back(np.array(len(ids) - 1))),) if last else None
+    with _branches(engine, ids, len(heads), window, last, cancel) as branches:
         edits = [
             Edit("heads", layer, head, positions, 0.0, branch=branch)
             for branch, (layer, head) in zip(branches, heads, strict=True)
@@ -89,13 +94,16 @@ def _without(engine: Tapped, ids: Sequence[int], heads: Sequence[Head], last: bo
 
 
 @contextmanager
-def _branches(engine: Tapped, ids: Sequence[int], n: int, last: bool, cancel: Flag) -> Iterator[list[Branch]]:
+def _branches(
+    engine: Tapped, ids: Sequence[int], n: int, window: Window, last: bool, cancel: Flag
+) -> Iterator[list[Branch]]:
     """`n` branches that hold the text; they share what comes before its last token, or nothing at all."""
     made: list[Branch] = []
     try:
         if last and len(ids) > 1:
             parent = engine.branch(None, 0)
             made.append(parent)
+            engine.pool[parent].window = window
             engine.append(parent, list(ids[:-1]))
             engine.logits(parent, len(ids) - 1, cancel=cancel)
             made += (engine.branch(parent, len(ids) - 1) for _ in range(n))
@@ -104,7 +112,7 @@ def _branches(engine: Tapped, ids: Sequence[int], n: int, last: bool, cancel: Fl
         branches = made[-n:]
         entries: list[Entry] = [engine.pool[branch] for branch in branches]
         for entry in entries:
-            entry.tokens, entry.row = list(ids), None
+            entry.tokens, entry.row, entry.window = list(ids), None, window
             if entry.seq is None:
                 engine.pool.alone(entry, entries)
         yield branches

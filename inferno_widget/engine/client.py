@@ -16,6 +16,7 @@ from inferno_widget.forks import left_behind, tell
 from inferno_widget.record import Floats, Ids, StepRecord
 from inferno_widget.sampling.grammar import text_of
 from inferno_widget.source import Source
+from inferno_widget.window import Window
 
 from . import Branch, Finish, Holdings, Options, Processor, Progress, Request, Watch, unheard
 from .batch import Batch
@@ -186,6 +187,9 @@ class EngineClient:
     def branch(self, parent: Branch | None, keep: int) -> Branch:
         branch: Branch = self._living(parent).call("branch", parent, keep, cancel=Stop())
         return branch
+
+    def see_through(self, branch: Branch, window: Window) -> None:
+        """What the tokens of a branch are of the text, where that matters: to interventions and captures."""
 
     def append(self, branch: Branch, ids: Sequence[int]) -> None:
         self._living(branch).call("append", branch, list(ids), cancel=Stop())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from inferno_widget.record import Floats
+from inferno_widget.window import WHOLE, Window
 
 from . import Branch
 
@@ -25,7 +26,7 @@ class Edit:
     what : the tensor: "heads", "attn_out", "mlp" or "residual"
     layer : of the block
     head : which of them, of "heads"; all when None
-    positions : where; everywhere when None
+    positions : of the tokens in the text; everywhere when None
     factor : what is left of it
     shift : float32, to be broadcast against [position, width]; None adds nothing
     branch : the only branch that it is made for; all when None
@@ -71,6 +72,7 @@ class Look:
     asked : what of them
     lens : how many of the most likely tokens the lens is to name; 0 asks for no lens
     tokens : what followed each position, for the lens; -1 where nothing did
+    window : what the ids are of the text
     """
 
     ids: Sequence[int]
@@ -78,6 +80,7 @@ class Look:
     asked: Asked
     lens: int = 0
     tokens: Sequence[int] = ()
+    window: Window = WHOLE
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Wanted:
     Attributes
     ----------
     asked : what, of which layers, and how many bytes at most
-    positions : of which tokens
+    positions : of which tokens of the text
     lens : whether it must do for a lens
     """
 

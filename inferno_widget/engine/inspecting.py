@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from inferno_widget.errors import InfernoError
 from inferno_widget.record import Floats
+from inferno_widget.window import Window
 
 from . import Progress
 from .capturing import Capture
@@ -69,7 +70,7 @@ def inspect(engine: Tapped, look: Look, sender: Sender, *, cancel: Flag, progres
     wanted_too = gathered.wanted | _of_stream(last) if head else gathered.wanted
     collector = Collector(wanted_too, gathered.sink(last), ends=True)
     text = look.ids[: look.positions[-1] + 1]
-    engine.look(text, look.positions[0], collector, cancel=cancel, progress=progress)
+    engine.look(text, look.positions[0], collector, look.window, cancel=cancel, progress=progress)
     if any(not np.isfinite(array[-1][..., -1, :]).all() for array in gathered.arrays.values()):
         engine.pool.empty()  # shown as they are, but no later look shall meet broken numbers in the cache
     if head:
@@ -83,7 +84,7 @@ def inspect(engine: Tapped, look: Look, sender: Sender, *, cancel: Flag, progres
 
 
 def attribute(
-    engine: Tapped, ids: Sequence[int], token: int, sender: Sender, *, cancel: Flag, progress: Progress
+    engine: Tapped, ids: Sequence[int], token: int, window: Window, sender: Sender, *, cancel: Flag, progress: Progress
 ) -> Sent:
     """What each block's attention and MLP add to the logit of `token` behind `ids`.
 
@@ -105,7 +106,8 @@ def attribute(
     gathered = _Gathered([at], arrays, range(n))
     gathered.stem, gathered.final = stem, final
     wanted = gathered.wanted | _of_stream(STEM, n - 1)
-    engine.look(ids, at, Collector(wanted, gathered.sink(n - 1), ends=True), cancel=cancel, progress=progress)
+    collector = Collector(wanted, gathered.sink(n - 1), ends=True)
+    engine.look(ids, at, collector, window, cancel=cancel, progress=progress)
     parts = np.concatenate([arrays["attn_out"][:, 0], arrays["mlp"][:, 0], stem])
     rest = final - parts.sum(axis=0, dtype=np.float64, keepdims=True)
     if not np.isfinite(final).all():

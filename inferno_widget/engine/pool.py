@@ -13,6 +13,7 @@ from typing import Protocol
 
 from inferno_widget.engine import Branch
 from inferno_widget.record import Floats
+from inferno_widget.window import WHOLE, Window
 
 
 class Cells(Protocol):
@@ -50,6 +51,7 @@ class Entry:
     stretches : (number, first position) of each stretch of cells that were decoded in one go; branches that
         share cells share the numbers
     grows : whether the last stretch is its own, to be made longer
+    window : what these tokens are of the text, where the engine was told
     """
 
     tokens: list[int] = field(default_factory=list)
@@ -60,6 +62,7 @@ class Entry:
     used: int = 0
     stretches: list[tuple[int, int]] = field(default_factory=list)
     grows: bool = False
+    window: Window = WHOLE
 
 
 class Pool:
@@ -100,7 +103,7 @@ class Pool:
         entry = self._entries[branch] = Entry(used=next(self._clock))
         if parent is not None:
             source = self._entries[parent]
-            entry.tokens = source.tokens[:keep]
+            entry.tokens, entry.window = source.tokens[:keep], source.window
             self._share(entry, source, min(keep, source.decoded))
             if entry.tokens == source.tokens and entry.decoded == source.decoded:  # else it is decoded again anyway
                 entry.row, entry.row_ms = source.row, source.row_ms
@@ -118,7 +121,8 @@ class Pool:
         shared, source = 0, entry
         for other in self._entries.values():
             if other.decoded > shared:
-                n = min(_common(entry.tokens, other.tokens), other.decoded, len(entry.tokens) - 1)
+                same = entry.window.same(other.window, _common(entry.tokens, other.tokens))
+                n = min(same, other.decoded, len(entry.tokens) - 1)
                 if n > shared and other.seq is not None and self._cells.holds(other.seq, n):
                     shared, source = n, other
         if shared:

@@ -13,6 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from inferno_widget.errors import InfernoError
+from inferno_widget.window import Window
 
 from . import Branch, Progress, unheard
 from .channel import SharedMemory
@@ -107,26 +108,30 @@ class SecondClient(EngineClient):
 
     # --- the inside -------------------------------------------------------------------------------------
 
+    def see_through(self, branch: Branch, window: Window) -> None:
+        self._living(branch).call("see_through", branch, window, cancel=Stop())
+
     def inspect(self, look: Look, *, cancel: Stop, progress: Progress) -> Arrays:
         """What goes on inside while a text is read; arrays as `inspecting.layout` has them."""
         return self._fetch("inspect", look, cancel=cancel, progress=progress)
 
-    def attribute(self, ids: Sequence[int], token: int, *, cancel: Stop, progress: Progress) -> Arrays:
+    def attribute(self, ids: Sequence[int], token: int, window: Window, *, cancel: Stop, progress: Progress) -> Arrays:
         """What added how much to the logit of `token` behind `ids`; see `inspecting.attribute`."""
-        return self._fetch("attribute", list(ids), token, cancel=cancel, progress=progress)
+        return self._fetch("attribute", list(ids), token, window, cancel=cancel, progress=progress)
 
     def causal_map(
         self,
         ids: Sequence[int],
         layers: Sequence[int] | None,
         token: int,
+        window: Window,
         *,
         last: bool,
         cancel: Stop,
         progress: Progress,
     ) -> Arrays:
         """The arrays "kl" and "change", float32 [layer, head]; see `causal.causal_map`."""
-        return self._fetch("causal_map", list(ids), layers, token, last, cancel=cancel, progress=progress)
+        return self._fetch("causal_map", list(ids), layers, token, window, last, cancel=cancel, progress=progress)
 
     def capture(self, wanted: Wanted | None) -> None:
         """Keep this of all that is decoded from now on, or nothing more, and forget what was kept.

@@ -21,12 +21,17 @@ class Rows(NamedTuple):
     ----------
     entry : its branch
     at : where it stands in the batch
-    positions : of its tokens, int64
+    positions : of its tokens in the cache, int64
     """
 
     entry: Entry
     at: slice
     positions: NDArray[np.int64]
+
+    @property
+    def in_text(self) -> NDArray[np.int64]:
+        """Positions of its tokens in the text, of which the cache may have a part: int64."""
+        return self.entry.window.back(self.positions)
 
 
 class Sight(NamedTuple):

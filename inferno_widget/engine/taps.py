@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from inferno_widget.errors import InfernoError
 from inferno_widget.record import Floats
+from inferno_widget.window import Window
 
 from . import Branch, Options, Progress, ggml, unheard
 from .channel import OwnFlag
@@ -250,7 +251,8 @@ class Tapped(LlamaEngine):
         texts = [entry.tokens[: entry.decoded] + list(tokens) for entry, tokens in stretches] if self.capture else []
         collector = self._collector or (self.capture.collector(self._stretches) if self.capture else None)
         self._prepare(self.plans[min(2, starts[-1])], collector)
-        super()._decode(stretches, cancel, score=score, besides=besides)
+        # Some of the last block is there of those tokens alone whose logits are wanted.
+        super()._decode(stretches, cancel, score=score or collector is not None, besides=besides)
         if self._problem is None and self._taken_count < len(self._takes):
             self._problem = self._other_graph(f"{len(self._takes) - self._taken_count} tensors never came")
         if self._problem is not None:
@@ -296,7 +298,7 @@ class Tapped(LlamaEngine):
                     continue
                 at, kept = self._rows_in(rows, block.shape[1])
                 if edit.positions is not None:
-                    meant = np.isin(rows.positions[kept], edit.positions)
+                    meant = np.isin(rows.in_text[kept], edit.positions)
                     at = at[meant]
                 if len(at):
                     touched = True
@@ -350,13 +352,22 @@ class Tapped(LlamaEngine):
 
     # --- looking at a text --------------------------------------------------------------------------------
 
-    def look(self, ids: Sequence[int], start: int, collector: Collector, *, cancel: Flag, progress: Progress) -> None:
-        """Decode `ids`, and collect from position `start` on. What was looked at before is used again."""
+    def look(
+        self,
+        ids: Sequence[int],
+        start: int,
+        collector: Collector,
+        window: Window,
+        *,
+        cancel: Flag,
+        progress: Progress,
+    ) -> None:
+        """Decode `ids`, which `window` shows, and collect from `start` on. What was looked at before is used again."""
         for token in ids:
             self._check_id(token)
         branch = self.pool.branch(None, 0)
         entry = self.pool.use(branch)
-        entry.tokens = list(ids[: start + 1])
+        entry.tokens, entry.window = list(ids[: start + 1]), window
         self.pool.enter(entry)
         if self._latest is not None:
             self.pool.drop(self._latest)

@@ -26,6 +26,7 @@ import numpy as np
 
 from inferno_widget.errors import Cancelled, InfernoError, ModelLoadError
 from inferno_widget.record import Floats, Ids, StepRecord
+from inferno_widget.window import Window
 
 from . import Branch, Finish, Holdings, Options, Processor, Request, Watch
 from .batch import Batch
@@ -310,6 +311,9 @@ class Worker:
         assert isinstance(self._engine, Tapped)
         return self._engine
 
+    def _do_see_through(self, _: int, __: Flag, branch: Branch, window: Window) -> None:
+        self._tapped.pool[branch].window = window
+
     def _do_inspect(self, request: int, flag: Flag, look: Look) -> Sent:
         return inspect(self._tapped, look, self._sender, cancel=flag, progress=self._progress(request))
 
@@ -320,17 +324,25 @@ class Worker:
         return captured(self._tapped, look, self._sender, cancel=flag)
 
     def _do_causal_map(
-        self, request: int, flag: Flag, ids: list[int], layers: tuple[int, ...] | None, token: int, last: bool
+        self,
+        request: int,
+        flag: Flag,
+        ids: list[int],
+        layers: tuple[int, ...] | None,
+        token: int,
+        window: Window,
+        last: bool,
     ) -> Sent:
         heads, progress = heads_of(self._tapped, layers), self._progress(request)
-        found = causal_map(self._tapped, ids, heads, token, last=last, cancel=flag, progress=progress)
+        found = causal_map(self._tapped, ids, heads, token, window, last=last, cancel=flag, progress=progress)
         n_layer = len({layer for layer, _ in heads})
         return self._sender.send(
             {name: each.reshape(n_layer, -1) for name, each in zip(("kl", "change"), found, strict=True)}
         )
 
-    def _do_attribute(self, request: int, flag: Flag, ids: list[int], token: int) -> Sent:
-        return attribute(self._tapped, ids, token, self._sender, cancel=flag, progress=self._progress(request))
+    def _do_attribute(self, request: int, flag: Flag, ids: list[int], token: int, window: Window) -> Sent:
+        progress = self._progress(request)
+        return attribute(self._tapped, ids, token, window, self._sender, cancel=flag, progress=progress)
 
     # --- the kernel's part of a step ----------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from inferno_widget import Ablate, InfernoError, Model, Sampler
+from inferno_widget.engine.second import SecondClient
 from tests import reference as ref
 from tests.engine.test_inside import Case, opened, relative
 
@@ -111,6 +112,72 @@ def test_only_positions_that_are_meant_are_kept(tiny: Case) -> None:
         capture.clear()
         with pytest.raises(InfernoError, match="nothing was captured"):
             capture.take()
+
+
+def test_what_is_read_again_is_captured_whole(tiny: Case) -> None:
+    """Of the last block too, which has nothing of a token whose prediction nobody wants."""
+    what = ("attention", "residual", "heads", "attn_out", "mlp", "lens")
+    with tiny.model.session(tiny.ids[:START], GREEDY) as session:
+        session.score()
+        with session.capture(what, positions=range(1_000)) as capture:
+            session.generate(3)
+        seen = capture.take()
+        expected = tiny.reference.run(session.trace.column("token_id").tolist())
+        rows = seen.positions.tolist()
+        assert rows == list(range(START + 2))
+        assert np.abs(seen.attention - expected.attention[:, :, rows, : len(rows)]).max() < 2e-3
+        for name in ("residual", "heads", "attn_out", "mlp"):
+            assert relative(getattr(seen, name), getattr(expected, name)[..., rows, :]) < 2e-3, name
+        assert np.array_equal(seen.lens.top_ids[:, :, 0], expected.lens[:, rows].argmax(-1))
+
+
+@pytest.mark.parametrize("positions", [None, range(240, 1_000)])
+def test_a_text_that_slides_is_captured_on(tiny: Case, positions: range | None) -> None:
+    """Positions are those of the text, wherever its tokens stand in the cache."""
+    with (
+        Model(tiny.path, n_ctx=256, n_threads=1, type_k="f32", type_v="f32") as model,
+        model.session(tiny.ids[:START], GREEDY, on_full="slide", keep=2) as session,
+    ):
+        session.score()
+        with session.capture(positions=positions) as capture:
+            session.generate(230)
+            window, seen = session.trace.window(), capture.take()
+            assert window.left_out
+            first = max(window.keep + window.left_out, positions[0] if positions else START - 1)
+            assert seen.positions.tolist() == list(range(first, session.trace.length - 1))
+            ids = session.trace.column("token_id")
+            expected = tiny.reference.run(window.of(ids).tolist()).residual[:, first - window.left_out : -1]
+            assert relative(seen.residual, expected) < 2e-3
+
+
+@pytest.mark.parametrize("wrong", [range(-3, 0), range(0), range(2, -3, -1)])
+def test_positions_are_those_of_tokens(tiny: Case, wrong: range) -> None:
+    with tiny.model.session(tiny.ids) as session, pytest.raises(ValueError, match="counted from 0, not range"):
+        session.capture(positions=wrong)
+
+
+def test_a_capture_outside_an_intervention_says_why_it_has_nothing(tiny: Case) -> None:
+    with tiny.model.session(tiny.ids, GREEDY) as session:
+        with session.capture() as capture, session.intervene(Ablate(0, 0)):
+            session.generate(2)
+        for _ in range(2):
+            with pytest.raises(InfernoError, match=r"under interventions is kept by a capture that begins inside"):
+                capture.take()
+
+
+def test_why_nothing_could_be_taken_is_told_when_it_is_over_too(tiny: Case) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise InfernoError("there is no lens at position 39")
+
+    with tiny.model.session(tiny.ids[:START], GREEDY) as session:
+        capture = session.capture("lens")
+        session.generate(2)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(SecondClient, "captured", broken)
+            capture.stop()
+        with pytest.raises(InfernoError, match="no lens at position 39"):
+            capture.take()
+        assert session.engine is tiny.model.engine
 
 
 def test_a_full_capture_ends_the_run_and_says_what_to_do(tiny: Case) -> None:

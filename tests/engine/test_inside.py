@@ -312,6 +312,41 @@ def test_a_slid_text_is_seen_as_the_model_sees_it(tiny: Case) -> None:
                 session.inspect(20)
 
 
+@pytest.mark.parametrize("what", ["scale", "patch"])
+def test_positions_of_interventions_are_those_of_the_text(tiny: Case, what: str) -> None:
+    """When it slides the cache has other tokens there, and nothing happens to them."""
+    row = tiny.run.residual[0, 7].astype(np.float32)
+    change = {"scale": Scale(0, 2, 5.0, positions=[1, *range(200, 400)]), "patch": Patch(0, 200, row)}[what]
+    ids = [1, *np.random.default_rng(3).integers(259, 511, 250).tolist()]
+    with (
+        Model(tiny.path, n_ctx=256, n_threads=1, type_k="f32", type_v="f32") as model,
+        model.session(ids, GREEDY, on_full="slide", keep=2) as session,
+    ):
+        session.score()
+        with session.intervene(change):
+            session.generate(12)
+            window = session.trace.window()
+            at, seen = 200 - window.left_out, window.of(session.trace.column("token_id")).tolist()
+
+            def run(ids: list[int], *more: object) -> ref.Run:
+                scale = ref.Scale(0, 2, 5.0, positions=[1, *range(at, len(ids))])
+                return tiny.reference.run(ids, scale if what == "scale" else ref.Patch(0, at, row), *more)
+
+            expected = run(seen)
+            came = np.take_along_axis(ref.log_softmax(expected.logits)[:-1], np.array(seen)[1:, None], -1)[-5:, 0]
+            assert np.abs(session.trace.column("logprob")[-5:] - came).max() < 2e-3
+            inside = session.inspect(slice(window.keep + window.left_out, None), "residual")
+            assert relative(inside.residual, expected.residual[:, window.keep :]) < 2e-3
+            assert session.attribution(token=300).logit == pytest.approx(expected.logits[-1, 300], abs=5e-3)
+            for positions in (None, [len(seen) - 1]):
+                found = session.causal_map(layers=1, last=positions is not None)
+                without = run(seen, ref.Ablate(1, 2, positions=positions))
+                assert found.kl[0, 2] == pytest.approx(ref.kl(expected.logits[-1], without.logits[-1]), abs=1e-4)
+            first, second, _ = (record.logprob for record in session.lookahead(1, 2)[0].records)
+            ways = run([*seen, int(expected.logits[-1].argmax())]).logits[-2:]
+            assert [first, second] == pytest.approx(ref.log_softmax(ways).max(-1), abs=2e-3)
+
+
 # --- intervening ------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from inferno_widget.engine import Branch, Holdings
 from inferno_widget.engine.pool import Entry, Pool
+from inferno_widget.window import Window
 
 
 class Cells:
@@ -145,3 +146,25 @@ def test_cells_that_were_given_away_are_not_shared() -> None:
     bench.decode(near)
     assert near.decoded == 8, "its last token is decoded anew, and with it all that cannot be had"
     assert not {*bench.cells.of[near.seq]} & {*bench.cells.of[bench.pool[old].seq]}
+
+
+@pytest.mark.parametrize(
+    ("window", "other", "shared"),
+    [
+        (Window(), Window(), 5),
+        (Window(2, 40), Window(2, 40), 5),
+        (Window(2, 40), Window(), 2),
+        (Window(), Window(2, 40), 2),
+        (Window(3, 40), Window(2, 50), 2),
+    ],
+)
+def test_cells_of_other_tokens_of_the_text_are_not_shared(window: Window, other: Window, shared: int) -> None:
+    """Alike as they are: what interventions did at some positions is in them."""
+    bench = Bench()
+    first = bench.add(1, 2, 3, 4, 5, 6)
+    bench.pool[first].window = window
+    entry = bench.pool[bench.pool.branch(None, 0)]
+    entry.tokens, entry.window = [1, 2, 3, 4, 5, 6], other
+    bench.pool.enter(entry)
+    assert entry.decoded == shared
+    assert bench.pool[bench.pool.branch(first, 3)].window == window
