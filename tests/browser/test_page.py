@@ -210,7 +210,7 @@ def test_what_hover_tells(opened):
 
 def test_the_look_can_be_changed_without_a_kernel(opened):
     page = opened(recorded())
-    assert page.get_by_role("tab").all_inner_texts() == ["Look", "Tree", "Compare"]
+    assert page.get_by_role("tab").all_inner_texts() == ["Look", "Tree", "Compare", "Watch"]
     page.get_by_role("tab", name="Look").click()
     page.get_by_label("viridis").first.click()
     expect(page.locator(".inferno-widget")).to_have_attribute("data-palette", "viridis")
