@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FEW = 16
 """Positions that have room for their tokens on an axis, at most."""
+ANOTHER, SAME, UNKNOWN = "another token", "no token differs", "not known"
+"""What is known of a run with another value of a parameter."""
 
 
 @figure_of("resample.Commitment")
@@ -92,39 +94,30 @@ def what_if(
     name = escape(found.parameter)
     figure = empty(title or f"The same dice, another {name}", name, "first token that differs", theme)
     quiet, middle, hot = colours_of(palette, theme)
-    values = [_value(change.value) for change in found]
     end = int(found.chosen[-1]) + 1 if len(found.chosen) else 0
-    groups = (
-        ("another token", "circle", hot, [c.certain and c.at is not None for c in found]),
-        ("no token differs", "triangle-up", middle, [c.certain and c.at is None for c in found]),
-        ("not known", "circle-open", quiet, [not c.certain for c in found]),
-    )
-    for label_, symbol, colour, mine in groups:
-        shown = [(value, change) for value, change, own in zip(values, found, mine, strict=True) if own]
+    looks = {ANOTHER: ("circle", hot), SAME: ("triangle-up", middle), UNKNOWN: ("circle-open", quiet)}
+    for kind, (symbol, colour) in looks.items():
+        shown = [change for change in found if _kind(change) == kind]
         if not shown:
             continue
-        lasts = [end if change.at is None else change.at for _, change in shown]
+        lasts = [end if change.at is None else change.at for change in shown]
+        spans = [last - (change.earliest or 0) for last, change in zip(lasts, shown, strict=True)]
         figure.add_scatter(
-            x=[value for value, _ in shown],
+            x=[_value(change.value) for change in shown],
             y=lasts,
             mode="markers",
-            name=label_,
+            name=kind,
             marker={"color": colour, "symbol": symbol, "size": 9},
-            error_y=_span(
-                [last - (change.earliest or 0) for last, (_, change) in zip(lasts, shown, strict=True)], quiet
-            )
-            if label_ == "not known"
-            else None,
-            customdata=[escape(_difference(change)) for _, change in shown],
+            error_y=_span(spans, quiet) if kind == UNKNOWN else None,
+            customdata=[escape(_difference(change)) for change in shown],
             hovertemplate=f"{name} %{{x}}: %{{customdata}}<extra></extra>",
         )
     if found.current is not None and isinstance(_value(found.current), float):
         line = {"color": css(NEUTRAL), "dash": "dash"}
         figure.add_vline(_value(found.current), line=line, annotation_text="the run's own")
     if len(found.chosen):
-        figure.update_yaxes(
-            range=[int(found.chosen[0]) - 0.05 * len(found.chosen) - 1, end + 0.05 * len(found.chosen) + 1]
-        )
+        margin = 0.05 * len(found.chosen) + 1
+        figure.update_yaxes(range=[int(found.chosen[0]) - margin, end + margin])
     return figure
 
 
@@ -136,6 +129,12 @@ def _value(value: object) -> float | str:
 def _span(lengths: list[int], colour: str) -> dict[str, Any]:
     """Lines downwards from points."""
     return {"type": "data", "symmetric": False, "array": [0] * len(lengths), "arrayminus": lengths, "color": colour}
+
+
+def _kind(change: FirstChange) -> str:
+    if not change.certain:
+        return UNKNOWN
+    return SAME if change.at is None else ANOTHER
 
 
 def _difference(change: FirstChange) -> str:
