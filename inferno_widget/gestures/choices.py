@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import EngineDiedError
 from ..library import Action
+from ..spelling import Speller
 from .base import Base, alone
 
 if TYPE_CHECKING:
@@ -71,7 +72,12 @@ class Choices(Base):
 
 
 def _rendered(model: Model, messages: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    ids = model.render(messages)
-    texts = [model.detokenize([token]).decode(errors="backslashreplace") for token in ids]
-    tokens = [{"id": i, "text": text, "special": i in model.control} for i, text in zip(ids, texts, strict=True)]
+    ids, control = model.render(messages), model.control
+    pieces = model.engine.pieces(ids)
+    speller = Speller(control)  # a character of several tokens stands at its last
+    texts = [
+        piece.decode(errors="backslashreplace") if token in control else speller.spell(token, piece)
+        for token, piece in zip(ids, pieces, strict=True)
+    ]
+    tokens = [{"id": i, "text": text, "special": i in control} for i, text in zip(ids, texts, strict=True)]
     return {"text": model.detokenize(ids).decode(errors="backslashreplace"), "tokens": tokens}

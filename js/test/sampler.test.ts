@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Link } from "../src/link.js";
 import type { ToKernel } from "../src/protocol.js";
+import { LIBRARY } from "../src/state.js";
 import { samplerCode } from "../src/views/parts/samplercode.js";
 import { FIELDS, isPreset, SETTINGS, USUAL } from "../src/views/parts/sampling.js";
 import { fromTyped, toTyped } from "../src/views/tools/sampler/escapes.js";
@@ -407,6 +408,19 @@ describe("the bias of a token", () => {
     await accept();
     expect(get(".bias-row").dataset.tokenId).toBe("8");
     expect(get(".bias-row code").textContent).toBe("king⏎");
+  });
+
+  it("is not called after another model's token of that number", async () => {
+    await find("king");
+    key(search(), "Enter");
+    await accept();
+    expect(get(".bias-row code").textContent).toBe("·king");
+    const other = { id: 2, name: "other", file: "", current: true, n_ctx: 512, warnings: 0, holders: [] };
+    const sizes = { rss: 0, weights: 0, kv_reserved: 0, kv_used: 0 };
+    model.put("library", { ...LIBRARY, models: [{ ...other, ...sizes }] });
+    await settle();
+    view.draw(false);
+    expect(get(".bias-row code").textContent).toBe("#3");
   });
 
   it("shows nothing for a query that is no longer the one that is written", async () => {

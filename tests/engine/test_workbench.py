@@ -557,6 +557,14 @@ def test_a_conversation_is_what_the_template_makes_of_it(talking: Workbench) -> 
     assert talking.session is session, "the same conversation goes on"
 
 
+def test_a_character_of_several_tokens_is_shown_whole_in_the_prompt(talking: Workbench) -> None:
+    said = "— 你好 مرحبا 👨‍👩‍👧"
+    told = talking.render([{"role": "user", "content": said}]).result(WAIT)
+    assert len(told["tokens"]) > len(said) + 10, "of bytes"
+    assert said in "".join(token["text"] for token in told["tokens"])
+    assert said in told["text"]
+
+
 def test_the_prompt_of_a_conversation_is_shown_with_its_special_tokens(
     benches: Callable[..., Workbench], tmp_path: Path
 ) -> None:

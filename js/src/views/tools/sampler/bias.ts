@@ -17,6 +17,7 @@ type Biases = Record<string, number | null>;
 
 export function logitBias(link: Link): Part {
   const names = new Map<string, string>(); // what the search said of tokens that the run has not met
+  let model = -1; // whose vocabulary it was
   const search = vocabulary(link, ({ id, text }) => {
     names.set(String(id), label([text]));
     if (!(id in biases())) void set({ ...biases(), [id]: PICKED });
@@ -97,6 +98,9 @@ export function logitBias(link: Link): Part {
   return {
     element,
     draw() {
+      const now = link.library.models.find(({ current }) => current)?.id ?? -1;
+      if (now !== model) names.clear(); // another model's token of that number is another one
+      model = now;
       list.draw(Object.entries(biases()));
       search.draw();
       mark(element, undo, link, "logit_bias");
