@@ -258,7 +258,7 @@ class Pieces:
     def pieces(self, ids: Sequence[int]) -> list[bytes]:
         return [self._pieces[token] for token in ids]
 
-    def tokenize(self, text: str, *, special: bool) -> list[int]:  # noqa: ARG002  as the protocol has it
+    def tokenize(self, text: str | bytes, *, special: bool) -> list[int]:  # noqa: ARG002  as the protocol has it
         raise ValueError(
             f"a breaker of DRY ends in {text!r}, and a trace cannot make tokens of that: pass vocabulary=model.engine"
         )

@@ -127,8 +127,8 @@ class Holdings:
 class Engine(Protocol):
     """Runs one model. Every call may raise `EngineDiedError`."""
 
-    def tokenize(self, text: str, *, special: bool) -> list[int]:
-        """Token ids of `text`.
+    def tokenize(self, text: str | bytes, *, special: bool) -> list[int]:
+        """Token ids of `text`; bytes may begin or end inside a character.
 
         With `special`, as a prompt: BOS is added where the model wants it, and the text of a special token
         becomes that token.

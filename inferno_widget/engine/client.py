@@ -173,7 +173,7 @@ class EngineClient:
 
     # --- Engine ---------------------------------------------------------------------------------------
 
-    def tokenize(self, text: str, *, special: bool) -> list[int]:
+    def tokenize(self, text: str | bytes, *, special: bool) -> list[int]:
         ids: list[int] = self._living().call("tokenize", text, special, cancel=Stop())
         return ids
 

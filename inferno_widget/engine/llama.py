@@ -91,8 +91,8 @@ class LlamaEngine(Context):
 
     # --- text -----------------------------------------------------------------------------------------
 
-    def tokenize(self, text: str, *, special: bool) -> list[int]:
-        data = text.encode()
+    def tokenize(self, text: str | bytes, *, special: bool) -> list[int]:
+        data = text.encode() if isinstance(text, str) else text
         size = len(data) + 8
         while True:
             ids = (ctypes.c_int * size)()

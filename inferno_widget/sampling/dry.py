@@ -27,7 +27,7 @@ _MAX_BYTES, _MAX_TAIL = 40, 20
 class Vocabulary(Protocol):
     """What DRY must know of a tokenizer; an `Engine` does."""
 
-    def tokenize(self, text: str, *, special: bool) -> list[int]: ...
+    def tokenize(self, text: str | bytes, *, special: bool) -> list[int]: ...
     def pieces(self, ids: Sequence[int]) -> list[bytes]: ...
 
 
@@ -63,14 +63,8 @@ class Breakers:
         if breaker in piece:
             return [()]
         begun = [n for n in range(len(breaker) - 1, 0, -1) if piece.endswith(breaker[:n])]
-        return [tail for n in begun if (tail := self._ids(breaker[n:]))]
-
-    def _ids(self, rest: bytes) -> tuple[int, ...]:
-        """What a tokenizer makes of the rest of a breaker; nothing where that begins inside a character."""
-        try:
-            return tuple(self._vocabulary.tokenize(rest.decode(), special=False)[:_MAX_TAIL])
-        except UnicodeDecodeError:
-            return ()
+        rests = (breaker[n:] for n in begun)  # bytes: one may begin inside a character
+        return [tail for rest in rests if (tail := tuple(self._vocabulary.tokenize(rest, special=False)[:_MAX_TAIL]))]
 
 
 def recent(history: Sequence[int], s: Sampler) -> Sequence[int]:

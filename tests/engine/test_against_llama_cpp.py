@@ -22,7 +22,10 @@ SETTINGS = 300
 NEAR = 1e-5
 ROUNDING = 2e-4
 TEXT = "Once upon a time there was a king who had three sons, and the king said"
-AGAIN = TEXT + ": there was a king who had three sons: a king who had three sons, and the king said *a king who had"
+AGAIN = (
+    TEXT + ": there was a king who had three sons: a king who had three sons, and the king said *a king who had"
+    " 火 three 火 three 火 three \u201dthe king\u201dthe king\u201dthe king 🔥 the son 🔥 the son 🔥 the son"
+)
 OFF = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
 
 GRAMMARS = [
@@ -147,7 +150,7 @@ def random_sampler(dice: np.random.Generator, n_vocab: int) -> Sampler:
 
 
 def random_dry(dice: np.random.Generator) -> dict[str, Any]:
-    strings = ["\n", ":", '"', "*", "king", "e k", "sons, and", "d the", "ee"]
+    strings = ["\n", ":", '"', "*", "king", "e k", "sons, and", "d the", "ee", "火", "\u201d", "🔥 the"]
     return {
         "dry_multiplier": float(dice.choice([0.0, 0.0, 0.8, 3.0])),
         "dry_base": float(dice.choice([1.0, 1.1, 1.75, 4.0])),

@@ -496,7 +496,7 @@ class Letters:
 
     def tokenize(self, text, *, special):
         assert not special
-        return list(text.encode())
+        return list(text)
 
 
 def lost(history: list[int], *breakers: str, **settings: object) -> dict[int, float]:
@@ -528,6 +528,10 @@ def test_dry_does_not_look_across_a_breaker() -> None:
     assert lost([97, 98, 257, 99, 100, 90, 97, 98, 257, 99, 100], "\n") == {90: 1.0}  # inside a longer token
     assert lost([258, 259, 97, 98, 90, 258, 259, 97, 98], "end of") == {90: 4.0}  # it ends with other tokens
     assert lost([258, *ids("d of"), 97, 98, 90, 258, *ids("d of"), 97, 98], "end of") == {90: 1.0}
+
+
+def test_dry_knows_a_breaker_of_which_every_byte_is_a_token() -> None:
+    assert lost(ids("ab\u201dcdZZab\u201dcd"), "\u201d") == {ord("Z"): 1.0}
 
 
 def test_dry_on_endless_repetition_forbids() -> None:
