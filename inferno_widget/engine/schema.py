@@ -6,6 +6,7 @@ know. A text that fits such a grammar need not fit the schema: what is not kept 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -102,6 +103,9 @@ def unkept(schema: Mapping[str, Any]) -> Iterator[Unkept]:
             if keyword in CONDITIONS - kept and _is_of(keyword, type_) and not _free(keyword, part[keyword]):
                 yield Unkept(place, repr(keyword))
         yield from _misnamed(place, part)
+        for least, most in (("minItems", "maxItems"), ("minLength", "maxLength")):
+            if part.get(least, 0) > part.get(most, math.inf):
+                yield Unkept(place, f"a {least!r} above {most!r}")
         ref = part.get("$ref")
         if isinstance(ref, str) and ref not in known:
             known.add(ref)
@@ -184,6 +188,7 @@ def _parts(place: str, part: Mapping[str, Any], kept: frozenset[str]) -> Iterato
 def _components(schema: Mapping[str, Any], place: str, components: object) -> Iterator[Unkept]:
     """What is not kept to of an allOf: all that is taken of it are the properties of objects."""
     components = components if isinstance(components, list) else []
+    known = set[str]()
     for i, component in enumerate(components):
         ref = component.get("$ref") if isinstance(component, dict) else None
         found = _target(schema, ref) if isinstance(ref, str) else component
@@ -191,6 +196,10 @@ def _components(schema: Mapping[str, Any], place: str, components: object) -> It
             yield Unkept(f"{place}/allOf/{i}", "what is no object with properties")
         elif len(components) > 1 and found.get("additionalProperties", True) is not True:
             yield Unkept(f"{place}/allOf/{i}", "'additionalProperties'")
+        else:
+            both = known.intersection(found["properties"])
+            yield from (Unkept(f"{place}/allOf/{i}", f"{name!r}, which another part has too,") for name in both)
+            known.update(found["properties"])
 
 
 def _target(schema: Mapping[str, Any], ref: str) -> Any:

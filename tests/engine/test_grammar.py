@@ -196,11 +196,16 @@ def test_what_a_converter_would_mistake_is_kept_to(demo: Driver, schema: dict) -
             "'additionalProperties' in #/allOf/1:",
         ),
         (
+            {"allOf": [{"properties": {"a": {}}}, {"properties": {"a": {"type": "null"}}}]},
+            "'a', which another part has too, in #/allOf/1:",
+        ),
+        ({"items": {"type": "null"}, "minItems": 2, "maxItems": 1}, "a 'minItems' above 'maxItems' in #:"),
+        (
             {"type": "array", "contains": {}, "uniqueItems": True, "minItems": 1, "maxItems": 2},
             "'minItems' in # and 1 more:",
         ),
     ],
-    ids=range(18),
+    ids=range(20),
 )
 def test_what_no_grammar_keeps_to_is_refused_by_name(client: Driver, schema: dict, said: str) -> None:
     with pytest.raises(
