@@ -39,6 +39,21 @@ def test_a_ghost_word_takes_the_road_as_far_as_there(lab: Tabs) -> None:
     expect(widget.locator(".logits-head")).to_contain_text(f"token {AT + 3}")
 
 
+def test_looking_ahead_with_the_runs_dice(lab: Tabs) -> None:
+    page, widget = told(lab)
+    widget.locator("[data-action=ahead]").click()
+    code = widget.get_by_test_id("ahead-code")
+    expect(code).to_have_text(re.compile(rf"session\.lookahead\(k=\d+, depth=12, at={AT}\)"))
+    widget.locator("[data-action=ahead-dice]").click()
+    expect(code).to_have_text(re.compile(rf"at={AT}, sampler=session\.sampler\)$"))
+    page.screenshot("look-ahead-dice")
+    way = page.kernel_eval(
+        f"''.join(p.decode() for p in {code.inner_text().replace('session', 'w.session')}[0].pieces)"
+    )
+    words = [word.inner_text() for word in ghosts(widget.locator(".logits-item").first).all()]
+    assert way.replace("\n", "⏎").endswith("".join(words))
+
+
 def test_looking_ahead_is_worked_by_keys_alone(lab: Tabs) -> None:
     page, widget = told(lab)
     text = widget.get_by_test_id("stream")
