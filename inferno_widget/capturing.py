@@ -50,6 +50,11 @@ class Capture:
         chosen = None if layers is None else layer_numbers(layers)
         self._asked = Asked(tensors, chosen, count("limit", limit, 1 << 60))
         self._positions = _checked(positions)
+        if session.capturing is not None:
+            raise InfernoError(
+                f"of this session {', '.join(session.capturing.what)} is captured already: stop that capture first, "
+                "and name in `what` all that is to be kept"
+            )
         self._own = not isinstance(session.engine, SecondClient)
         self._engine = session.model.second() if self._own else session.taps
         try:
@@ -59,6 +64,7 @@ class Capture:
                 self._engine.close()
             raise
         self._before = session.work_in(self._engine) if self._own else None
+        session.capturing = self
 
     def __repr__(self) -> str:
         return f"<Capture of {', '.join(self.what)}: {'on' if self.on else 'off'}>"
@@ -126,7 +132,7 @@ class Capture:
                 self._taken = self.take()
             except InfernoError as error:  # nothing was captured, or the process died: whoever takes it is told
                 self._taken = error
-            self.on = False
+            self.on, self._session.capturing = False, None
             if self._before is not None:
                 self._session.work_back(self._engine, self._before)
             elif self._engine.pid is not None:

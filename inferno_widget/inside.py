@@ -26,7 +26,14 @@ class World(NamedTuple):
 
 
 class Inside(Looking):
-    """What every session can do inside the model."""
+    """What every session can do inside the model.
+
+    Attributes
+    ----------
+    capturing : what keeps something of each step where it is decoded now, if anything does
+    """
+
+    capturing: Capture | None = None
 
     @property
     def taps(self) -> SecondClient:
@@ -155,12 +162,17 @@ class Inside(Looking):
         except BaseException:
             engine.close()
             raise
-        before = self.work_in(engine, changes)
+        before, capturing = self.work_in(engine, changes), self.capturing
+        self.capturing = None
         try:
             yield self
         finally:
             with self.idle():
+                self.check_innermost(engine)
+                if self.capturing:
+                    self.capturing.stop()
                 self.work_back(engine, before)
+                self.capturing = capturing
                 if self.state != "closed":
                     self.trace.goto(head)
                     self._unscored = unscored

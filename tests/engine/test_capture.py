@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from inferno_widget import Ablate, InfernoError, Model, Sampler
+from inferno_widget.causal import CausalMap
+from inferno_widget.engine.causal import causal_map, heads_of
+from inferno_widget.engine.llama import LlamaEngine
 from inferno_widget.engine.second import SecondClient
+from inferno_widget.engine.taps import Tapped
+from inferno_widget.window import Window
 from tests import reference as ref
-from tests.engine.test_inside import Case, opened, relative
+from tests.engine.conftest import EXACT
+from tests.engine.test_inside import TEXT, Case, opened, relative
+from tests.engine.tools import Switch, ignore
 
 GREEDY = Sampler(temperature=0)
 START = 40
@@ -206,6 +214,32 @@ def test_a_capture_under_an_intervention_sees_it(tiny: Case) -> None:
             session.generate(1)
 
 
+def test_what_was_captured_inside_an_intervention_is_there_behind_it(tiny: Case) -> None:
+    with tiny.model.session(tiny.ids[:START], GREEDY) as session:
+        with session.intervene(Ablate(0, 2)):
+            capture = session.capture("heads")
+            session.generate(4)
+        assert not capture.on
+        assert not capture.take().heads[0, 2].any()
+        with session.capture("residual") as another:
+            session.generate(1)
+        assert another.take().residual.any()
+
+
+def test_there_is_one_capture_at_a_time(tiny: Case) -> None:
+    with tiny.model.session(tiny.ids[:START], GREEDY) as session:
+        with session.capture(("attention", "residual")) as capture:
+            with pytest.raises(InfernoError, match="attention, residual is captured already: stop that capture first"):
+                session.capture("heads")
+            with session.intervene(Ablate(0, 0)), session.capture("heads") as inner:
+                session.generate(2)
+            session.generate(3)
+            assert len(capture.take().positions) == START + 2
+            assert not inner.take().heads[0, 0].any()
+        assert session.capturing is None
+        assert session.engine is tiny.model.engine
+
+
 def test_what_began_later_ends_first(tiny: Case) -> None:
     with tiny.model.session(tiny.ids[:START], GREEDY) as session:
         capture = session.capture()
@@ -250,6 +284,30 @@ def test_a_causal_map_where_texts_do_not_fit_together(tiny: Case) -> None:
         assert len(told) == 8
         with tiny.model.session(tiny.ids) as other:
             assert np.abs(small.kl - other.causal_map().kl).max() < 1e-3
-        ended = session.causal_map(progress=lambda fraction: fraction < 0.5)
-        assert np.isfinite(ended.kl).sum() == 4
-        assert "4 of 8 heads" in repr(ended)
+
+
+def test_a_causal_map_that_is_ended_has_the_heads_that_were_tried(tiny: Case) -> None:
+    first = LlamaEngine(str(tiny.path), replace(EXACT, n_ctx=256), cancel=Switch(), progress=ignore)
+    second, cancel = Tapped(first), Switch()
+
+    def told(fraction: float) -> None:
+        if fraction >= 0.5:
+            cancel.set()
+
+    try:
+        kl, change = causal_map(
+            second, tiny.ids, heads_of(second, None), 300, Window(), last=False, cancel=cancel, progress=told
+        )
+    finally:
+        second.close()
+        first.close()
+    assert np.isfinite(kl).tolist() == np.isfinite(change).tolist() == [True] * 4 + [False] * 4
+    found = CausalMap(TEXT, 300, "king", np.arange(2, dtype=np.int32), kl.reshape(2, 4), change.reshape(2, 4), False)
+    assert "4 of 8 heads" in repr(found)
+    assert {layer for layer, *_ in found.top()} == {0}
+
+
+def test_whoever_is_told_the_progress_can_end_a_causal_map(tiny: Case) -> None:
+    with tiny.model.session(np.resize(tiny.ids, 900).tolist()) as session:  # which takes a while for each head
+        ended = session.causal_map(progress=lambda _: False)
+    assert 0 < np.isfinite(ended.kl).sum() < 8
