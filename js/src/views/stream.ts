@@ -2,8 +2,9 @@
 
 import { h, setAttribute, setText, uniqueId, type View } from "../dom.js";
 import type { Link } from "../link.js";
-import { KINDS, type State } from "../protocol.js";
+import type { State } from "../protocol.js";
 import { button } from "./parts/button.js";
+import { announcements } from "./stream/announcements.js";
 import { card } from "./stream/card.js";
 import { copyMenu } from "./stream/copy.js";
 import { editor } from "./stream/edit.js";
@@ -14,10 +15,6 @@ import { minimap } from "./stream/minimap.js";
 import { Pane } from "./stream/pane.js";
 import { Painter } from "./stream/token.js";
 
-/** Milliseconds between two announcements to a screen reader. */
-const ANNOUNCE_MS = 3_000;
-/** Units that an announcement holds at most. */
-const ANNOUNCED = 60;
 /** Of so many drawings while tokens stream in, one is also of the minimap. */
 const RESTFUL = 3;
 
@@ -40,7 +37,7 @@ export function stream(link: Link): View {
     "data-testid": "stream",
   });
   const follow = button("↓ follow", followAgain, { class: "follow", hidden: true, "data-action": "follow" });
-  const live = h("div", { class: "hidden", "aria-live": "polite" });
+  const said = announcements(link);
   const hint = h("p", {});
   const empty = h("div", { class: "stream-empty" }, h("p", {}, "Nothing has been said yet."), hint);
   const seek = button("find", () => search.open(), {
@@ -91,7 +88,7 @@ export function stream(link: Link): View {
     h("div", { class: "stream-head" }, search.element, tools),
     h("div", { class: "stream-body" }, text, map.element, empty, follow),
     edit.element,
-    live,
+    said.element,
     facts.element,
   );
 
@@ -100,8 +97,6 @@ export function stream(link: Link): View {
   let typeface = "";
   let selected: HTMLElement | null = null;
   let selectedNode = -1;
-  let announced = 0;
-  let announcedAt = 0;
 
   const stop = store.onUnits((unit) => {
     dirty = Math.min(dirty, unit);
@@ -136,35 +131,6 @@ export function stream(link: Link): View {
     pane.reveal(store.unitOf[store.depth[node]]);
     mark();
     if (selected && keyboard.moved()) facts.show(selected);
-  }
-
-  let announcing: ReturnType<typeof setTimeout> | undefined;
-  function announce(): void {
-    const now = performance.now();
-    if (announced > store.units) announced = 0;
-    if (announced === store.units || link.status.state === "prefill") return;
-    const wait = announcedAt + ANNOUNCE_MS - now;
-    if (wait > 0) {
-      announcing ??= setTimeout(() => {
-        announcing = undefined;
-        announce(); // a run that ended meanwhile draws nothing more
-      }, wait);
-      return;
-    }
-    const said: string[] = [];
-    for (let unit = Math.max(announced, store.units - ANNOUNCED); unit < store.units; unit++) {
-      const prompt = KINDS[store.columns.kind[store.path[store.unitStart[unit]]]] === "prompt";
-      if (prompt || store.isControl(unit)) continue;
-      said.push(
-        store
-          .unitText(unit)
-          .filter((part) => typeof part === "string")
-          .join(""),
-      );
-    }
-    live.textContent = said.join("");
-    announced = store.units;
-    announcedAt = now;
   }
 
   /** Which tools make sense now. */
@@ -288,7 +254,7 @@ export function stream(link: Link): View {
       const { state, model } = link.status;
       const usual = "Write a prompt and press Run, or Step to go one token at a time.";
       setText(hint, state === "error" && !model ? NO_MODEL : (HINTS[state] ?? usual));
-      announce();
+      said.draw();
     },
     settle() {
       pane.settle();
@@ -305,7 +271,7 @@ export function stream(link: Link): View {
     },
     close() {
       stop();
-      clearTimeout(announcing);
+      said.close();
       marks.close();
       menu.close();
       map.close();
