@@ -344,9 +344,9 @@ describe("the frame", () => {
       rss: 41e6,
     });
     await frame();
-    expect(get(".status").textContent).toBe(
-      "demollama · 3.1 M · Q8_0generating · 1,240 tok/scontext 162 / 512engine 41 MB",
-    );
+    const shown = get(".status").cloneNode(true) as HTMLElement;
+    for (const hidden of shown.querySelectorAll("[hidden]")) hidden.remove();
+    expect(shown.textContent).toBe("demollama · 3.1 M · Q8_0generating · 1,240 tok/scontext 162 / 512engine 41 MB");
   });
 
   it("follows the notebook's theme", async () => {
