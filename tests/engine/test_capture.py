@@ -233,6 +233,7 @@ def test_there_is_one_capture_at_a_time(tiny: Case) -> None:
                 session.capture("heads")
             with session.intervene(Ablate(0, 0)), session.capture("heads") as inner:
                 session.generate(2)
+            assert session.capturing is capture
             session.generate(3)
             assert len(capture.take().positions) == START + 2
             assert not inner.take().heads[0, 0].any()
