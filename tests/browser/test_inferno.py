@@ -175,7 +175,26 @@ def test_bad_settings_are_told_in_place(lab):
 def test_a_missing_file_is_told_in_place(lab):
     page = lab.open(['from inferno_widget import Inferno\nw = Inferno("nowhere.gguf")\nw'])
     page.run_all()
-    expect(page.widget().get_by_test_id("error")).to_contain_text("nowhere.gguf")
+    widget = page.widget()
+    expect(widget.get_by_test_id("error")).to_contain_text("nowhere.gguf")
+    act(widget, "load-demo")
+    state(widget, "empty")
+    expect(widget.get_by_test_id("error")).to_be_hidden()
+    expect(widget.locator("button[data-action=run]")).to_be_enabled()
+
+
+@ONE_KERNEL
+def test_a_full_context_offers_to_slide_and_go_on(lab):
+    short = f"from inferno_widget import Inferno, Model\nw = Inferno(Model(n_ctx=256), max_tokens=300)\n{NEVER_ENDS}\nw"
+    page, widget = opened(lab, cells=(short,))
+    act(widget, "run")
+    page.kernel_until("w.session is not None and w.session.finish == 'context'")
+    expect(widget.get_by_test_id("state")).to_contain_text("context full")
+    act(widget, "slide")
+    page.kernel_until("len(w.trace) > 500 and w.session.state == 'ready'")
+    expect(widget.get_by_test_id("state")).to_contain_text("at max tokens")
+    expect(widget.locator("button[data-action=slide]")).to_be_hidden()
+    assert page.kernel_eval("(w.session.on_full, int(w.trace.nodes['left_out'].max()) > 100)") == ("slide", True)
 
 
 @ONE_KERNEL
