@@ -26,6 +26,8 @@ N_SEQ_MAX = 64
 """Branches in the KV cache at once. Every decode looks at all: 256 would cost the demo model a sixth of its speed."""
 TOGETHER = N_SEQ_MAX // 2
 """Most branches that are decoded in one batch: the others in the cache need not give way to them."""
+FEW = 32
+"""Tokens that are read again without a word of it: that takes no time to speak of."""
 ROWS_BYTES = 32 << 20
 """Most that the logits of one prefill batch may take, whatever the vocabulary."""
 KV_TYPES = {"f32": 0, "f16": 1, "q8_0": 8, "bf16": 30}
@@ -140,10 +142,12 @@ class Context:
         self._enter(entry, besides)
         started = time.perf_counter()
         total = len(entry.tokens) - entry.decoded
+        if total > FEW:
+            progress(0)
         while entry.decoded < len(entry.tokens):
             chunk = entry.tokens[entry.decoded : entry.decoded + self.options.n_batch]
             self._decode([(entry, chunk)], cancel, score=False, besides=besides)
-            if total > self.options.n_batch:
+            if total > FEW:
                 progress(1 - (len(entry.tokens) - entry.decoded) / total)
         entry.row = check_row(self._output(len(chunk) - 1), len(entry.tokens)).copy()
         entry.row_ms = 1e3 * (time.perf_counter() - started)

@@ -59,6 +59,16 @@ it("names the model that is on its way", async () => {
   expect(page.get(".stream-empty").textContent).toContain("No model is loaded");
 });
 
+it("says that a branch is read again before it goes on", async () => {
+  const said = () => [page.get(".status-state").textContent, page.get(".status .progress").hidden];
+  page.model.status({ state: "generating", progress: 0.25 });
+  await frame();
+  expect(said()).toEqual(["reading the text again 25%", false]);
+  page.model.status({ progress: null });
+  await frame();
+  expect(said()).toEqual(["generating", true]);
+});
+
 it("offers to slide where the context is full, and nowhere else", async () => {
   const offer = page.get("[data-action=slide]");
   page.model.status({ state: "ready", finish: "length" });

@@ -392,7 +392,7 @@ def test_cancel_between_batches_leaves_the_branch_as_it_was(open_model: Open) ->
     expected = tokens(driver.generate(driver.engine.branch(branch, 10), 5, WARM))
     driver.engine.append(branch, ids[10:])
     # The first batch's progress sets the flag; `test_client` sets one inside a batch.
-    steps = driver.engine.generate(branch, Request(WARM, 1), cancel=cancel, progress=lambda _: cancel.set())
+    steps = driver.engine.generate(branch, Request(WARM, 1), cancel=cancel, progress=lambda f: f and cancel.set())
     assert drain(steps) == ([], "cancelled")
     back = driver.engine.branch(branch, 10)
     assert tokens(driver.generate(back, 5, WARM)) == expected

@@ -126,6 +126,22 @@ def test_what_is_pruned_is_hidden_and_nothing_is_lost(session: Session) -> None:
     assert len(session.branches) == 2
 
 
+def test_a_branch_that_lost_its_cache_tells_how_far_it_is_read_again(session: Session, model: Model) -> None:
+    session.generate(80)
+    told: list[tuple[str, float | None]] = []
+    session.observe(lambda: told.append((session.state, session.progress)))
+    with model.session(np.random.default_rng(1).integers(3, 300, 1_000).tolist()) as other:
+        other.score()
+    assert session.held_tokens == 0, "somebody else needed the room"
+    session.rewind(1)
+    session.step()
+    fractions = [done for state, done in told if state == "generating" and done is not None]
+    assert fractions[0] == 0
+    assert fractions == sorted(fractions)
+    assert len(fractions) > 1
+    assert told[-1] == ("ready", None)
+
+
 def test_nobody_stands_on_what_is_hidden(session: Session) -> None:
     """However one comes there: by name, or by writing its text once more."""
     trunk = session.trace.head

@@ -29,6 +29,8 @@ function words({ state, finish, progress }: Status): string {
       return `loading the model${done}`;
     case "prefill":
       return `reading the prompt${done}`;
+    case "generating": // a branch that had lost its place in the cache, as a rule
+      return progress === null ? state : `reading the text again${done}`;
     case "ready":
       return finish ? `ready · ${FINISH[finish]}` : "ready";
     case "closed":
@@ -164,7 +166,8 @@ export function status(link: Link): View {
       use.more.hidden ||= !link.reachable;
       warning.hidden = !link.reachable || !link.library.memory?.warning;
       setText(warning, link.library.memory?.warning ?? "");
-      bar.hidden = !link.reachable || !(now.state === "loading" || now.state === "prefill");
+      const reading = now.state === "generating" && progress !== null;
+      bar.hidden = !link.reachable || !(reading || now.state === "loading" || now.state === "prefill");
       bar.classList.toggle("unknown", progress === null);
       setShare(bar, progress ?? 0);
       setAttribute(bar, "aria-valuenow", progress === null ? null : String(Math.round(100 * progress)));
