@@ -103,7 +103,7 @@ class Child:
         self._ids = itertools.count()
         self._lock = threading.Lock()
         self._tail: collections.deque[str] = collections.deque(maxlen=LOG_LINES)
-        self._verdict = ""
+        self._verdict, self._closing = "", False
         try:
             self.process, log = self._started(n_vocab)
         except OSError as error:
@@ -312,11 +312,13 @@ class Child:
         self.process.kill()
         self.exited.wait(GRACE_SECONDS)
 
-    def death(self, stage: str | None = None) -> EngineDiedError:
+    def death(self, stage: str | None = None) -> InfernoError:
         """The error for a call; of the latest if none is named."""
         if _leaving.is_set() and threading.current_thread().daemon:
             threading.Event().wait()  # it would complain while nobody listens; the interpreter does not wait for it
         code = self.process.returncode
+        if self._closing and not (code or self._verdict):  # which may be on its way out still
+            return InfernoError("the model was closed while it was at work: load it again to go on")
         log = list(self._tail)
         reason = self._verdict or reason_of(code, self._witness)
         said = last_words(log)
@@ -329,6 +331,7 @@ class Child:
 
     def end(self) -> None:
         """End the process; it ends at once when its pipe does."""
+        self._closing = True
         with contextlib.suppress(OSError, ValueError):
             self.process.stdin.close()
         try:

@@ -60,7 +60,7 @@ class EngineClient:
         self.n_vocab = n_vocab
         self.hang_seconds = hang_seconds
         self._first = 0  # the first branch that the living child can have made
-        self._died: EngineDiedError | None = None  # what ended the child before
+        self._died: InfernoError | None = None  # what ended the child before
         self.closed = False
         self._child: Child | None = None
         self._end: Callable[[], object] = lambda: None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ def bias(c: Candidates, biases: Mapping[int, float]) -> Candidates:
         if token >= len(logits):
             raise ValueError(f"logit_bias names token {token}, but the vocabulary ends at {len(logits) - 1}")
         logits[token] += value
+    if logits.max() == -math.inf:
+        raise ValueError("logit_bias forbids every token: leave one that can come")
     return Candidates(c.ids, logits)
 
 

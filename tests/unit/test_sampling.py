@@ -365,6 +365,11 @@ def test_bias_forbids_forces_and_knows_the_vocabulary() -> None:
         Sampler(temperature=0, logit_bias={50: 1.0}).choose(ROW, [], 0)
 
 
+def test_a_bias_that_leaves_nothing_is_told() -> None:
+    with pytest.raises(ValueError, match="logit_bias forbids every token"):
+        Sampler(logit_bias=dict.fromkeys(range(3), -math.inf), seed=1).choose(np.zeros(3, np.float32), [], 0)
+
+
 def test_a_forbidden_token_never_comes() -> None:
     bias = {int(token): -math.inf for token in np.argsort(-ROW)[:10]}
     for settings in (OFF, {**OFF, "typical_p": 0.9}, {**OFF, "top_n_sigma": 1.5}, {**OFF, "top_p": 0.9}):
