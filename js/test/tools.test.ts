@@ -1,5 +1,7 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, expect, it } from "vitest";
+import type { Link } from "../src/link.js";
+import { tabbed } from "../src/views/parts/tabs.js";
 import { frame, key, openPage, type Page } from "./open.js";
 
 let page: Page;
@@ -66,4 +68,18 @@ it("keeps what was written in a drawer while another is open", async () => {
   await page.click("[data-tool=chat]");
   await page.click("[data-tool=model]");
   expect(page.get<HTMLInputElement>("[data-field=repo]").value).toBe("owner/repo");
+});
+
+it("rests while tokens stream in wherever what is open does", () => {
+  const tab = (restful: boolean) => ({
+    text: "",
+    title: "",
+    make: () => ({ element: document.createElement("p"), restful, draw() {} }),
+  });
+  const row = tabbed({} as Link, "row", "Row", { calm: tab(true), quick: tab(false) });
+  const open = (name: string): boolean | undefined => {
+    row.element.querySelector<HTMLElement>(`[data-tool=${name}]`)?.click();
+    return row.restful;
+  };
+  expect([row.restful, open("calm"), open("quick"), open("quick")]).toEqual([true, true, false, true]);
 });

@@ -99,7 +99,7 @@ export function watch(link: Link): View {
     lines.draw(picture(store, drawn(), scale.on(), at));
   }
 
-  return { element, draw, close: lines.close };
+  return { element, restful: true, draw, close: lines.close };
 }
 
 /** Whether equal factors are equally far apart. */

@@ -70,6 +70,9 @@ export function tabbed(link: Link, name: string, label: string, offered: Record<
 
   return {
     element,
+    get restful() {
+      return made.get(open)?.restful ?? true;
+    },
     draw(streaming) {
       if (open) made.get(open)?.draw(streaming);
     },
