@@ -1,5 +1,5 @@
 // @vitest-environment jsdom
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import type { LoadedModel, Memory } from "../src/state.js";
 import { frame, key, openPage, type Page, run } from "./open.js";
 
@@ -62,11 +62,9 @@ it("names the model that is on its way", async () => {
 it("says that a branch is read again before it goes on", async () => {
   const said = () => [page.get(".status-state").textContent, page.get(".status .progress").hidden];
   page.model.status({ state: "generating", progress: 0.25 });
-  await frame();
-  expect(said()).toEqual(["reading the text again 25%", false]);
+  await vi.waitFor(() => expect(said()).toEqual(["reading the text again 25%", false]));
   page.model.status({ progress: null });
-  await frame();
-  expect(said()).toEqual(["generating", true]);
+  await vi.waitFor(() => expect(said()).toEqual(["generating", true]));
 });
 
 it("offers to slide where the context is full, and nowhere else", async () => {
