@@ -41,12 +41,12 @@ class Chances(Base):
         self.code = f"session.resample({where}n={n}, max_tokens={max_tokens}{_by(by)}{_with(sampler)})"
 
         def work(job: Job[dict[str, Any]]) -> dict[str, Any]:
-            growing = _Growing(session, max_tokens, read)
+            under_way = _UnderWay(session, max_tokens, read)
 
             def each(index: int, record: StepRecord) -> bool:
-                growing.take(index, record)
-                if growing.due():
-                    job.tell(_resampled(node, n, [growing.known[i] for i in sorted(growing.known)]))
+                under_way.take(index, record)
+                if under_way.due():
+                    job.tell(_resampled(node, n, [under_way.known[i] for i in sorted(under_way.known)]))
                 return job.wanted
 
             made = session.resample(at, n, max_tokens, by=by or None, sampler=sampler, each=each)
@@ -92,7 +92,7 @@ class Chances(Base):
         return self._start_job("commitment", work)
 
 
-class _Growing:
+class _UnderWay:
     """Continuations under way.
 
     Attributes

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import brief
 from ..interventions import Ablate, Intervention, Scale, Steer
 from .inside import check_layer
 
@@ -28,7 +29,7 @@ def read_edits(edits: Sequence[Any]) -> Edits:
 def _read(i: int, edit: Any) -> dict[str, Any]:
     kind = edit.get("kind") if isinstance(edit, Mapping) else None
     if not isinstance(edit, Mapping) or kind not in ("ablate", "scale", "steer"):
-        raise ValueError(f"edit {i} must be of the kind ablate, scale or steer, not {kind or edit!r}")
+        raise ValueError(f"edit {i} must be of the kind ablate, scale or steer, not {kind or brief(edit)}")
     fields = {"ablate": ("head", "part"), "scale": ("head", "part", "factor"), "steer": ("strength", *TEXTS)}[kind]
     missing = [name for name in ("layer", *fields) if name not in edit]
     if missing:
