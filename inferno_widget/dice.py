@@ -334,7 +334,7 @@ def steps(
         history = trace.window(int(path[i])).of(ids[:i]).tolist()
         processed = bool(trace.runs[run].get("logits_processor"))
         said = ids[prompt:i].tolist()
-        elsewhere = interventions is not None and list(interventions) != trace.runs[run].get("interventions", [])
+        elsewhere = interventions is not None and list(interventions) != (trace.runs[run].get("interventions") or [])
         record = trace.record(int(path[i]))
         yield Step(record, history, run, samplers[run], n_vocab, processed, mu, said, elsewhere, fetch)
 

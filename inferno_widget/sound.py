@@ -101,7 +101,10 @@ def _is_change(said: object) -> bool:
     numbers = ("layer", "head", "factor", "strength", "position")
     needed = {"scale": "factor", "steer": "strength"}.get(said["kind"])
     present = all(_is_number(said[name]) for name in numbers if said.get(name) is not None)
-    return present and isinstance(said.get("part", ""), str | None) and (needed is None or said.get(needed) is not None)
+    positions = said.get("positions") or []
+    listed = isinstance(positions, list) and all(type(position) is int for position in positions)
+    parts = isinstance(said.get("part", ""), str | None)
+    return present and listed and parts and (needed is None or said.get(needed) is not None)
 
 
 # --- the tree ---------------------------------------------------------------------------------------------

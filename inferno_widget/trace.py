@@ -443,7 +443,7 @@ def node_dtype(k: int) -> np.dtype[np.void]:
 def interventions_of(trace: Trace, node: int) -> list[dict[str, Any]]:
     """The interventions under which a node was recorded, as `Trace.runs` keeps them."""
     run = int(trace.nodes["run"][node])
-    return list(trace.runs[run].get("interventions", ())) if run >= 0 else []
+    return list(trace.runs[run].get("interventions") or ()) if run >= 0 else []
 
 
 def _picture(form: str, what: str) -> str:

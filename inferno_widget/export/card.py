@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__
+from ..altered import words
 from ..record import Kind
 from ..sampling import Sampler
 from .format import size, whole
@@ -128,6 +129,10 @@ def card_rows(contents: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in rows if value]
 
 
+def _interventions(run: Mapping[str, Any]) -> list[str]:
+    return ["under " + "; ".join(map(words, run["interventions"]))] if run.get("interventions") else []
+
+
 def run_rows(contents: Mapping[str, Any]) -> list[dict[str, str]]:
     """One row a run with tokens on the current path: its number, tokens, seed, chain and the options, in words."""
     return [
@@ -137,7 +142,7 @@ def run_rows(contents: Mapping[str, Any]) -> list[dict[str, str]]:
             "begun": run["started"] or "",
             "seed": "" if run["seed"] is None else str(run["seed"]),
             "sampler chain": "unknown" if run["chain"] is None else " → ".join(run["chain"]) or "none: raw logits",
-            "options": ", ".join(f"{name} {run[name]}" for name in OPTIONS if name in run),
+            "options": ", ".join([*(f"{name} {run[name]}" for name in OPTIONS if name in run), *_interventions(run)]),
         }
         for run in contents["runs"]
         if run["tokens"]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..altered import Altered
 from ..errors import check_text
 from ..record import Kind
 from .card import MODEL_FACTS, card, card_rows, run_rows
@@ -167,6 +168,7 @@ def _data(trace: Trace, look: Mapping[str, Any]) -> str:
         "pruned": sorted(trace.pruned),
         "diverged": trace.diverged,
         "watches": [{"name": name, "tokens": _named(trace, ids)} for name, ids in trace.watches.items()],
+        "altered": Altered().of(trace),
     }
     traits = {
         "panels": PANELS,

@@ -26,8 +26,8 @@ from ..trace import Trace
 from .seen import Seen
 
 if TYPE_CHECKING:
+    from ..altered import Altered
     from ..sampling import Sampler
-    from .altered import Altered
     from .following import Follower
     from .surgery import Surgery
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..altered import Altered
 from ..errors import told
 from ..export.card import MODEL_FACTS
 from ..presets import BUILTIN
 from ..record import Kind
-from .altered import Altered
 from .surgery import Operating
 from .words import named, texts_of
 

@@ -21,12 +21,13 @@ from inferno_widget import (
     Scale,
     Session,
     Steer,
+    altered,
     attention,
     steering_vector,
 )
 from inferno_widget.engine.second import SecondClient
 from inferno_widget.errors import Cancelled
-from inferno_widget.gestures import altered, inside, surgery
+from inferno_widget.gestures import inside, surgery
 from inferno_widget.gestures.seen import ENTRY_BYTES, Seen
 from inferno_widget.jobs import Job
 from inferno_widget.workbench import Workbench
@@ -517,6 +518,12 @@ def test_a_direction_is_worked_out_once(bench: Workbench, monkeypatch: pytest.Mo
         ({"kind": "scale", "layer": 2, "part": "mlp", "factor": 0.5}, "layer 2 MLP times 0.5"),
         ({"kind": "ablate", "layer": 2, "part": "attention"}, "layer 2 attention off"),
         ({"kind": "patch", "layer": 2, "position": 7}, "layer 2 patched at token 7"),
+        ({"kind": "ablate", "layer": 2, "head": 1, "positions": [7]}, "layer 2 head 1 off at token 7"),
+        ({"kind": "steer", "layer": 2, "strength": 2, "positions": []}, "layer 2 steered by 2 at no token"),
+        (
+            {"kind": "ablate", "layer": 2, "part": "mlp", "positions": list(range(3, 1003))},
+            "layer 2 MLP off at token 3, 4, 5, 6 and 996 more",
+        ),
         ({"kind": "of later versions", "layer": 2}, "layer 2 changed"),
     ],
 )

@@ -324,6 +324,11 @@ def test_numbers_that_nothing_could_show_are_refused(
         ({"runs": [{}, {"sampler": {"logit_bias": [1]}}]}, "logit_bias of run 1 is no object"),
         ({"runs": [{"started": 1e300}, {}]}, "run 0 did not begin at any time"),
         ({"runs": [{"interventions": [{"kind": "steer"}]}, {}]}, "an intervention that is none"),
+        (
+            {"runs": [{"interventions": [{"kind": "ablate", "positions": {"a": 1}}]}, {}]},
+            "an intervention that is none",
+        ),
+        ({"runs": [{"interventions": [{"kind": "ablate", "positions": ["1"]}]}, {}]}, "an intervention that is none"),
         ({"model": {"parameters": "many"}}, "the model's parameters is no whole number"),
         ({"model": {"name": 5}}, "the model's name is no text"),
         ({"model": {"n_vocab": 2}}, "the bytes of some tokens are missing"),  # that are, but not of this model

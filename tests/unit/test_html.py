@@ -212,6 +212,20 @@ def test_what_was_watched_is_named():
     }
 
 
+def test_what_was_made_under_interventions_is_marked_and_said():
+    trace = forked_trace()
+    trace.runs[1]["interventions"] = [
+        {"kind": "ablate", "layer": 2, "head": 3},
+        {"kind": "patch", "layer": 1, "position": 4},
+    ]
+    said = "layer 2 head 3 off; layer 1 patched at token 4"
+    page = html.page(trace)
+    assert data_of(page)["traits"]["marks"]["altered"] == [{"node": 4, "edits": said}]
+    assert f"under {said}" in page
+    assert f"under {said}" in trace.to_markdown()
+    assert "under layer" not in html.page(made_trace())
+
+
 def test_our_own_script_cannot_end_its_element(monkeypatch, tmp_path):
     for name in ("page.js", "page.css"):
         (tmp_path / name).write_text('"</script><script>"')

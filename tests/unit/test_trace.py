@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from inferno_widget.record import Kind
-from inferno_widget.trace import Trace, node_dtype
+from inferno_widget.trace import Trace, interventions_of, node_dtype
 from inferno_widget.window import Window
 from tests.traces import CONTROL, PIECES, assert_same_record, forked_trace, impatient_threads, made_trace, record
 
@@ -329,3 +329,10 @@ def test_positions_are_those_of_the_current_path() -> None:
             trace.alternatives(at)
     with pytest.raises(IndexError, match="no token at position 0: the text is empty"):
         Trace(3).alternatives(0)
+
+
+def test_a_run_that_says_nothing_of_interventions_had_none() -> None:
+    trace = made_trace()
+    assert interventions_of(trace, 1) == []
+    trace.runs[0]["interventions"] = None  # as a file may say
+    assert interventions_of(trace, 1) == []
