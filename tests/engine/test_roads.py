@@ -618,6 +618,50 @@ def test_a_line_brings_the_settings_that_the_gesture_brought(bench: Workbench, m
     session.close()
 
 
+def test_every_line_pasted_into_another_kernel_makes_the_same_tree(bench: Workbench, model: Model) -> None:
+    names: dict[str, Any] = {"model": model, "Sampler": Sampler}
+
+    def whole(session: Session) -> tuple[Any, ...]:
+        trace = session.trace
+        nodes = [trace.nodes[name].tolist() for name in ("token_id", "parent", "kind")]
+        marks = (trace.names, trace.pruned, trace.diverged, trace.watches)
+        return *nodes, trace.head, *marks, session.sampler, session.name
+
+    def did(gesture: Callable[[], Any]) -> None:
+        job = gesture()
+        if isinstance(job, Job):
+            job.result(WAIT)
+        bench.session.wait()
+        exec(bench.code, names)
+        assert whole(names["session"]) == whole(bench.session), bench.code
+
+    did(lambda: bench.run(PROMPT))
+    at = len(bench.session.prompt_ids) + 2
+    node = int(bench.trace.path()[at])
+    did(lambda: bench.fork(node, int(bench.trace.record(node).top_ids[3])))
+    did(lambda: bench.fork(int(bench.trace.path()[at]), 4000))
+    old = bench.trace.head
+    did(lambda: bench.goto(node + 4))
+    did(lambda: bench.rewind(2))
+    did(lambda: bench.edit(bench.text() + " 🐉 said"))
+    did(lambda: bench.edit(bench.text().replace("king", "dragon")))
+    did(lambda: bench.name_branch(old, "the old one"))
+    did(lambda: bench.prune(old))
+    did(lambda: bench.restore(old))
+    did(lambda: bench.goto(old))
+    bench.set("temperature", 1.7)
+    did(lambda: bench.same_dice(-1))
+    value(bench.lookahead(int(bench.trace.path()[at]), 4, 5, True))
+    did(lambda: bench.take(2, 4))
+    did(bench.resume)
+    did(lambda: bench.watch("some", [" king", 1234]))
+    did(lambda: bench.watch("king", ["king"], True))
+    did(lambda: bench.unwatch("some"))
+    did(lambda: bench.rename(bench.library.shown.id, "a tale"))
+    did(lambda: bench.step(PROMPT))
+    names["session"].close()
+
+
 def test_when_it_was_decided(bench: Workbench) -> None:
     start = len(bench.session.prompt_ids)
     parts, told = followed(bench.commitment(-1, 4, 5, ""))
