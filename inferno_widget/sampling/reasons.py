@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -100,8 +100,14 @@ def _penalties(s: Sampler, found: Finding) -> Account:
     names = ["repeat_penalty", "frequency_penalty", "presence_penalty", "penalty_last_n"]
     seen = penalties.counts(found.now.history, s)
     where = "the text" if s.penalty_last_n < 0 else f"the last {s.penalty_last_n} tokens"
-    why = {token: f"penalised: came {_times(n)} in {where}" for token, n in seen.items()}
-    return _moved(s, found, names, f"makes tokens of {where} less likely", why)
+    why = {token: f"came {_times(n)} in {where}" for token, n in seen.items()}
+    told = _moved(s, found, names, f"makes tokens of {where} less likely", why)
+    return replace(told, changed=[_by_how_much(change) for change in told.changed])
+
+
+def _by_how_much(change: Change) -> Change:
+    by = change.before - change.after
+    return change._replace(reason=f"{'penalised' if by > 0 else 'favoured'} by {abs(by):.3g}: {change.reason}")
 
 
 def _times(n: int) -> str:

@@ -135,9 +135,11 @@ def test_why_a_token_went(name: str, settings: dict[str, object], removed: list[
 def test_why_a_logit_moved() -> None:
     found = stage("penalties", history=(1, 1, 2), frequency_penalty=0.5, presence_penalty=1.0)
     assert [(c.token, round(c.after - c.before, 4), c.reason) for c in found.changed] == [
-        (1, -2.0, "penalised: came twice in the last 64 tokens"),
-        (2, -1.5, "penalised: came once in the last 64 tokens"),
+        (1, -2.0, "penalised by 2: came twice in the last 64 tokens"),
+        (2, -1.5, "penalised by 1.5: came once in the last 64 tokens"),
     ]
+    (change,) = stage("penalties", history=(1,), frequency_penalty=-0.25, penalty_last_n=-1).changed
+    assert change.reason == "favoured by 0.25: came once in the text"
     dry = {"dry_multiplier": 0.5, "dry_sequence_breakers": ()}
     (change,) = stage("dry", history=(1, 2, 3, 4, 1, 2, 3), **dry).changed
     assert change.token == 4
