@@ -375,8 +375,9 @@ def things(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
         found["Lens"] = found["inspection"].lens
         found["attribution"] = session.attribution()
         found["what if"] = session.what_if(temperature=[0.5])
-        with session.capture("residual") as capture:
-            session.step()
+        session.step()
+        with model.session(PROMPT, dice()) as captured, captured.capture("residual") as capture:  # one a session
+            captured.step()
             yield {**found, "Capture": capture}
 
 
