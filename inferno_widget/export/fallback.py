@@ -53,7 +53,7 @@ def bundle(trace: Trace | None) -> dict[str, str]:
         '<div class="inferno-fallback">'
         f'<img src="data:image/svg+xml;base64,{source}" alt="{escape(about)}, coloured by surprisal">'
         f"<p>{escape(about)}.{note}</p>"
-        f"<details><summary>Text</summary><pre>{escape(text)}</pre></details>"
+        f'<details><summary>Text</summary><pre dir="auto">{escape(text)}</pre></details>'
         "</div>"
     )
     return {"text/html": html, "text/plain": f"{about}\n\n{text}"}

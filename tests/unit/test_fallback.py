@@ -26,7 +26,7 @@ def picture_of(html: str) -> str:
 def test_it_is_made_of_what_survives_an_untrusted_notebook():
     parsed = Parsed(bundle(made_trace())["text/html"])
     assert {tag for tag, _ in parsed.elements} <= {"div", "img", "p", "details", "summary", "pre"}
-    assert {name for _, attributes in parsed.elements for name in attributes} <= {"class", "src", "alt"}
+    assert {name for _, attributes in parsed.elements for name in attributes} <= {"class", "src", "alt", "dir"}
 
 
 def test_the_picture_is_an_svg_of_the_text():
