@@ -6,11 +6,11 @@ import platform
 import textwrap
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from importlib.metadata import version
-from threading import Condition, RLock
+from threading import Condition, RLock, Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -53,6 +53,7 @@ class Run:
     sampler : what chooses; the session's when None
     replay : what `trace.runs` is to say of it, where it plays another again; then it goes along nodes that hold the
         same tokens already
+    worker : the thread that does it, once it is begun
     """
 
     left: int
@@ -62,6 +63,7 @@ class Run:
     pausing: bool = False
     sampler: Sampler | None = None
     replay: dict[str, Any] | None = None
+    worker: Thread | None = None
 
 
 class Growing(Settings):
@@ -109,6 +111,7 @@ class Growing(Settings):
         self._changed = Condition()
         self._changing = RLock()  # held by whoever changes the path, and by whoever begins a run: before `_changed`
         self._listeners: list[Callable[[], None]] = []
+        self._deaf: Exception | None = None
         self.engine: EngineClient = model.engine
         self.interventions: tuple[Intervention, ...] = ()
         self._branches = Branches(model.engine, self.trace)
@@ -344,12 +347,16 @@ class Growing(Settings):
     def observe(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` after every change, from whichever thread made it; it must only take note.
 
-        Returns a function that ends this.
+        One that fails is not called again; whoever waits for a run next is told. Returns a function that ends this.
         """
         if not callable(listener):
             raise TypeError(f"listener must be a function, not {brief(listener)}")
         self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        return partial(self._unobserve, listener)
+
+    def _unobserve(self, listener: Callable[[], None]) -> None:
+        with suppress(ValueError):  # it failed, and is none any more
+            self._listeners.remove(listener)
 
     def _report(self, fraction: float) -> None:
         with self._changed:
@@ -367,7 +374,11 @@ class Growing(Settings):
     def _notify(self) -> None:
         self._changed.notify_all()
         for listener in tuple(self._listeners):
-            listener()
+            try:
+                listener()
+            except Exception as error:  # noqa: BLE001  nobody's listener may end a run, or leave it half begun
+                self._unobserve(listener)
+                self._deaf = error
 
 
 @cache

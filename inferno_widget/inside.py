@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Self
@@ -167,16 +168,17 @@ class Inside(Looking):
         try:
             yield self
         finally:
-            with self.idle():
-                self.check_innermost(engine)
-                if self.capturing:
-                    self.capturing.stop()
-                self.work_back(engine, before)
-                self.capturing = capturing
-                if self.state != "closed":
-                    self.trace.goto(head)
-                    self._unscored = unscored
-                    self._set("ready", None)
+            if not sys.is_finalizing():  # else the threads stand still that would answer
+                with self.idle():
+                    self.check_innermost(engine)
+                    if self.capturing:
+                        self.capturing.stop()
+                    self.work_back(engine, before)
+                    self.capturing = capturing
+                    if self.state != "closed":
+                        self.trace.goto(head)
+                        self._unscored = unscored
+                        self._set("ready", None)
 
     # --- in which context -----------------------------------------------------------------------------------
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import wraps
-from threading import Thread
+from threading import Thread, current_thread
 from typing import Any, Self, TypeVar, cast
 
 from .arguments import count, number, stop_strings
 from .engine import Finish
 from .engine.stop import Stop
-from .errors import Cancelled, InfernoError, hint_unknown_keywords
+from .errors import Cancelled, InfernoError, hint_unknown_keywords, quoted
 from .forks import left_behind
 from .growing import Growing, Run
 from .record import Kind, StepRecord
@@ -92,9 +93,10 @@ class Running(Growing):
                     if record.kind is Kind.GENERATED:
                         yield record
         finally:
-            if self._run is run:
-                self.stop()
-            self._join(run)
+            if not sys.is_finalizing():  # else its thread stands still, whatever that holds
+                if self._run is run:
+                    self.stop()
+                self._join(run)
         self._raise()
 
     @hint_unknown_keywords
@@ -195,10 +197,19 @@ class Running(Growing):
             return self._begin(Run(left, strings, first))
 
     def _begin(self, run: Run) -> Run:
+        run.worker = Thread(target=self._work, args=(run,), name="inferno-session", daemon=True)
         with self._changed:
             self._run, self._paused = run, None
             self._set("prefill" if self._unscored else "generating", None)
-        Thread(target=self._work, args=(run,), name="inferno-session", daemon=True).start()
+            try:
+                run.worker.start()
+            except BaseException as error:
+                run.cancel.set()  # it may have begun before somebody's signal handler raised this
+                if not (isinstance(error, RuntimeError) and "new thread" in str(error)):
+                    raise
+                self._run = None
+                self._set("ready", None)
+                raise InfernoError(f"no run can begin: {error}; close what is not needed") from error
         return run
 
     def _work(self, run: Run) -> None:
@@ -239,24 +250,32 @@ class Running(Growing):
         self._until(lambda: len(self.trace) > seen or self._run is not run)
         return len(self.trace) > seen
 
-    def _join(self, run: Run | None) -> None:
-        """Wait until `run` is no more under way."""
-        self._until(lambda: run is None or self._run is not run)
+    def _join(self, run: Run | None, timeout: float | None = None) -> bool:
+        """Wait until `run` is no more under way; False when `timeout` seconds pass first."""
+        if run is not None and run.worker is current_thread() and self._run is run:
+            raise InfernoError(
+                "what a run calls, such as a logits processor or a listener, cannot wait for the run to end: do this "
+                "when it has ended"
+            )
+        return self._until(lambda: run is None or self._run is not run, timeout)
 
     def _end_of(self, run: Run | None, timeout: float | None = None) -> bool:
-        """Wait for the end of `run` and raise what went wrong; Ctrl-C ends it. False when `timeout` passes first."""
-        with self._interruptible(), Stop().reaching(run.cancel.set) if run else nullcontext():
-            if not self._until(lambda: run is None or self._run is not run, timeout):
+        """Wait for the end of `run` and raise what went wrong. False when `timeout` passes first.
+
+        Ctrl-C ends it, and so does whatever else a signal's handler raises.
+        """
+        with self._interruptible(BaseException), Stop().reaching(run.cancel.set) if run else nullcontext():
+            if not self._join(run, timeout):
                 return False
         self._raise()
         return True
 
     @contextmanager
-    def _interruptible(self) -> Generator[None]:
+    def _interruptible(self, by: type[BaseException] = KeyboardInterrupt) -> Generator[None]:
         """Let Ctrl-C end what runs, before it goes on as KeyboardInterrupt."""
         try:
             yield
-        except KeyboardInterrupt:
+        except by:
             self.stop()
             self._join(self._run)
             raise
@@ -281,6 +300,11 @@ class Running(Growing):
     def _raise(self) -> None:
         if self.error:
             raise self.error
+        deaf, self._deaf = self._deaf, None
+        if deaf:
+            raise InfernoError(
+                f"a listener of the session failed, and is not called any more: {quoted(repr(deaf))}"
+            ) from deaf
 
 
 _M = TypeVar("_M", bound=Callable[..., Any])

@@ -162,7 +162,7 @@ def test_what_is_done_beside_a_session_ends_with_it(work: Callable[[Session, Any
 
 BEGIN = """
 import os, sys, time, math, multiprocessing
-from inferno_widget import InfernoError, Model, Sampler
+from inferno_widget import Ablate, InfernoError, Model, Sampler
 model = Model({path!r}, n_ctx=512, n_threads=1)
 def tried(*works):
     for work in works:
@@ -299,7 +299,12 @@ def test_the_engine_ends_with_its_kernel_though_a_fork_lives(tiny: Path) -> None
 @pytest.mark.parametrize("leave", ["sys.exit(0)", "", "del model, session", "os._exit(0)"])
 @pytest.mark.parametrize(
     "work",
-    ["session.start(5000)", "threading.Thread(target=session.resample, kwargs={'n': 5000}, daemon=True).start()"],
+    [
+        "session.start(5000)",
+        "threading.Thread(target=session.resample, kwargs={'n': 5000}, daemon=True).start()",
+        "records = session.stream(5000); next(records)",
+        "surgery = session.intervene(Ablate(0)); surgery.__enter__(); session.start(5000)",
+    ],
 )
 def test_the_interpreter_ends_in_the_midst_of_it(work: str, leave: str, tiny: Path) -> None:
     done = ran(tiny, f"import threading\nprint(engine, flush=True)\n{work}\ntime.sleep(0.2)\n{leave}", seconds=60)
