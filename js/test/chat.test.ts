@@ -94,11 +94,20 @@ it("shows no prompt of messages that have changed since, and why the template re
 });
 
 it("takes the answer as the next message, without the token that ended it", async () => {
+  const answer = page.get("[data-action=answer]");
   write(0, "Who are you?");
   page.model.rows(run(["<|user|>", "Who"], [" I", " am", " zwölf", "<|end|>"]));
   page.model.status({ finish: "eog" });
   await frame();
-  page.get("[data-action=answer]").click();
+  expect(answer.hidden, "this was another run").toBe(true);
+  send().click();
+  page.model.put("prompt", "<|user|>Who");
+  await page.answer("chat");
+  expect(answer.hidden).toBe(false);
+  write(0, "Who was that?");
+  expect(answer.hidden, "which was not asked").toBe(true);
+  write(0, "Who are you?");
+  answer.click();
   expect(said()).toEqual(["user: Who are you?", "assistant: I am zwölf", "user: "]);
   expect(document.activeElement).toBe(texts()[2]);
   expect(page.get("[data-action=answer]").hidden).toBe(true);

@@ -28,6 +28,7 @@ export function chat(link: Link): View {
   const missing = h("div", { class: "line" }, words, models);
   const element = h("div", { class: "tool-chat" }, missing, columns);
   let shown = ""; // the model whose template made the prompt
+  let asked = { said: "", prompt: "" }; // what was sent last, and the prompt that it became
   talk.add("user");
 
   function changed(): void {
@@ -55,7 +56,10 @@ export function chat(link: Link): View {
   async function send(): Promise<void> {
     if (go.disabled) return;
     go.disabled = true;
-    failure.show(await link.command({ kind: "chat", messages: talk.said() }));
+    const messages = talk.said();
+    const refused = await link.command({ kind: "chat", messages });
+    if (!refused) asked = { said: JSON.stringify(messages), prompt: link.prompt };
+    failure.show(refused);
     drawActions();
   }
 
@@ -64,9 +68,9 @@ export function chat(link: Link): View {
     const able = link.reachable && !BUSY.includes(state);
     go.disabled = !able || !talk.said().length;
     system.hidden = talk.has("system");
-    const last = talk.last();
-    const answered = last?.role === "user" && last.content !== "";
-    answer.hidden = !able || !answered || !hasGenerated(link);
+    // What is shown may be another run, and what is written another question.
+    const answered = asked.said === JSON.stringify(talk.said()) && asked.prompt === link.prompt;
+    answer.hidden = !able || !answered || talk.last()?.role !== "user" || !hasGenerated(link);
   }
 
   return {
