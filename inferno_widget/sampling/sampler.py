@@ -6,7 +6,7 @@ import json
 import math
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
 from functools import cached_property, lru_cache, partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -338,6 +338,17 @@ class Sampler:
         from .explain import explain_stored
 
         return explain_stored(self, record, history, mu, said, n_vocab=n_vocab)
+
+
+def _keep_as_it_is(sampler: Sampler, name: str, value: object) -> None:  # noqa: ARG001
+    """What a frozen dataclass does, with what to do instead."""
+    raise FrozenInstanceError(
+        f"a sampler does not change: make another by dataclasses.replace(sampler, {name}=...), and give that to the "
+        "session: session.sampler = ..."
+    )
+
+
+Sampler.__setattr__ = _keep_as_it_is  # type: ignore[assignment, method-assign]  # a dataclass allows none in its body
 
 
 class Chooser:

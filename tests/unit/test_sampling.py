@@ -6,6 +6,7 @@ import inspect
 import json
 import math
 import pickle
+from dataclasses import FrozenInstanceError, replace
 from types import MappingProxyType
 
 import llama_cpp
@@ -200,6 +201,13 @@ def test_a_schema_of_other_mappings_becomes_json() -> None:
 def test_a_bias_of_a_text_is_told_where_ids_come_from() -> None:
     with pytest.raises(TypeError, match=r"token id must be a whole number, as model.token\(\) gives it, not ' king'"):
         Sampler(logit_bias={" king": 5})
+
+
+def test_a_sampler_does_not_change_and_says_what_does() -> None:
+    sampler = Sampler(top_k=3)
+    with pytest.raises(FrozenInstanceError, match=r"by dataclasses.replace\(sampler, temperature=...\), and give that"):
+        sampler.temperature = 0.2
+    assert replace(sampler, temperature=0.2) == Sampler(top_k=3, temperature=0.2)
 
 
 def test_a_seed_is_taken_once_and_kept() -> None:
