@@ -197,6 +197,7 @@ class Running(Growing):
             return self._begin(Run(left, strings, first))
 
     def _begin(self, run: Run) -> Run:
+        self.engine.check_free()
         run.worker = Thread(target=self._work, args=(run,), name="inferno-session", daemon=True)
         with self._changed:
             self._run, self._paused = run, None

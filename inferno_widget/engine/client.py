@@ -24,6 +24,14 @@ from .child import HANG_SECONDS, Caller, Child, Handlers, tell_of_leaving
 from .grammar import Grammar
 from .stop import Stop, interruptible
 
+
+class _Waiting(threading.local):
+    """For which engines this thread runs a logits processor, by the lock that all engines of a child share."""
+
+    engines: tuple[object, ...] = ()
+
+
+_waiting = _Waiting()
 MASKS = 16
 """Of grammars, that are kept."""
 
@@ -250,13 +258,16 @@ class EngineClient:
         broken: list[BaseException] = []
 
         def process(ids: Any) -> None:
-            problem = None
+            problem, outer = None, _waiting.engines
+            _waiting.engines = (*outer, self._answering)
             try:
                 row = child.memory.processed
                 row[:] = _logits_of(processor(ids, row.copy()), len(row))  # type: ignore[misc]
             except BaseException as error:  # noqa: BLE001  raised again below, once the child has stopped
                 broken.append(error)
                 problem = f"the logits processor failed: {error!r}"
+            finally:
+                _waiting.engines = outer
             child.send(-1, 0, "processed", (problem,))
 
         try:
@@ -264,9 +275,18 @@ class EngineClient:
         except InfernoError as error:
             raise error from (broken[0] if broken else None)
 
+    def check_free(self) -> None:
+        """Raise InfernoError where the child waits for this very thread, which runs a logits processor for it."""
+        if any(each is self._answering for each in _waiting.engines):
+            raise InfernoError(
+                "a logits processor cannot have its own model read or write a text, since the model waits for it: ask "
+                "another Model, or do it when the run has ended"
+            )
+
     def rows(
         self, branch: Branch, ids: Sequence[int], wanted: Iterable[int], *, cancel: Stop
     ) -> Generator[tuple[int, Floats], None, Finish]:
+        self.check_free()
         arguments = ("rows", branch, list(ids), list(wanted))
         messages = self._living(branch).stream(*arguments, cancel=cancel, handlers={})
         while True:
@@ -325,6 +345,7 @@ class EngineClient:
     def _batches(
         self, branches: list[Branch], name: str, *arguments: object, cancel: Stop, handlers: Handlers
     ) -> Generator[Batch, None, Any]:
+        self.check_free()
         messages = self._living(*branches).stream(name, *arguments, cancel=cancel, handlers=handlers)
         while True:
             try:

@@ -68,6 +68,34 @@ def test_so_is_a_listener(what: str, model: Model) -> None:
         assert session.generate(2), "it goes on"
 
 
+WORK: dict[str, Callable[[Session], object]] = {
+    "generate": lambda session: session.generate(1),
+    "start": lambda session: session.start(1),
+    "lookahead": lambda session: session.lookahead(1, 1),
+    "next": lambda session: session.model.next("a king"),
+    "score": lambda session: session.model.score("a king"),
+}
+
+
+@pytest.mark.parametrize("what", WORK)
+def test_a_processor_that_has_its_own_model_work_is_told(what: str, model: Model) -> None:
+    curious = Curious(WORK[what])
+    with model.session("a", dice()) as other, model.session(PROMPT, dice(), logits_processor=curious) as session:
+        curious.session = other
+        other.generate(3)
+        with pytest.raises(InfernoError, match=r"the logits processor failed: .*cannot have its own model read or"):
+            session.generate(5)
+        assert session.generate(2), "it goes on"
+        assert WORK[what](other) or what == "start"
+
+
+def test_a_processor_may_ask_another_model(model: Model) -> None:
+    with loaded(model.path) as second:
+        curious = Curious(lambda _: second.next(PROMPT))
+        with model.session(PROMPT, dice(), logits_processor=curious) as session:
+            assert session.generate(3)
+
+
 # --- listeners ------------------------------------------------------------------------------------------------
 
 
