@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..arguments import count, one_of
 from ..attention import rollout, statistics
-from ..errors import Cancelled, InfernoError
+from ..errors import Cancelled, EngineDiedError, InfernoError
 from ..inspection import Ended, positions_seen
 from ..jobs import Job
 from .base import Answer, Base, alone
@@ -124,8 +124,8 @@ class Insides(Base):
 
     @alone
     def causal_map(self, node: int, last: bool) -> Job[dict[str, Any]]:
-        """What the prediction of a node's token loses without each head: `Causal`. Its parts are the same,
-        layer by layer.
+        """What the prediction of a node's token loses without each head, where a layer has any: `Causal`. Its parts
+        are the same, layer by layer.
 
         Parameters
         ----------
@@ -135,6 +135,7 @@ class Insides(Base):
         def answer(view: View) -> dict[str, Any]:
             at = view.length - 1
             found: dict[int, CausalMap] = {}
+            lacking: InfernoError | None = None
             for layer in range(view.session.model.info.n_layer):
                 if not view.job.wanted:
                     break
@@ -142,7 +143,14 @@ class Insides(Base):
                     found[layer] = view.session.causal_map(at, layer, last=last, progress=view.ended)
                 except Cancelled:
                     break
+                except EngineDiedError:
+                    raise
+                except InfernoError as error:  # a layer may have no heads
+                    lacking = error
+                    continue
                 view.job.tell(_causal(view, found, last))
+            if lacking and not found:
+                raise lacking
             return _causal(view, found, last)
 
         job = self._view("causal_map", node, answer)

@@ -50,6 +50,7 @@ class Telling(Operating):
         return {
             "state": state,
             "model": {name: card.get(name) for name in MODEL_FACTS} if card else None,
+            "size": {"n_layer": model.info.n_layer, "n_head": model.info.n_head} if model else None,
             "n_ctx": model.n_ctx if model else 0,
             "error": told(error) if error and state != "loading" else None,
             "finish": session.finish if session else None,

@@ -54,6 +54,8 @@ export interface ModelCard {
 export interface Status {
   state: State;
   model: ModelCard | null;
+  /** Of the model, where one can be asked. */
+  size: { n_layer: number; n_head: number } | null;
   n_ctx: number;
   used: number;
   tokens_per_second: number | null;
@@ -71,6 +73,7 @@ export interface Status {
 export const IDLE: Status = {
   state: "empty",
   model: null,
+  size: null,
   n_ctx: 0,
   used: 0,
   tokens_per_second: null,

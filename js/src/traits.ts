@@ -37,6 +37,7 @@ export const CARD: Fields<state.ModelCard> = {
 const STATUS: Fields<state.Status> = {
   state: state_,
   model: maybe(object(CARD)),
+  size: maybe(object({ n_layer: count, n_head: count })),
   n_ctx: count,
   used: count,
   tokens_per_second: maybe(number),

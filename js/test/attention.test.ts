@@ -266,6 +266,17 @@ describe("the view", () => {
     expect(list()).toHaveLength(2);
   });
 
+  it("lets another layer be chosen where the first has no attention", async () => {
+    await open({ status: { ...STATUS, size: { n_layer: 3, n_head: 3 } } });
+    await page.refuse("heads", "no attention weights in layer 0; layers that have: 1");
+    const slider = page.get<HTMLInputElement>("[data-slider=attention-layer]");
+    expect(slider.disabled).toBe(false);
+    slider.value = "1000";
+    slider.dispatchEvent(new Event("input", { bubbles: true }));
+    await tick();
+    expect(page.sent("heads").at(-1)).toMatchObject({ layer: 2 });
+  });
+
   it("leaves the colours of a token that the run has gone beyond", async () => {
     await open();
     await told();

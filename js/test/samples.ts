@@ -133,7 +133,15 @@ export const TRAITS: Record<string, unknown> = {
   prompt: "once upon",
   settings: SETTINGS,
   selection: 2,
-  status: { ...IDLE, state: "ready", model: CARD, n_ctx: 512, used: 4, error: { type: "InfernoError", message: "no" } },
+  status: {
+    ...IDLE,
+    state: "ready",
+    model: CARD,
+    size: { n_layer: 2, n_head: 4 },
+    n_ctx: 512,
+    used: 4,
+    error: { type: "InfernoError", message: "no" },
+  },
   look: { ...LOOK, presets: [{ name: "mine", builtin: false, settings: { temperature: 1 } }], note: "damaged" },
   library: {
     ...LIBRARY,

@@ -54,6 +54,17 @@ const press = async (layer: number, column: number): Promise<void> =>
 const edits = () => page.texts(".surgery-words");
 const last = (kind: "causal_map"): number => page.sent(kind).at(-1)?.id ?? -1;
 
+it("changes a model whose first layer has no heads to count", async () => {
+  page.close();
+  page = openPage({ marks: { edits: [] }, status: { state: "ready", size: { n_layer: 2, n_head: 3 } } }, "surgery");
+  page.model.rows(run([" a"], [" king"]));
+  await vi.waitFor(() => expect(page.sent("heads")).toHaveLength(1));
+  await page.refuse("heads", "no outputs of single heads in layer 0: it is recurrent");
+  expect(page.texts(".inside-surgery .failure").join("")).toBe("");
+  await press(1, 4);
+  expect(edits()).toEqual(["the MLP of layer 1 is off"]);
+});
+
 describe("the grid", () => {
   it("has a cell for each head, and for each layer's parts as a whole; the last layer is on top", () => {
     expect(page.texts(".surgery-row > :first-child")).toEqual(["layer 1", "layer 0", "head"]);

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from inferno_widget.jobs import Job
 from inferno_widget.workbench import Workbench
 from tests.engine.page import Page
 from tests.engine.tools import DEMO, PROMPT, slowly, snapshot, until, workbenches
+from tests.more_architectures import make
 from tests.traces import forked_trace
 
 WAIT = 20
@@ -301,6 +303,31 @@ def test_which_heads_a_prediction_hangs_on(last: bool, bench: Workbench) -> None
     )
     tried = [sum(row[0] is not None for row in part["kl"]) for part in parts]
     assert tried == list(range(1, len(said["layers"]) + 1)), "layer by layer"
+
+
+def test_a_model_of_which_some_layers_have_heads_can_be_asked_for_these(
+    benches: Callable[..., Workbench], tmp_path: Path
+) -> None:
+    with Model(make(tmp_path / "jamba.gguf", "jamba"), n_ctx=256, n_threads=1) as model:
+        bench = benches(model)
+        assert bench.facts()["size"] == {"n_layer": 3, "n_head": 4}
+        bench.run("once upon a time")
+        bench.session.wait()
+        with pytest.raises(InfernoError, match="no attention weights in layer 0: it is recurrent"):
+            value(bench.heads(-1, 0))
+        assert told(bench.heads(-1, 1))[0]["n_head"] == 4
+        said = value(bench.causal_map(-1, False))
+        assert [None in row for row in said["kl"]] == [True, False, True]
+        assert said["kl"][0] == [None] * 4
+
+
+def test_a_model_without_heads_says_so(benches: Callable[..., Workbench], tmp_path: Path) -> None:
+    with Model(make(tmp_path / "mamba.gguf", "mamba"), n_ctx=256, n_threads=1) as model:
+        bench = benches(model)
+        bench.run("once upon a time")
+        bench.session.wait()
+        with pytest.raises(InfernoError, match="no outputs of single heads in layer 2: it is recurrent"):
+            value(bench.causal_map(-1, False))
 
 
 def test_stop_leaves_the_heads_that_were_tried(bench: Workbench) -> None:

@@ -110,7 +110,7 @@ export function attention(link: Link): View {
     if (!held) asked.look(model, shown);
     const row = takeRow();
     tintText(row);
-    const { n_layer = 0, n_head = 0 } = asked.maps?.heads ?? {};
+    const { n_layer = 0, n_head = 0 } = asked.maps?.heads ?? link.status.size ?? {}; // a layer may have no heads
     panel.draw(n_layer, n_head, !held || live.on, link.reachable && (!held || streaming()));
     setText(note, noteWords(held));
     const refused = held ? null : asked.failure(shown);

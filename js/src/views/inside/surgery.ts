@@ -89,10 +89,10 @@ export function surgery(link: Link): View {
     follow();
     const hindered = obstacle(link);
     if (!hindered) ask();
-    const size = sizing.told?.value ?? null;
+    const size = sizing.told?.value ?? link.status.size; // the first layer may have no heads to count
     setText(note, hindered || (size || sizing.failure ? "" : "Counting the heads …"));
     note.hidden = !note.textContent;
-    failure.show(hindered ? null : (sizing.failure ?? (edits.length ? trying.failure : null)));
+    failure.show(hindered ? null : ((size ? null : sizing.failure) ?? (edits.length ? trying.failure : null)));
     again.hidden = failure.element.hidden;
     body.hidden = !size || !store.length;
     force.draw(edits, hindered === "");
