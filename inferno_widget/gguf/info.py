@@ -32,7 +32,7 @@ class ModelInfo:
 
     Attributes
     ----------
-    path : the file to load: the first part of a split model
+    path : the file to load, from the root: the first part of a split model
     files : all parts
     parameters : number of weights
     quantisation : such as ``"Q8_0"`` or ``"Q4_K_M"``: from the tensors, in the usual word for their mixture
@@ -193,8 +193,8 @@ def _describe(headers: list[Header]) -> ModelInfo:
     n_head = of_model("attention.head_count")
     n_head_kv = first.number(f"{architecture}.attention.head_count_kv")
     return ModelInfo(
-        path=first.path,
-        files=tuple(header.path for header in headers),
+        path=first.path.absolute(),  # they are looked at again later, and a notebook may go to another folder
+        files=tuple(header.path.absolute() for header in headers),
         name=quoted(first.text("general.name") or first.path.stem, MOST_NAME),
         architecture=architecture,
         parameters=sum(prod(tensor.shape) for tensor in tensors.values()),

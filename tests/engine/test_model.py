@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from inferno_widget import Cancelled, InfernoError, Model, ModelFileError, ModelLoadError, Sampler
+from inferno_widget import Cancelled, EngineDiedError, InfernoError, Model, ModelFileError, ModelLoadError, Sampler
 from inferno_widget.memory import default_n_ctx
 from inferno_widget.model import default_threads, demo_path, usable_cores
 from inferno_widget.source import fingerprint
@@ -99,6 +99,18 @@ def test_a_split_model_is_told_by_all_of_its_parts(tmp_path: Path) -> None:
     assert [files[i].read_bytes() == others[i].read_bytes() for i in range(3)] == [True, True, False]
     assert cards[0] == cards[1]
     assert cards[0]["fingerprint"] != cards[2]["fingerprint"]
+
+
+def test_a_model_stays_where_it_was_found(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tiny.parent)
+    with Model("tiny.gguf", n_ctx=256, n_threads=1) as model, model.session("once") as session:
+        session.generate(2)
+        monkeypatch.chdir(tmp_path)
+        psutil.Process(model.engine.pid).kill()
+        with pytest.raises(EngineDiedError):
+            session.generate(2)
+        session.generate(2)  # in a new process
+        assert session.finish == "length"
 
 
 def test_a_home_folder_is_found(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
