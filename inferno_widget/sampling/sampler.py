@@ -419,7 +419,8 @@ def _checked(name: str, value: Any, low: float, high: float, *, whole: bool = Fa
     if number != low and not _is_finite(number):
         raise ValueError(f"{name} must be finite, not {brief(value)}")
     if not low <= number <= high:
-        raise ValueError(f"{name} must be between {low:g} and {high:g}, not {brief(value)}")
+        form = "," if whole else "g"
+        raise ValueError(f"{name} must be between {low:{form}} and {high:{form}}, not {brief(value)}")
     return number
 
 

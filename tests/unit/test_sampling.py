@@ -68,6 +68,13 @@ def test_what_is_out_of_range_is_refused_by_name(name: str, value: object) -> No
         Sampler(**{name: value})
 
 
+def test_bounds_are_written_out() -> None:
+    with pytest.raises(ValueError, match=r"^seed must be between 0 and 18,446,744,073,709,551,615, not -1$"):
+        Sampler(seed=-1)
+    with pytest.raises(ValueError, match=r"^temperature must be between 0 and 1e\+06, not -0.5$"):
+        Sampler(temperature=-0.5)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
