@@ -92,9 +92,7 @@ class Child:
     """
 
     def __init__(self, n_vocab: int, limit: float | None = None, source: Source | None = None) -> None:
-        self.memory = SharedMemory(n_vocab)
         self._source, self._decoded = source, False
-        self.parcels = Receiver()
         self.stage = "start"
         self.exited = threading.Event()
         self._limit = limit
@@ -104,18 +102,30 @@ class Child:
         self._lock = threading.Lock()
         self._tail: collections.deque[str] = collections.deque(maxlen=LOG_LINES)
         self._verdict, self._closing = "", False
-        try:
-            self.process, log = self._started(n_vocab)
-        except OSError as error:
-            self._release()
-            raise EngineDiedError("start", None, f"the system does not let it begin: {error}") from error
+        with contextlib.ExitStack() as made:
+            try:
+                self._begin(n_vocab, made)
+            except (OSError, RuntimeError, InfernoError) as error:  # no memory, no descriptor, no process, no thread
+                raise EngineDiedError("start", None, f"the system does not let it begin: {error}") from error
+            made.pop_all()
+        tell(self)
+
+    def _begin(self, n_vocab: int, made: contextlib.ExitStack) -> None:
+        """Have what it needs, itself, and the threads that watch it; `made` takes all of them back."""
+        self.memory = SharedMemory(n_vocab)
+        made.callback(self.memory.release)
+        self.parcels = Receiver()
+        made.callback(self.parcels.release)
+        self.process, log = self._started(n_vocab)
+        for undo in (log.close, functools.partial(os.close, self._log), self.process.end, self.exited.set):
+            made.callback(undo)
         self._witness = Witness(self.process.pid)
         self._channel = Channel(self.process.stdout, self.process.stdin)
         self._log_reader = threading.Thread(target=self._read_log, args=(log,), name="inferno-log", daemon=True)
-        self._log_reader.start()
-        threading.Thread(target=self._read, args=(self.process.stdout,), name="inferno-engine", daemon=True).start()
-        threading.Thread(target=self._watch, name="inferno-watch", daemon=True).start()
-        tell(self)
+        watching = threading.Thread(target=self._watch, name="inferno-watch", daemon=True)
+        reading = threading.Thread(target=self._read, args=(self.process.stdout,), name="inferno-engine", daemon=True)
+        for thread in (self._log_reader, watching, reading):  # which takes over, is the last
+            thread.start()
 
     def _started(self, n_vocab: int) -> tuple[Process, IO[bytes]]:
         """The process, and what it writes.

@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from inferno_widget.errors import InfernoError
+
 _NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)
 """Without it Windows would open a console for each."""
 
@@ -21,20 +23,28 @@ class Process(subprocess.Popen[bytes]):
     ----------
     command : program and arguments
     options : as `subprocess.Popen` takes them
+
+    Raises
+    ------
+    InfernoError
+        If the system does not let it begin.
     """
 
     stdin: IO[bytes]
     stdout: IO[bytes]
 
     def __init__(self, command: Sequence[str], **options: Any) -> None:
-        super().__init__(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=_surroundings(),
-            creationflags=_NO_WINDOW,
-            **options,
-        )
+        try:
+            super().__init__(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=_surroundings(),
+                creationflags=_NO_WINDOW,
+                **options,
+            )
+        except OSError as error:
+            raise InfernoError(f"the system lets no process begin: {error}; close what is not needed") from error
 
     def end(self) -> None:
         """Kill it, whatever it does, and close its pipes."""

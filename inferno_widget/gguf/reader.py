@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 from typing import IO
 
-from ..errors import ModelFileError
+from ..errors import ModelFileError, printable
 from ..reading import NotAFileError, open_regular
 from .formats import BIG_ENDIAN, look
 from .header import BROKEN_OFF, DAMAGED, Header
@@ -50,7 +50,7 @@ def opened(path: Path) -> IO[bytes]:
     except NotAFileError as error:
         raise ModelFileError(path, error.strerror, field="path", advice="give the path of a GGUF file") from error
     except FileNotFoundError as error:
-        within = "" if Path(path).is_absolute() else f" in {Path.cwd()}"
+        within = "" if Path(path).is_absolute() else f" in {_here()}"
         advice = "check its name and folder"
         if re.fullmatch(r"[\w.-]+/[\w.-]+(?<!\.gguf)", str(path)):
             advice += f", or, if it is a repository of the Hugging Face hub, use Model.from_hub({str(path)!r})"
@@ -60,6 +60,13 @@ def opened(path: Path) -> IO[bytes]:
         raise ModelFileError(path, "may not be read (permission denied)", field="path", advice=advice) from error
     except (OSError, ValueError) as error:  # ValueError: a path that no system call takes
         raise ModelFileError(path, f"cannot be opened: {error}", field="path") from error
+
+
+def _here() -> str:
+    try:
+        return printable(str(Path.cwd()))
+    except OSError:
+        return "the working directory, which was removed"
 
 
 class Reader:

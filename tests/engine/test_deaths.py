@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import itertools
 import mmap
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -665,3 +667,40 @@ def test_two_hundred_deaths_lose_nothing_and_leave_nothing(
         sys.stdout.write(f"{note} than after 60\n")  # shown by pytest -s; see docs/reliability.md
         assert grown < 64 << 20, note
     judge.close()
+
+
+# --- what the system refuses ----------------------------------------------------------------------------------
+
+REFUSED: dict[str, tuple[object, str, Exception]] = {
+    "memory": (os, "ftruncate", OSError(27, "File too large")),
+    "sockets": (socket, "socketpair", OSError(24, "Too many open files")),
+    "pipes": (os, "pipe", OSError(24, "Too many open files")),
+    "processes": (subprocess.Popen, "__init__", OSError(11, "Resource temporarily unavailable")),
+    "first thread": (threading.Thread, "start", RuntimeError("can't start new thread")),
+    "third thread": (threading.Thread, "start", RuntimeError("can't start new thread")),
+}
+
+
+@POSIX
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_the_system_does_not_give_is_told_and_nothing_is_left(
+    what: str, models: dict[str, tuple[Path, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, name, error = REFUSED[what]
+    real, calls = getattr(owner, name), itertools.count(1)
+
+    def refuse(*arguments: object, **options: object) -> object:
+        if next(calls) == (3 if what.startswith("third") else 1):
+            raise type(error)(*error.args)  # one that keeps nothing alive afterwards
+        return real(*arguments, **options)
+
+    path, n_vocab = models["tiny"]
+    engine, before = EngineClient(str(path), EXACT, n_vocab), left()
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, refuse)
+        with pytest.raises(EngineDiedError, match=f"the system does not let it begin: .*{error.args[-1]}"):
+            engine.start()
+    until(lambda: all(n <= before[kind] for kind, n in left().items()))
+    engine.start()
+    assert engine.tokenize("once", special=False)
+    engine.close()

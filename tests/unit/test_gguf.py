@@ -435,3 +435,13 @@ def test_a_giant_of_zeros_is_refused_quickly(tmp_path):
         file.truncate(2**34)
     with pytest.raises(ModelFileError, match="header is longer"):
         read_info(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no folder in use can be removed there")
+def test_a_name_in_a_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    with pytest.raises(ModelFileError, match="no such file in the working directory, which was removed"):
+        read_info("a.gguf")
