@@ -85,6 +85,15 @@ it("offers to slide where the context is full, and nowhere else", async () => {
   expect(offer.hidden).toBe(true);
 });
 
+it("waits for a model where the last one was unloaded, and takes that for no fault", async () => {
+  page.model.status({ state: "closed", model: null, n_ctx: 0 });
+  await frame();
+  expect(page.get(".status-state").textContent).toBe("waiting for a model");
+  expect(page.get(".status").dataset.state).toBe("empty");
+  expect(page.get(".stream-empty").textContent).toContain("No model is loaded");
+  expect(page.get("[data-action=load-demo]").hidden).toBe(false);
+});
+
 it("says in full who holds what, when asked, and closes on Escape", async () => {
   await page.library({ models: [{ ...MODEL, holders: HOLDERS }], memory: MEMORY });
   const button = page.get("[data-action=pool]");

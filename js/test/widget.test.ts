@@ -131,7 +131,7 @@ describe("the stream", () => {
 it("tells control tokens and a recorded run for what they are", async () => {
   model.status({ state: "closed" });
   await frame();
-  expect(get(".status-state").textContent).toBe("closed");
+  expect(get(".status-state").textContent).toBe("waiting for a model");
   model.rows(
     encode({
       rows: [0, 1].map((i) => ({ parent: i - 1, token_id: i })),

@@ -33,8 +33,8 @@ function words({ state, finish, progress }: Status): string {
       return progress === null ? state : `reading the text again${done}`;
     case "ready":
       return finish ? `ready · ${FINISH[finish]}` : "ready";
-    case "closed":
-      return "closed";
+    case "closed": // the last one was unloaded
+      return "waiting for a model";
     case "empty":
       return "nothing run yet";
     default:
@@ -150,7 +150,8 @@ export function status(link: Link): View {
         setAttribute(chip, "title", `${whole(model.parameters)} parameters, ${trained}`);
       }
       const recorded = link.reachable ? now.state === "closed" && link.store.length > 0 : link.saved;
-      const shown = link.reachable ? now.state : "closed";
+      const waiting = now.state === "closed"; // for a model, which is no fault
+      const shown = link.reachable ? (waiting ? "empty" : now.state) : "closed";
       setAttribute(element, "data-state", recorded || link.recorded ? "recorded" : shown);
       const gone = link.saved ? "saved view, no kernel" : "no kernel";
       setText(state, link.reachable ? (recorded ? recording(link) : words(now)) : gone);

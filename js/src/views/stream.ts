@@ -24,7 +24,7 @@ const HINTS: Partial<Record<State, string>> = {
   loading: "The model is being loaded.",
   prefill: "The model is reading the prompt.",
   generating: "The first token is on its way.",
-  closed: "This widget is closed. Run the cell again for a new one.",
+  closed: NO_MODEL,
 };
 
 export function stream(link: Link): View {
