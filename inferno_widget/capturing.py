@@ -52,8 +52,8 @@ class Capture:
         self._positions = _checked(positions)
         if session.capturing is not None:
             raise InfernoError(
-                f"of this session {', '.join(session.capturing.what)} is captured already: stop that capture first, "
-                "and name in `what` all that is to be kept"
+                f"of this session {', '.join(session.capturing.what)} is captured already, by another capture or by "
+                "*live* on the page: stop that first, and name in `what` all that is to be kept"
             )
         self._own = not isinstance(session.engine, SecondClient)
         self._engine = session.model.second() if self._own else session.taps
