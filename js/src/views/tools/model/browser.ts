@@ -66,6 +66,7 @@ export function browser(link: Link, { kinds, wanted, headers, lead, pick }: Brow
     if (first.kind !== "folder") main.append(facts, size);
     const row = h("li", {}, main);
     let item = first;
+    let looked = -1; // bytes of the file whose header was asked for
     main.addEventListener("click", () => (item.kind === "folder" ? void open(item.path) : pick(item)));
 
     function draw(now: Entry): void {
@@ -79,7 +80,8 @@ export function browser(link: Link, { kinds, wanted, headers, lead, pick }: Brow
       facts.classList.toggle("bad", known !== undefined && "message" in known);
       const read = known && !failed(known) ? known.bytes : 0; // of recent files nobody listed the size
       setText(size, item.bytes || read ? bytes(item.bytes || read) : "");
-      if (!headers || known || item.kind !== "gguf" || looks.has(row)) return;
+      if (!headers || known || item.kind !== "gguf" || looked === item.bytes) return;
+      looked = item.bytes;
       looks.set(row, () => void headers.ask(now as FoundFile).then(() => draw(item)));
       rowsInView.observe(row);
     }
