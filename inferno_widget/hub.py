@@ -199,7 +199,9 @@ class _Repository:
         snapshot = self.folder / "snapshots" / commit
         names = [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()]
         if not names:
-            raise InfernoError(f"{reason}, and the cache holds nothing of {self.repo} at {self.revision!r}")
+            raise InfernoError(
+                f"{reason}, and the cache holds nothing of {self.repo} at {self.revision!r}; go online and try again"
+            )
         chosen = choose(names, pattern, f"{self.repo} in the cache ({reason})")
         part = PART.fullmatch(chosen[0])
         if part and len(chosen) < int(part[2]):
