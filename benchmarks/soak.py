@@ -77,7 +77,7 @@ def use(model: Model, rng: np.random.Generator, done: Counter[str]) -> None:
         session.resample(n=8, max_tokens=12)
         session.inspect(at=-1, what=("attention", "residual"))
         done["looks"] += 3
-        done["tokens"] += len(session.trace)
+        done["tokens"] += len(session.trace.nodes)
     done["sessions"] += 1
 
 

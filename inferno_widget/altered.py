@@ -24,7 +24,7 @@ class Altered:
 
     def of(self, trace: Trace) -> list[dict[str, Any]]:
         """Each such node, and the interventions in words; a trace of its own for each."""
-        n = len(trace)
+        n = len(trace.nodes)
         if n > self._scanned:
             under = [run.get("interventions") or [] for run in trace.runs]
             if any(under):

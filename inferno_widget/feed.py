@@ -120,7 +120,7 @@ class Feed:
         if self._encoder is None:
             return None
         trace = self._encoder.trace
-        head, n = trace.head, len(trace)  # in this order: the nodes hold the head
+        head, n = trace.head, len(trace.nodes)  # in this order: the nodes hold the head
         if (head, n) != (self._head, self._sent):
             return _Due(self._sent, min(n, self._sent + ROWS_PER_FRAME), head, again=False)
         changed = [_changed(column[:n], self._watched.get(name)) for name, column in watched_columns(trace).items()]

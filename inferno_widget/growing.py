@@ -394,7 +394,7 @@ def _versions() -> dict[str, str]:
 
 def _continued(trace: Trace, model: Model) -> Trace:
     """A copy of `trace` for `model` to go on with."""
-    if not len(trace):
+    if not len(trace.nodes):
         raise InfernoError("the trace is empty: there is nothing to go on with")
     made_by = trace.model.get("fingerprint")
     if made_by != model.card["fingerprint"]:

@@ -203,7 +203,7 @@ class Library:
     def _make_room(self) -> None:
         """Let go of what is beyond `SESSIONS`, and of a session on display that nothing came of."""
         shown = self.shown
-        if shown and shown.owned and not shown.kept and not shown.busy and not len(shown.trace):
+        if shown and shown.owned and not shown.kept and not shown.busy and not len(shown.trace.nodes):
             self._let_go(shown)
         while len(self.sessions) >= SESSIONS:
             nobodys = [opened for opened in self.sessions if not (opened.kept or opened.busy or opened is self.shown)]

@@ -82,7 +82,7 @@ class Running(Growing):
         return self._streamed(count("max_tokens", max_tokens), stop_strings(stop))
 
     def _streamed(self, max_tokens: int, stop: tuple[str, ...]) -> Generator[StepRecord, None, None]:
-        seen = len(self.trace)
+        seen = len(self.trace.nodes)
         with self._interruptible():
             run = self._launch(max_tokens, stop)
         try:
@@ -248,8 +248,8 @@ class Running(Growing):
 
     def _news(self, run: Run, seen: int) -> bool:
         """Wait for more nodes than `seen`; False when the run ended without."""
-        self._until(lambda: len(self.trace) > seen or self._run is not run)
-        return len(self.trace) > seen
+        self._until(lambda: len(self.trace.nodes) > seen or self._run is not run)
+        return len(self.trace.nodes) > seen
 
     def _join(self, run: Run | None, timeout: float | None = None) -> bool:
         """Wait until `run` is no more under way; False when `timeout` seconds pass first."""

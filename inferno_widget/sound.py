@@ -175,7 +175,7 @@ def _check_marks(trace: Trace) -> None:
     """What was noted is about the trace's nodes and tokens, and has names that are text."""
     for name in (*trace.names, *trace.watches):
         check_text("the name of a branch or a watch", name)
-    if not all(0 <= node < len(trace) for node in (*trace.names.values(), *trace.pruned, *trace.diverged)):
+    if not all(0 <= node < len(trace.nodes) for node in (*trace.names.values(), *trace.pruned, *trace.diverged)):
         raise ValueError("a branch has a name, is hidden or diverged, and there is none")
     n_vocab = trace.model.get("n_vocab") or 2**31
     if not all(ids and all(0 <= token < n_vocab for token in ids) for ids in trace.watches.values()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,8 +122,8 @@ class Trace(Shown):
         return trace
 
     def __len__(self) -> int:
-        """Nodes in the whole tree."""
-        return self._n
+        """Tokens on the current path; ``len(trace.nodes)`` counts the whole tree."""
+        return len(self._path)
 
     def __repr__(self) -> str:
         tokens, nodes, runs = counted(self.length, "token"), counted(self._n, "node"), counted(len(self.runs), "run")
@@ -132,6 +132,16 @@ class Trace(Shown):
     def __iter__(self) -> Iterator[StepRecord]:
         """The records of the current path."""
         return (self.record(node) for node in self.path())
+
+    @overload
+    def __getitem__(self, at: int) -> StepRecord: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[StepRecord]: ...
+    def __getitem__(self, at: int | slice) -> StepRecord | list[StepRecord]:
+        """The record at a position of the current path, or those of a slice of it, as a list has them."""
+        if isinstance(at, slice):
+            return [self.record(node) for node in self._path[at]]
+        return self.record(self.node_at(at))
 
     def copy(self) -> Trace:
         """A trace of its own that holds the same."""
@@ -260,7 +270,7 @@ class Trace(Shown):
 
         ``trace.window(node).of(trace.path(node)[:-1])`` are the nodes that it saw.
         """
-        node = self.head if node is None else whole("node", node, -1, len(self) - 1)
+        node = self.head if node is None else whole("node", node, -1, self._n - 1)
         row = self.nodes[node] if node >= 0 else None
         if row is None or not row["left_out"]:
             return Window()
@@ -311,8 +321,8 @@ class Trace(Shown):
         speller = Speller(self.control)
         begun: dict[int, State] = {}  # node -> the character that it leaves unfinished
         texts = []
-        for node in several("nodes", nodes, "nodes", most=len(self)):
-            row = self._rows[whole("nodes", node, 0, len(self) - 1)]
+        for node in several("nodes", nodes, "nodes", most=self._n):
+            row = self._rows[whole("nodes", node, 0, self._n - 1)]
             token = int(row["token_id"])
             speller.state = begun.get(int(row["parent"]), NOTHING)
             texts.append(speller.spell(token, self.pieces[token]))

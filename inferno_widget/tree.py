@@ -131,7 +131,7 @@ def _named_at(trace: Trace, node: int) -> int | None:
 
 def hidden_nodes(trace: Trace) -> NDArray[np.bool_]:
     """Of each node whether it is pruned, or one before it is."""
-    hidden = np.zeros(len(trace), np.bool_)
+    hidden = np.zeros(len(trace.nodes), np.bool_)
     if trace.pruned:
         for node, parent in enumerate(trace.nodes["parent"].tolist()):
             hidden[node] = node in trace.pruned or (parent >= 0 and hidden[parent])

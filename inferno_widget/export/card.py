@@ -47,7 +47,7 @@ def card(trace: Trace) -> dict[str, Any]:
     runs = [_run(i, row, shares[i]) for i, row in enumerate(rows)]
     return {
         "model": plain(trace.model),
-        "tokens": {"path": len(nodes), **kinds, "tree": len(trace)},
+        "tokens": {"path": len(nodes), **kinds, "tree": len(trace.nodes)},
         "runs": runs,
         "exported_by": f"inferno_widget {__version__}",
     }

@@ -123,4 +123,4 @@ class Keeper:
 
 
 def _mark(trace: Trace | None) -> Mark:
-    return (trace, -1, 0) if trace is None else (trace, trace.head, len(trace))
+    return (trace, -1, 0) if trace is None else (trace, trace.head, len(trace.nodes))

@@ -36,7 +36,7 @@ def pack(trace: Trace, *, limit: int | None = None) -> bytes:
     bytes
         Nothing where there is nothing, or more than the limit.
     """
-    head, n = trace.head, len(trace)  # in this order: the trace may grow meanwhile, and the nodes hold the head
+    head, n = trace.head, len(trace.nodes)  # in this order: the trace may grow meanwhile, and the nodes hold the head
     encoder, deflate = Encoder(trace, EPOCH), zlib.compressobj(LEVEL)
     watched = watched_columns(trace)
     names = json.dumps(list(watched)).encode() + b"\n"

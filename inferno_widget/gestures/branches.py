@@ -17,8 +17,8 @@ class Branches(Base):
         """Show the path to a node, and stand there; a recorded run does so without its model."""
         shown = self._something()
         trace = shown.trace
-        if not -1 <= node < len(trace):
-            raise InfernoError(f"there is no node {node}: this run has {len(trace):,}")
+        if not -1 <= node < len(trace.nodes):
+            raise InfernoError(f"there is no node {node}: this run has {len(trace.nodes):,}")
         if node >= 0 and hidden_nodes(trace)[node]:
             raise InfernoError("this branch is hidden: restore it first")
         if shown.session and shown.state != "closed":

@@ -99,7 +99,7 @@ class Runs(Following, Operating):
     @alone
     def select(self, node: int) -> None:
         """Look at a node; what is none is passed over."""
-        if self.trace is not None and -1 <= node < len(self.trace):
+        if self.trace is not None and -1 <= node < len(self.trace.nodes):
             self.selection = node
 
     def _new_session(self, prompt: str) -> tuple[Session, str]:
