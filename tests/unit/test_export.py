@@ -244,7 +244,7 @@ def test_a_trace_can_be_built_again_from_its_json(trace: Trace) -> None:
         np.testing.assert_array_equal(again.nodes[name], trace.nodes[name], err_msg=name)
     assert (again.text, again.pieces) == (trace.text, trace.pieces)
     assert contents["text"] == trace.text
-    assert columns["text"] == trace.texts(range(len(trace)))
+    assert columns["text"] == trace.texts(range(len(trace.nodes)))
     assert {token: piece["text"] for token, piece in contents["pieces"].items() if piece["text"] is not None} == {
         str(token): piece.decode()
         for token, piece in trace.pieces.items()
@@ -379,7 +379,7 @@ def test_what_the_model_no_longer_sees_is_faint() -> None:
     trace = odd_trace()
     assert 'opacity="0.45"><title' not in trace.to_svg()
     assert "no longer sees" not in trace.to_svg()
-    trace._rows["left_out"][len(trace) - 1] = 6
+    trace._rows["left_out"][len(trace.nodes) - 1] = 6
     trace.runs[1]["keep"] = 2
     groups = list(ET.fromstring(trace.to_svg()).iter(f"{SVG}g"))
     assert [i for i, group in enumerate(groups) if group.get("opacity") == "0.45"] == [2, 3, 4, 5, 6, 7]
