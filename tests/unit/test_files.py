@@ -129,7 +129,7 @@ def marked_trace() -> Trace:
     trace = forked_trace()
     trace.names, trace.pruned, trace.diverged = {"the 火": 4, "": 0}, frozenset({3}), [4, 6]
     trace.watch({"yes": (1, 2), "no": (8,)})
-    for node in range(1, len(trace)):
+    for node in range(1, len(trace.nodes)):
         trace.note_watched(node, ["no", "yes"], [node / 8, 1 / (node + 2)])
     return trace
 
@@ -147,7 +147,7 @@ def test_what_was_noted_on_a_trace_comes_back(tmp_path: Path) -> None:
         again.append(WatchedRecord.of(record(4, 1), np.float32([0.25, 0.75])), PIECES)
         assert (again.watched("yes")[-1], again.watched("no")[-1]) == (0.25, 0.75)
     again.unwatch("yes")
-    assert (len(trace), list(trace.watches)) == (7, ["yes", "no"]), "a copy is a copy"
+    assert (len(trace.nodes), list(trace.watches)) == (7, ["yes", "no"]), "a copy is a copy"
     parts = members(file)
     assert json.loads(parts["trace.json"])["version"] == 3
     assert np.load(io.BytesIO(parts["watched.npy"])).shape == (7, 2)
@@ -227,7 +227,7 @@ def test_saving_while_another_thread_appends_writes_what_was_there(tmp_path: Pat
         while not done.is_set():
             trace.save(tmp_path / "live.inferno")
             again = Trace.load(tmp_path / "live.inferno")
-            assert again.nodes.tobytes() == trace.nodes[: len(again)].tobytes()
+            assert again.nodes.tobytes() == trace.nodes[: len(again.nodes)].tobytes()
         writer.join()
 
 
