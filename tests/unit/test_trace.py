@@ -24,7 +24,17 @@ def test_nodes_are_numbered_as_they_come_and_hang_on_the_head() -> None:
     assert trace.column("parent", tree=True).tolist() == [-1, 0, 1, 2, 1, 4, 4]
     assert trace.column("position", tree=True).tolist() == [0, 1, 2, 3, 2, 3, 3]
     assert trace.column("run", tree=True).tolist() == [0, 0, 0, 0, 1, 1, 1]
-    assert (trace.head, trace.length, len(trace)) == (6, 4, 7)
+    assert (trace.head, trace.length, len(trace.nodes)) == (6, 4, 7)
+
+
+def test_a_trace_is_the_list_of_its_paths_records() -> None:
+    trace = forked_trace()
+    assert [record.token_id for record in trace] == trace.column("token_id").tolist()
+    assert len(trace) == len(list(trace)) == 4
+    assert [trace[at].token_id for at in (0, 3, -1)] == [trace.record(trace.node_at(at)).token_id for at in (0, 3, 3)]
+    assert [record.position for record in trace[1:]] == [1, 2, 3]
+    with pytest.raises(IndexError, match="there is no token at position 4: the last is at 3"):
+        trace[4]
 
 
 def test_a_path_leads_from_the_root() -> None:
@@ -87,7 +97,7 @@ def test_a_token_without_bytes_leaves_the_trace_as_it_was() -> None:
     trace = made_trace()
     with pytest.raises(KeyError):
         trace.append(record(4, 99), PIECES)
-    assert (len(trace), trace.head) == (4, 3)
+    assert (len(trace.nodes), trace.head) == (4, 3)
 
 
 def test_pieces_are_held_for_everything_that_is_mentioned() -> None:
@@ -98,7 +108,7 @@ def test_pieces_are_held_for_everything_that_is_mentioned() -> None:
 
 def look(trace: Trace) -> None:
     """Row i holds i in every column, so a row half written or lost shows."""
-    before = len(trace)
+    before = len(trace.nodes)
     rows = trace.nodes
     assert len(rows) >= before
     index = np.arange(len(rows))
@@ -133,7 +143,7 @@ def test_a_reader_sees_whole_rows_while_another_thread_appends() -> None:
             look(trace)
             looks += 1
         writer.join()
-    assert len(trace) == trace.length == n
+    assert len(trace.nodes) == trace.length == n
     assert looks > 3
 
 
@@ -190,8 +200,8 @@ def test_text_of_a_tree_goes_on_from_each_nodes_parent() -> None:
     trace.goto(3)
     trace.append(record(4, 7), PIECES)
     texts = ["Once", "", "", "", "🔥", "\\xf0\\x9fOnce", "🔥"]
-    assert trace.texts(range(len(trace))) == texts
-    assert [trace.record(node).text for node in range(len(trace))] == texts
+    assert trace.texts(range(len(trace.nodes))) == texts
+    assert [trace.record(node).text for node in range(len(trace.nodes))] == texts
 
 
 # --- frames -----------------------------------------------------------------------------------------------
@@ -287,7 +297,7 @@ def test_a_copy_goes_its_own_way() -> None:
     copy.append(record(4, 100), PIECES | {100: b"new"})
     copy.runs[0]["sampler"]["seed"] = 9
     copy.goto(2)
-    assert (len(copy), len(trace), trace.head) == (8, 7, 6)
+    assert (len(copy.nodes), len(trace.nodes), trace.head) == (8, 7, 6)
     assert 100 not in trace.pieces
     assert trace.runs[0]["sampler"]["seed"] == 7
     assert len(Trace(3).copy()) == 0
