@@ -27,7 +27,7 @@ FIXTURES = JS / "test" / "fixtures"
 
 
 def whole(trace: Trace, *, seq: int = 1, epoch: int = 1) -> bytes:
-    return Encoder(trace, epoch).frame(0, len(trace), seq=seq, head=trace.head)
+    return Encoder(trace, epoch).frame(0, len(trace.nodes), seq=seq, head=trace.head)
 
 
 # --- frames -----------------------------------------------------------------------------------------------
@@ -36,7 +36,7 @@ def whole(trace: Trace, *, seq: int = 1, epoch: int = 1) -> bytes:
 @pytest.mark.parametrize("trace", [forked_trace(), made_trace((0,)), made_trace(k=1), made_trace(k=13), Trace(20)])
 def test_a_frame_holds_the_trace(trace: Trace) -> None:
     frame = decode(whole(trace, seq=9, epoch=4))
-    expected = {"seq": 9, "epoch": 4, "start": 0, "rows": len(trace), "k": trace.k, "head": trace.head}
+    expected = {"seq": 9, "epoch": 4, "start": 0, "rows": len(trace.nodes), "k": trace.k, "head": trace.head}
     assert frame["header"] == {"version": 1, **expected, "pieces": len(trace.pieces)}
     assert frame["pieces"] == trace.pieces
     assert frame["control"] == trace.control & trace.pieces.keys()
@@ -77,7 +77,7 @@ def test_frames_in_parts_are_the_same_as_one() -> None:
     """Each piece goes once, with the first row that needs it."""
     trace = forked_trace()
     encoder = Encoder(trace, 1)
-    parts = [decode(encoder.frame(i, i + 1, seq=i + 1, head=trace.head)) for i in range(len(trace))]
+    parts = [decode(encoder.frame(i, i + 1, seq=i + 1, head=trace.head)) for i in range(len(trace.nodes))]
     one = decode(whole(trace))
     for name, column in one["columns"].items():
         np.testing.assert_array_equal(np.concatenate([part["columns"][name] for part in parts]), column)
