@@ -128,10 +128,10 @@ class Page:
     def assert_shows(self, trace: Trace) -> None:
         """The frames together are the whole trace, and the last names its head."""
         until(lambda: self.frames and self.frames[-1]["header"]["head"] == trace.head)
-        until(lambda: len(self.rows()) == len(trace))
-        assert sorted(self.rows()) == list(range(len(trace)))
+        until(lambda: len(self.rows()) == len(trace.nodes))
+        assert sorted(self.rows()) == list(range(len(trace.nodes)))
         tokens = {i: np.frombuffer(said[4:8], np.int32)[0] for i, said in self.rows().items()}
-        assert [tokens[i] for i in range(len(trace))] == trace.column("token_id", tree=True).tolist()
+        assert [tokens[i] for i in range(len(trace.nodes))] == trace.column("token_id", tree=True).tolist()
         epoch = self.frames[-1]["header"]["epoch"]
         pieces = {k: v for f in self.frames if f["header"]["epoch"] == epoch for k, v in f["pieces"].items()}
         assert pieces == trace.pieces
