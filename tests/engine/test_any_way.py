@@ -118,7 +118,7 @@ class AnyWay(RuleBasedStateMachine):
 
     @rule(node=ANY)
     def goto(self, node: int) -> None:
-        self.session.goto(1 + node % (len(self.trace) - 1))
+        self.session.goto(1 + node % (len(self.trace.nodes) - 1))
 
     @rule(which=ANY)
     def goto_an_end(self, which: int) -> None:
