@@ -388,7 +388,7 @@ def test_edits_are_tried_at_a_token(edits: list[Any], bench: Workbench, model: M
 
 
 def test_a_session_is_operated_upon(bench: Workbench) -> None:
-    path, n = ids(bench), len(bench.trace)
+    path, n = ids(bench), len(bench.trace.nodes)
     value(bench.intervene([OFF, DRAGONS]))
     assert bench.marks["edits"] == [OFF, DRAGONS]
     assert bench.code.startswith(
