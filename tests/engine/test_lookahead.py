@@ -112,7 +112,7 @@ def test_tokens_are_told_as_they_come_and_false_ends_it(session: Session) -> Non
 
 
 def test_a_way_is_taken_as_it_was_shown(session: Session, model: Model) -> None:
-    head, n = session.trace.head, len(session.trace)
+    head, n = session.trace.head, len(session.trace.nodes)
     way = session.lookahead(k=4, depth=6, at=12)[3]
     state = model.engine.holdings()
     session.take(way)
@@ -121,25 +121,25 @@ def test_a_way_is_taken_as_it_was_shown(session: Session, model: Model) -> None:
     assert_same([session.trace.record(int(node)) for node in path[12:]], way.records, nats=1e-9)
     assert [session.trace.record(int(node)).kind for node in path[12:]] == [Kind.FORCED] + [Kind.GENERATED] * 6
     assert session.trace.runs[-1]["sampler"]["temperature"] == 0
-    assert len(session.trace) == n + 7
+    assert len(session.trace.nodes) == n + 7
     assert model.engine.holdings() == state, "nothing was computed"
     after = session.step()
     with model.session(session.trace.column("token_id")[:-1].tolist(), dice()) as fresh:
         assert_same([after], [fresh.step()], nats=NATS)
     session.goto(head)
     session.take(way, 3)
-    assert len(session.trace) == n + 8, "these tokens are in the tree already"
+    assert len(session.trace.nodes) == n + 8, "these tokens are in the tree already"
     assert session.trace.length == 12 + 3
 
 
 def test_a_way_over_the_path_itself_is_not_recorded_again(session: Session) -> None:
-    n = len(session.trace)
+    n = len(session.trace.nodes)
     ahead = session.lookahead(k=20, depth=2, at=12)
     mine = int(session.trace.column("token_id")[12])
     found = [way for way in ahead if way.token_ids[0] == mine]
     for way in found:
         session.take(way, 1)
-        assert len(session.trace) == n
+        assert len(session.trace.nodes) == n
     assert found, "the path's token should be among the twenty most likely"
 
 
