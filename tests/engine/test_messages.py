@@ -183,7 +183,7 @@ def state_of(widget: Inferno) -> Any:
 def texts_of(widget: Inferno) -> Any:
     """The part of it that another message may meet in no other state: what was generated, and with what."""
     library = widget.workbench.library
-    sessions = [(each.id, each.trace.head, len(each.trace)) for each in library.sessions]
+    sessions = [(each.id, each.trace.head, len(each.trace.nodes)) for each in library.sessions]
     return sessions, library.shown.id if library.shown else None, [model.id for model in library.models]
 
 
@@ -404,7 +404,7 @@ def test_every_kind_is_answered_while_a_run_goes_on(talk: Callable[..., Talk], m
             said = talk(session)
             session.logits_processor = slowly
             session.start(100)
-            until(lambda trace=session.trace: len(trace) > 10)
+            until(lambda trace=session.trace: len(trace.nodes) > 10)
             said.answer(said.good(kind))
             session.stop()
             said.stands()
