@@ -125,10 +125,10 @@ def test_nothing_is_decoded_before_a_token_differs(story: Session, decoded: list
 def test_played_twice_it_goes_down_the_same_nodes(story: Session) -> None:
     home = story.trace.head
     story.replay(Sampler(temperature=0.6))
-    nodes, path, at = len(story.trace), story.trace.path().tolist(), story.replayed
+    nodes, path, at = len(story.trace.nodes), story.trace.path().tolist(), story.replayed
     story.goto(home)
     story.replay(Sampler(temperature=0.6))
-    assert (len(story.trace), story.trace.path().tolist(), story.replayed) == (nodes, path, at)
+    assert (len(story.trace.nodes), story.trace.path().tolist(), story.replayed) == (nodes, path, at)
     assert len(story.trace.diverged) == 1
     story.goto(home)
     story.replay(Sampler(temperature=0.6), max_tokens=N + 30)
@@ -270,9 +270,9 @@ def test_the_model_has_the_last_word_where_a_draw_falls_on_an_edge(
             self.at = begun + 4
 
     monkeypatch.setattr(World, "see", wrong)
-    nodes = len(story.trace)
+    nodes = len(story.trace.nodes)
     story.replay()
-    assert (story.replayed, story.trace.path().tolist(), len(story.trace)) == (None, path, nodes)
+    assert (story.replayed, story.trace.path().tolist(), len(story.trace.nodes)) == (None, path, nodes)
     story.replay(Sampler(temperature=0.0, logit_bias={2: -math.inf}), begun + 4)
     assert story.trace.diverged == [nodes]
 
