@@ -86,7 +86,7 @@ def test_there_and_back(bench: Workbench) -> None:
     assert (trace.head, bench.session.state) == (7, "ready")
     assert bench.code == "session.rewind(3)"
     bench.goto(end)
-    assert (trace.head, len(trace)) == (end, end + 1)
+    assert (trace.head, len(trace.nodes)) == (end, end + 1)
     bench.rewind(trace.length)
     assert trace.length == 0
     bench.resume()
@@ -115,7 +115,7 @@ def test_a_node_that_is_none_is_named(node: int, bench: Workbench) -> None:
 
 
 def test_the_text_is_edited(bench: Workbench) -> None:
-    before, n = bench.text(), len(bench.trace)
+    before, n = bench.text(), len(bench.trace.nodes)
     assert before == bench.trace.text
     text = before[:40] + " and a green dragon"
     assert value(bench.edit(text)) is None
@@ -126,7 +126,7 @@ def test_the_text_is_edited(bench: Workbench) -> None:
     assert run_code(bench).text == text, "it is there already"
     assert value(bench.edit(before)) is None
     assert bench.text() == before
-    assert len(bench.trace) == n + len(added), "what was there is found again"
+    assert len(bench.trace.nodes) == n + len(added), "what was there is found again"
     with pytest.raises(ValueError, match="half a character"):
         bench.edit("\ud800").result(WAIT)
 
@@ -195,9 +195,9 @@ def test_a_recorded_run_is_walked_without_a_model(benches: Callable[..., Workben
 
 @pytest.mark.parametrize("node", [12, -1])
 def test_what_would_follow_comes_token_by_token(node: int, bench: Workbench) -> None:
-    before = (bench.trace.head, len(bench.trace), bench.session.state)
+    before = (bench.trace.head, len(bench.trace.nodes), bench.session.state)
     parts, told = followed(bench.lookahead(node, 4, 6))
-    assert (bench.trace.head, len(bench.trace), bench.session.state) == before
+    assert (bench.trace.head, len(bench.trace.nodes), bench.session.state) == before
     assert told["node"] == node
     assert all(len(part) == 1 and set(part[0]) == {"index", "id", "text", "probability"} for part in parts)
     for index, way in enumerate(told["ways"]):
@@ -264,9 +264,9 @@ def test_a_way_is_taken(bench: Workbench) -> None:
     assert ids(bench)[12:] == [token["id"] for token in told["ways"][2]["tokens"][:3]]
     assert (bench.session.state, bench.selection) == ("ready", -1)
     assert bench.code == f"ahead = {told['code']}; session.take(ahead[2], 3)"
-    n = len(bench.trace)
+    n = len(bench.trace.nodes)
     bench.take(2, 5)
-    assert len(bench.trace) == n + 2, "the same way, two tokens further"
+    assert len(bench.trace.nodes) == n + 2, "the same way, two tokens further"
     for index in (-1, 4):
         with pytest.raises(InfernoError, match=f"there is no way {index}: the latest look-ahead has 4"):
             bench.take(index, 1)
@@ -326,13 +326,13 @@ GESTURES = {
 @pytest.mark.parametrize("preview", PREVIEWS)
 def test_enough_is_an_answer_at_once(preview: str, busy: tuple[Workbench, Session]) -> None:
     bench, session = busy
-    before = (session.trace.head, len(session.trace))
+    before = (session.trace.head, len(session.trace.nodes))
     job = begun(PREVIEWS[preview](bench))
     start = time.monotonic()
     job.enough()
     told = value(job)
     assert time.monotonic() - start < 1, "a few tokens' time"
-    assert (session.trace.head, len(session.trace)) == before
+    assert (session.trace.head, len(session.trace.nodes)) == before
     if preview == "lookahead":
         assert 3 <= sum(len(way["tokens"]) for way in told["ways"]) < 3_000
         assert {way["finish"] for way in told["ways"]} == {"cancelled"}
