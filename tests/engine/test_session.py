@@ -85,7 +85,7 @@ def reference(model: Model, n: int, sampler: Sampler | None = None) -> list[Step
 def test_nothing_is_computed_before_it_is_asked_for(model: Model, calls: list) -> None:
     session = model.session(PROMPT, dice())
     assert [name for name, _ in calls] == ["tokenize"]
-    assert (session.state, len(session.trace), session.finish) == ("ready", 0, None)
+    assert (session.state, len(session.trace.nodes), session.finish) == ("ready", 0, None)
 
 
 def test_score_reads_the_prompt_and_nothing_more(model: Model) -> None:
@@ -504,7 +504,7 @@ def test_a_fork_out_of_range_changes_nothing(at: int, model: Model) -> None:
     n = session.trace.length
     with pytest.raises(IndexError, match=f"at must be between 1 and {n}, not {at}"):
         session.fork(at, "x")
-    assert (session.trace.length, len(session.trace)) == (n, n)
+    assert (session.trace.length, len(session.trace.nodes)) == (n, n)
 
 
 @pytest.mark.parametrize(
@@ -522,7 +522,7 @@ def test_a_fork_to_what_is_no_token_is_refused(token: object, error: type, match
     session.generate(2)
     with pytest.raises(error, match=match):
         session.fork(5, token)
-    assert session.trace.length == len(session.trace)
+    assert session.trace.length == len(session.trace.nodes)
 
 
 def test_a_fork_that_fails_half_way_leaves_the_path(own: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -874,7 +874,7 @@ def test_repr_tells_where_it_is(model: Model) -> None:
 def test_observers_hear_of_every_change_until_they_leave(model: Model) -> None:
     heard: list[tuple[str, int]] = []
     session = model.session(PROMPT, dice())
-    leave = session.observe(lambda: heard.append((session.state, len(session.trace))))
+    leave = session.observe(lambda: heard.append((session.state, len(session.trace.nodes))))
     session.generate(4)
     states = [state for state, _ in heard]
     assert list(dict.fromkeys(states)) == ["prefill", "generating", "ready"]
