@@ -169,7 +169,7 @@ def test_nobody_stands_on_what_is_hidden(session: Session) -> None:
     ],
 )
 def test_an_edit_makes_the_text_and_scores_it(session: Session, change: Callable[[str], str]) -> None:
-    nodes, before = len(session.trace), session.trace.column("token_id").tolist()
+    nodes, before = len(session.trace.nodes), session.trace.column("token_id").tolist()
     old = session.text
     new = change(old)
     session.edit(new)
@@ -179,11 +179,11 @@ def test_an_edit_makes_the_text_and_scores_it(session: Session, change: Callable
     assert (session.trace.path()[:same] == np.arange(same)).all(), "what stays is the same nodes"
     assert {Kind(kind) for kind in session.trace.column("kind")[same:]} <= {Kind.FORCED}
     scored(session)
-    after = len(session.trace)
+    after = len(session.trace.nodes)
     assert after - nodes == len(ids) - same
     session.edit(old)
     session.edit(new)
-    assert len(session.trace) == after, "both are in the tree already"
+    assert len(session.trace.nodes) == after, "both are in the tree already"
     session.step()
     assert session.state == "ready"
 
