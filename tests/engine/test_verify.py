@@ -96,7 +96,7 @@ def test_another_token_is_found(model: Model) -> None:
 
 def test_only_the_current_path_is_compared(model: Model) -> None:
     trace = made(model)
-    other = next(node for node in range(30, len(trace)) if node not in trace.path().tolist())
+    other = next(node for node in range(30, len(trace.nodes)) if node not in trace.path().tolist())
     trace._rows["logprob"][other] -= 5
     assert verify(trace, model).same
 
