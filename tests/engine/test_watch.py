@@ -41,7 +41,7 @@ def row_before(session: Session, node: int) -> np.ndarray:
 def assert_watched(session: Session) -> None:
     """Every number is the softmax of the whole row."""
     trace = session.trace
-    for node in range(len(trace)):
+    for node in range(len(trace.nodes)):
         values = [float(trace.watched(name, tree=True)[node]) for name in trace.watches]
         if trace.nodes["parent"][node] < 0:
             assert np.isnan(values).all()
@@ -109,7 +109,7 @@ def test_after_slides_it_sees_what_the_model_saw(tiny: Path) -> None:
 
 def test_a_watch_may_come_before_the_prompt_is_scored(session: Session) -> None:
     session.watch(" king")
-    assert len(session.trace) == 0
+    assert len(session.trace.nodes) == 0
     session.generate(5)
     assert_watched(session)
 
@@ -229,8 +229,8 @@ def test_chains_hold_every_node_once(session: Session) -> None:
     session.goto(head)
     session.generate(2)
     trace = session.trace
-    found = chains(trace, range(len(trace)))
-    assert sorted(node for chain in found for node in chain.nodes) == list(range(1, len(trace)))
+    found = chains(trace, range(len(trace.nodes)))
+    assert sorted(node for chain in found for node in chain.nodes) == list(range(1, len(trace.nodes)))
     assert len(found) == 2
     assert len(chains(trace, [3, 4, 6, 7])) == 2
 
