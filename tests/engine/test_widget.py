@@ -1080,7 +1080,7 @@ def test_a_recorded_run_can_be_looked_at_but_not_continued(opened: Callable[...,
     page.post({"kind": "select", "node": 3})
     page.order("set", name="top_k", value=3)
     assert page.widget.selection == 3
-    assert len(trace) == 7
+    assert len(trace.nodes) == 7
 
 
 def test_a_session_of_ids_is_run_again_with_the_same_ids(opened: Callable[..., Page], model: Model) -> None:
