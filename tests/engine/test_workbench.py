@@ -179,10 +179,10 @@ def test_a_duplicate_is_a_run_of_its_own(bench: Workbench) -> None:
     copy = bench.session
     assert names(bench) == [PROMPT, f"{PROMPT} (copy)"]
     assert copy.text == first.text
-    n = len(first.trace)
+    n = len(first.trace.nodes)
     assert copy.generate(4) == first.generate(4), "the same dice"
     copy.fork(3, "x")
-    assert (len(first.trace), len(copy.trace)) == (n + 4, n + 5)
+    assert (len(first.trace.nodes), len(copy.trace.nodes)) == (n + 4, n + 5)
     bench.undo()
     assert names(bench) == [PROMPT]
     assert shown(bench) == number
@@ -316,9 +316,9 @@ def test_another_model_is_loaded_while_one_generates(bench: Workbench, files: Pa
     running, first = bench.session, bench.model
     running.logits_processor = slowly
     until(lambda: running.state == "generating")
-    n = len(running.trace)
+    n = len(running.trace.nodes)
     arrived(bench, bench.load("qwen.gguf", 512))
-    assert len(running.trace) > n, "it went on"
+    assert len(running.trace.nodes) > n, "it went on"
     assert bench.session is running
     assert bench.model is first, "what runs stays on display"
     assert [m["current"] for m in bench.library_dict()["models"]] == [True, False]
