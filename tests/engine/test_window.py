@@ -166,7 +166,7 @@ def test_the_trace_counts_the_whole_text_and_so_do_the_dice(model: Model) -> Non
         assert drawn.sum() > 300
         np.testing.assert_array_equal(trace.column("draw")[begun:][drawn], expected[drawn])
         assert len(trace.runs) == 1, "a slide is no run of its own"
-        assert len(trace) == trace.length, "what a slide reads again is not recorded"
+        assert len(trace.nodes) == trace.length, "what a slide reads again is not recorded"
 
 
 def test_the_record_says_what_the_model_did_not_see(model: Model, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_prompt_that_is_longer_than_the_context_is_refused(model: Model) -> No
     with model.session([1] * 257, dice(), on_full="slide") as session:
         with pytest.raises(ContextFullError, match=r"257 tokens do not fit into a context of 256.*read whole"):
             session.generate(3)
-        assert len(session.trace) == 0
+        assert len(session.trace.nodes) == 0
 
 
 # --- the other ways ---------------------------------------------------------------------------------------
