@@ -56,7 +56,7 @@ def test_run_shows_what_the_trace_holds(lab):
     put(widget, "seed", 7)
     act(widget, "run")
     state(widget, "ready")
-    page.kernel_until("w.session is not None and w.session.state == 'ready' and len(w.trace) == 52")
+    page.kernel_until("w.session is not None and w.session.state == 'ready' and len(w.trace.nodes) == 52")
     shown = widget.get_by_test_id("stream").inner_text()
     for word in page.kernel_eval("w.session.text").split():
         assert word.strip('".,;:!?') in re.sub("[·⏎\u200b]", " ", shown)
@@ -70,24 +70,24 @@ def test_pause_resume_stop(lab):
     act(widget, "run")
     act(widget, "pause")
     state(widget, "paused")
-    n = page.kernel_until("len(w.trace)")
+    n = page.kernel_until("len(w.trace.nodes)")
     page.page.wait_for_timeout(300)
-    assert page.kernel_eval("len(w.trace)") == n, "nothing comes while it is paused"
+    assert page.kernel_eval("len(w.trace.nodes)") == n, "nothing comes while it is paused"
     act(widget, "resume")
     state(widget, "generating")
     act(widget, "stop")
     state(widget, "ready")
     assert page.kernel_eval("w.session.finish") == "cancelled"
-    assert n < page.kernel_eval("len(w.trace)") < LONG
+    assert n < page.kernel_eval("len(w.trace.nodes)") < LONG
 
 
 def test_step_adds_one_token(lab):
     page, widget = opened(lab)
     act(widget, "step")
-    page.kernel_until("w.session is not None and len(w.trace) == 13 and w.session.state == 'ready'")
+    page.kernel_until("w.session is not None and len(w.trace.nodes) == 13 and w.session.state == 'ready'")
     expect(widget.locator("[data-node='12']").first).to_be_visible()
     act(widget, "step")
-    page.kernel_until("len(w.trace) == 14")
+    page.kernel_until("len(w.trace.nodes) == 14")
     expect(widget.locator("[data-node='13']").first).to_be_visible()
 
 
@@ -95,7 +95,7 @@ def test_select_shows_the_distribution(lab):
     page, widget = opened(lab)
     put(widget, "max_tokens", 20)
     act(widget, "run")
-    page.kernel_until("w.trace is not None and len(w.trace) == 32")
+    page.kernel_until("w.trace is not None and len(w.trace.nodes) == 32")
     widget.locator("[data-node='14']").first.click()
     page.kernel_until("w.selection == 14")
     record = page.kernel_eval("[w.trace.record(14).top_ids.tolist(), float(w.trace.record(14).entropy)]")
@@ -113,7 +113,7 @@ def test_clicking_another_token_forks(lab):
     page, widget = opened(lab)
     put(widget, "max_tokens", 20)
     act(widget, "run")
-    page.kernel_until("w.trace is not None and len(w.trace) == 32 and w.session.state == 'ready'")
+    page.kernel_until("w.trace is not None and len(w.trace.nodes) == 32 and w.session.state == 'ready'")
     widget.locator("[data-node='12']").first.click()
     other = next(
         t
@@ -121,7 +121,7 @@ def test_clicking_another_token_forks(lab):
         if t != page.kernel_eval("w.trace.record(12).token_id")
     )
     widget.locator(f".logits-row[data-token-id='{other}']").first.click()
-    page.kernel_until("len(w.trace) == 53 and w.session.state == 'ready'")
+    page.kernel_until("len(w.trace.nodes) == 53 and w.session.state == 'ready'")
     assert page.kernel_eval("w.trace.record(int(w.trace.path()[12])).token_id") == other
     assert page.kernel_eval("w.trace.record(32).kind.name") == "FORCED"
     expect(widget.locator("[data-node='32']").first).to_be_visible()
@@ -136,7 +136,7 @@ def test_two_views_agree_and_closing_one_stops_nothing(lab):
     state(second, "empty")
     put(widget, "max_tokens", 60)
     act(widget, "run")
-    page.kernel_until("w.trace is not None and len(w.trace) == 72 and w.session.state == 'ready'")
+    page.kernel_until("w.trace is not None and len(w.trace.nodes) == 72 and w.session.state == 'ready'")
     for view in (widget, second):
         expect(view.locator("[data-node='71']").first).to_be_attached()
     assert widget.get_by_test_id("stream").inner_text() == second.get_by_test_id("stream").inner_text()
@@ -146,7 +146,7 @@ def test_two_views_agree_and_closing_one_stops_nothing(lab):
     expect(page.page.locator(".inferno-widget")).to_have_count(1)
     put(page.widget(), "max_tokens", 30)
     act(page.widget(), "run")
-    page.kernel_until("len(w.trace) == 42 and w.session.state == 'ready'")
+    page.kernel_until("len(w.trace.nodes) == 42 and w.session.state == 'ready'")
     expect(page.widget().locator("[data-node='41']").first).to_be_attached()
 
 
@@ -155,7 +155,7 @@ def test_a_late_view_has_everything(lab):
     page, widget = opened(lab, cells=(WORKBENCH, "w"))
     put(widget, "max_tokens", 50)
     act(widget, "run")
-    page.kernel_until("w.trace is not None and len(w.trace) == 62 and w.session.state == 'ready'")
+    page.kernel_until("w.trace is not None and len(w.trace.nodes) == 62 and w.session.state == 'ready'")
     page.page.reload()
     page._wait_for_kernel()
     page.page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")
@@ -191,7 +191,7 @@ def test_a_full_context_offers_to_slide_and_go_on(lab):
     page.kernel_until("w.session is not None and w.session.finish == 'context'")
     expect(widget.get_by_test_id("state")).to_contain_text("context full")
     act(widget, "slide")
-    page.kernel_until("len(w.trace) > 500 and w.session.state == 'ready'")
+    page.kernel_until("len(w.trace.nodes) > 500 and w.session.state == 'ready'")
     expect(widget.get_by_test_id("state")).to_contain_text("at max tokens")
     expect(widget.locator("button[data-action=slide]")).to_be_hidden()
     assert page.kernel_eval("(w.session.on_full, int(w.trace.nodes['left_out'].max()) > 100)") == ("slide", True)
@@ -202,12 +202,12 @@ def test_a_dead_engine_is_told_and_replaced(lab):
     page, widget = opened(lab, cells=(PATIENT,))
     put(widget, "max_tokens", LONG)
     act(widget, "run")
-    page.kernel_until("w.session is not None and len(w.trace) > 20")
+    page.kernel_until("w.session is not None and len(w.trace.nodes) > 20")
     page.kernel_run("import os, signal; os.kill(w.model.engine.pid, signal.SIGKILL)")
     expect(widget.get_by_test_id("error")).to_contain_text("EngineDiedError")
-    made = page.kernel_eval("len(w.trace)")
+    made = page.kernel_eval("len(w.trace.nodes)")
     act(widget, "resume")
-    page.kernel_until(f"len(w.trace) > {made}")
+    page.kernel_until(f"len(w.trace.nodes) > {made}")
     expect(widget.get_by_test_id("error")).to_be_hidden()
 
 
@@ -246,7 +246,7 @@ def test_nothing_overflows(lab, theme, width):
     put(widget, "max_tokens", 80)
     put(widget, "seed", 3)
     act(widget, "run")
-    page.kernel_until("w.trace is not None and len(w.trace) == 92 and w.session.state == 'ready'")
+    page.kernel_until("w.trace is not None and len(w.trace.nodes) == 92 and w.session.state == 'ready'")
     widget.locator("[data-node='12']").first.click()
     over = widget.evaluate(
         """root => [...root.querySelectorAll("*")].filter(e => e.getClientRects().length
