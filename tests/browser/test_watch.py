@@ -54,7 +54,7 @@ def test_a_watched_word_has_its_probability_at_every_token(lab: Tabs) -> None:
     page.screenshot("watch", of=widget.locator(".explore"))
 
     widget.locator(".buttons [data-action=resume]").click()  # the line grows with the run
-    page.kernel_until(f"len(w.trace) == {len(values) + 1 + TOKENS}")
+    page.kernel_until(f"len(w.trace.nodes) == {len(values) + 1 + TOKENS}")
     expect(plot).to_have_attribute("aria-valuemax", str(len(values) + TOKENS))
     expect(line).to_have_attribute("d", re.compile(rf"^M[^ML]+(L[^ML]+){{{len(values) + TOKENS - 1}}}$"))
     expect(widget.get_by_test_id("status")).to_have_attribute("data-state", "ready")
@@ -137,7 +137,7 @@ def test_resampling_counts_answers_and_says_when_it_was_decided(lab: Tabs) -> No
 
 def test_enough_ends_the_work_with_what_there_is(lab: Tabs) -> None:
     page, widget = told(lab, None, "Resample")
-    nodes = page.kernel_eval("len(w.trace)")
+    nodes = page.kernel_eval("len(w.trace.nodes)")
     widget.locator("[data-field=resample-n]").fill("4000")
     widget.locator("[data-field=resample-tokens]").fill("60")
     widget.locator("[data-action=resample]").click()
@@ -148,4 +148,4 @@ def test_enough_ends_the_work_with_what_there_is(lab: Tabs) -> None:
     done = re.match(r"([\d,]+) of 4,000 ", said)
     assert done, said
     assert int(done[1].replace(",", "")) < 4000
-    assert page.kernel_eval("len(w.trace)") == nodes, "nothing of it is recorded"
+    assert page.kernel_eval("len(w.trace.nodes)") == nodes, "nothing of it is recorded"
