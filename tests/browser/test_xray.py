@@ -21,11 +21,11 @@ def ghosts(item: Locator) -> Locator:
 
 def test_a_ghost_word_takes_the_road_as_far_as_there(lab: Tabs) -> None:
     page, widget = told(lab)
-    before = page.kernel_eval("len(w.trace)")
+    before = page.kernel_eval("len(w.trace.nodes)")
     widget.locator("[data-action=ahead]").click()
     item = widget.locator(".logits-item").nth(1)
     expect(ghosts(item)).to_have_count(12)
-    assert page.kernel_eval("len(w.trace)") == before, "what is looked ahead to is recorded nowhere"
+    assert page.kernel_eval("len(w.trace.nodes)") == before, "what is looked ahead to is recorded nowhere"
     page.screenshot("look-ahead")
 
     token = int(item.locator(".logits-row").get_attribute("data-token-id") or -1)
