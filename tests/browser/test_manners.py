@@ -80,11 +80,11 @@ def test_everything_by_keyboard(lab):
     keyboard.press("End")
     page.kernel_until("w.selection == 31")
 
-    n = page.kernel_eval("len(w.trace)")
+    n = page.kernel_eval("len(w.trace.nodes)")
     other = widget.locator(".logits-row:not(.chosen)[data-token-id]").first
     tab_to(page, other, "Tab")
     keyboard.press("Enter")
-    page.kernel_until(f"len(w.trace) > {n} and w.session.state == 'ready'")
+    page.kernel_until(f"len(w.trace.nodes) > {n} and w.session.state == 'ready'")
 
     for tool in TOOLS:
         tab = widget.locator(f"[data-tool={tool}]")
