@@ -260,7 +260,7 @@ def test_branches_are_compared_without_a_kernel(opened):
 def test_what_was_watched_is_shown_without_a_kernel(opened):
     trace = recorded()
     trace.watch({"king": (WORDS.index("king"),), "all": tuple(range(len(WORDS)))})
-    for node in range(1, len(trace)):
+    for node in range(1, len(trace.nodes)):
         trace.note_watched(node, ["king", "all"], [1 / (node + 1), 0.75])
     page = opened(trace)
     page.get_by_role("tab", name="Watch").click()
