@@ -110,7 +110,7 @@ def _files(setting: Setting, model: Model, folder: Path) -> Iterator[Work]:
     yield Work("checking a file", lambda: partial(read_info, setting.model_h), 0.1, kernels=True)
     yield Work("loading an .inferno file", lambda: partial(Trace.load, path), 0.1, kernels=True)
     for end in ("inferno", "html", "json"):
-        what = f"export of {len(trace):,} tokens as {end}"
+        what = f"export of {len(trace.nodes):,} tokens as {end}"
         yield Work(what, partial(partial, trace.save, folder / f"export.{end}"), 0.1, kernels=True)
 
 
@@ -155,8 +155,8 @@ def _captured(session: Session) -> None:
 def _long_trace(model: Model, n: int = 20_000) -> Trace:
     """A trace of many tokens, each of them once more."""
     trace = _read(model, 100).trace
-    records = [trace.record(node) for node in range(1, len(trace))]
-    while len(trace) < n:
+    records = [trace.record(node) for node in range(1, len(trace.nodes))]
+    while len(trace.nodes) < n:
         for record in records:
             trace.append(record._replace(position=trace.length), {})
     return trace
