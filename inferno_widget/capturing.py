@@ -14,7 +14,7 @@ from .engine.inside import What as Tensor
 from .engine.second import SecondClient
 from .engine.stop import Stop, interruptible
 from .errors import InfernoError, brief
-from .inspection import Inspection, What, inspection_of, layer_numbers, positions_seen, whats
+from .inspection import Inspection, What, inspection_of, layer_numbers, whats
 
 if TYPE_CHECKING:
     from .inside import Inside
@@ -101,8 +101,8 @@ class Capture:
             return self._taken
         since = whole("since", since, 0)
         session, cancel = self._session, Stop()
-        seen = positions_seen(session)
-        ids = session.path_ids[seen].tolist()
+        sight = session.sight()
+        seen, ids = sight.seen, sight.path[sight.seen].tolist()
         rows = tuple(np.flatnonzero(seen >= since).tolist()) if since else ()  # none named: all
         if since and not rows:
             raise InfernoError(f"there is no token at position {since:,} or behind it")
@@ -115,7 +115,7 @@ class Capture:
                 "nothing was captured of the path: generate something first. What is generated under interventions is "
                 "kept by a capture that begins inside their `with`"
             )
-        return inspection_of(session, self.what, self._asked.layers, kept, arrays)
+        return inspection_of(session, sight, self.what, self._asked.layers, kept, arrays)
 
     def clear(self) -> None:
         """Forget what was captured so far, and go on."""

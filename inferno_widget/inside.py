@@ -13,7 +13,7 @@ from .causal import CausalMap, causal_map
 from .engine.client import EngineClient
 from .engine.second import SecondClient
 from .errors import InfernoError, hint_unknown_keywords
-from .inspection import LIMIT, Attribution, Inspection, Positions, Telling, What, attribution, inspect
+from .inspection import LIMIT, Attribution, Inspection, Positions, Sight, Telling, What, attribution, inspect
 from .interventions import Intervention, checked
 from .looking import Looking
 
@@ -179,6 +179,11 @@ class Inside(Looking):
                         self.trace.goto(head)
                         self._unscored = unscored
                         self._set("ready", None)
+
+    def sight(self) -> Sight:
+        """The path as it is now, for whoever looks at it for longer."""
+        with self._changed:
+            return Sight(self.path_ids, self.trace.window())
 
     # --- in which context -----------------------------------------------------------------------------------
 

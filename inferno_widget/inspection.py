@@ -18,6 +18,7 @@ from .engine.inside import What as Tensor
 from .engine.stop import Stop, interruptible
 from .errors import brief, check_text
 from .record import Floats, Ids
+from .spelling import Speller
 from .window import Window
 
 if TYPE_CHECKING:
@@ -260,17 +261,16 @@ def inspect(
     """`Session.inspect`."""
     k, limit = count("k", k), count("limit", limit, 1 << 60)
     names, chosen = whats(what), None if layers is None else layer_numbers(layers)
-    seen = positions_seen(session)
-    ids = session.path_ids
-    rows = _rows(seen, at, len(ids))
-    ids = ids[seen]
+    sight = session.sight()
+    rows = _rows(sight.seen, at, len(sight.path))
+    ids = sight.path[sight.seen]
     following = np.append(ids[1:], -1)[rows]
     asked = Asked(cast("tuple[Tensor, ...]", tuple(name for name in names if name != "lens")), chosen, limit)
-    text, window = ids[: rows[-1] + 1].tolist(), session.trace.window()
-    look = Look(text, rows.tolist(), asked, k if "lens" in names else 0, following.tolist(), window)
+    text = ids[: rows[-1] + 1].tolist()
+    look = Look(text, rows.tolist(), asked, k if "lens" in names else 0, following.tolist(), sight.window)
     with working(progress) as (cancel, tell):
         arrays = session.taps.inspect(look, cancel=cancel, progress=tell)
-    return inspection_of(session, names, chosen, rows, arrays)
+    return inspection_of(session, sight, names, chosen, rows, arrays)
 
 
 class Predicted(NamedTuple):
@@ -302,12 +302,12 @@ class Predicted(NamedTuple):
 
 def predicted_at(session: Inside, at: int | None) -> Predicted:
     """The place at position `at` of the path; the one behind it when None."""
-    length, seen = session.trace.length, positions_seen(session)
+    sight = session.sight()
+    length, seen, ids = len(sight.path), sight.seen, sight.path
     at = length if at is None else predicted("at", at, length)
     row = int(_rows(seen, at - 1, length)[0])
-    ids = session.trace.column("token_id")
     came = int(ids[at]) if at < length else None
-    return Predicted(at, ids[seen[: row + 1]].tolist(), came, session.trace.window())
+    return Predicted(at, ids[seen[: row + 1]].tolist(), came, sight.window)
 
 
 def attribution(session: Inside, at: int | None, token: str | int | None, progress: Telling | None) -> Attribution:
@@ -323,20 +323,23 @@ def attribution(session: Inside, at: int | None, token: str | int | None, progre
 
 def inspection_of(
     session: Inside,
+    sight: Sight,
     what: tuple[What, ...],
     layers: Sequence[int] | None,
     rows: NDArray[np.int64],
     arrays: Mapping[str, NDArray[Any]],
 ) -> Inspection:
     """Arrays from the engine, of some of the tokens that the model sees, with what they are of."""
-    seen = positions_seen(session)
+    seen = sight.seen
     chosen = range(session.model.info.n_layer) if layers is None else layers
     numbers, positions = np.array(chosen, np.int32), seen[rows].astype(np.int32)
     keys = seen[: rows[-1] + 1].astype(np.int32)
     lens = lens_of(session, arrays, numbers, positions) if "lens" in what else None
     kept = {name: array for name, array in arrays.items() if not name.startswith(LENS)}
-    ids = session.path_ids[keys]
-    return Inspection(what, numbers, positions, keys, ids, _texts(session, keys), kept, lens)
+    pieces = session.engine.pieces(sight.path.tolist())
+    texts = list(map(Speller(session.model.control).spell, sight.path.tolist(), pieces))
+    ids = sight.path[keys]
+    return Inspection(what, numbers, positions, keys, ids, [texts[key] for key in keys], kept, lens)
 
 
 def lens_of(session: Inside, arrays: Mapping[str, NDArray[Any]], layers: Ids, positions: Ids) -> Lens:
@@ -370,9 +373,22 @@ def layer_numbers(layers: int | Sequence[int]) -> tuple[int, ...]:
     return numbers
 
 
-def positions_seen(session: Inside) -> NDArray[np.int32]:
-    """Positions of the path that the model sees."""
-    return session.trace.window().of(np.arange(len(session.path_ids), dtype=np.int32))
+class Sight(NamedTuple):
+    """A path as it is at one moment: while it is looked at, another thread may go elsewhere.
+
+    Attributes
+    ----------
+    path : its tokens
+    window : what the model sees of them
+    """
+
+    path: Ids
+    window: Window
+
+    @property
+    def seen(self) -> NDArray[np.int32]:
+        """Positions of the path that the model sees."""
+        return self.window.of(np.arange(len(self.path), dtype=np.int32))
 
 
 def _rows(seen: NDArray[np.int32], at: Positions, length: int) -> NDArray[np.int64]:
@@ -398,11 +414,6 @@ def _rows(seen: NDArray[np.int32], at: Positions, length: int) -> NDArray[np.int
     if not np.array_equal(seen[np.minimum(rows, len(seen) - 1)], np.sort(meant)):
         raise IndexError("some of these tokens were left out when the text slid: the model does not see them any more")
     return rows
-
-
-def _texts(session: Inside, keys: Ids) -> list[str]:
-    texts = session.path_texts
-    return [texts[key] for key in keys]
 
 
 def _token(session: Inside, token: str | int) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..arguments import count, one_of
 from ..attention import rollout, statistics
 from ..errors import Cancelled, EngineDiedError, InfernoError
-from ..inspection import Ended, positions_seen
+from ..inspection import Ended
 from ..jobs import Job
 from .base import Answer, Base, alone
 from .seen import Seen
@@ -305,7 +305,7 @@ class View:
         """Weights over the tokens that the model sees as weights over all tokens of the text: [..., length]."""
         if weights.shape[-1] == self.length:
             return weights
-        seen = positions_seen(self.session)
+        seen = self.session.sight().seen
         whole = np.zeros((*weights.shape[:-1], self.length), weights.dtype)
         whole[..., seen[seen < self.length]] = weights
         return whole

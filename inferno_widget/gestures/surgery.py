@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..engine.second import SecondClient
 from ..engine.stop import Stop
 from ..errors import Cancelled, InfernoError
-from ..inspection import positions_seen
 from ..interventions import Intervention, steering_vector
 from ..jobs import Job
 from ..stats import divergence, leading, logprobs
@@ -178,7 +177,7 @@ class Operating(Base):
 
 def text_before(view: View) -> list[int]:
     """Ids that the model sees before the last token of a view."""
-    seen = positions_seen(view.session)
+    seen = view.session.sight().seen
     ids: list[int] = view.trace.column("token_id")[seen[seen < view.length - 1]].tolist()
     return ids
 

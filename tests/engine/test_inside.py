@@ -28,7 +28,7 @@ from inferno_widget.engine.llama import LlamaEngine
 from inferno_widget.engine.taps import Tapped
 from tests import reference as ref
 from tests.engine.conftest import EXACT
-from tests.engine.tools import DEMO, Switch, ignore
+from tests.engine.tools import DEMO, Switch, dice, ignore
 from tests.make_models import f32_copy
 from tests.reference import Reference
 
@@ -528,3 +528,21 @@ def test_a_trace_with_interventions_is_kept_and_verified_where_it_can_be(tiny: C
     assert found.same
     assert found.compared == 19 + 4
     assert "5 predictions were made under interventions" in found.message
+
+
+def test_a_look_tells_of_the_path_as_it_was_when_it_began(tiny: Case) -> None:
+    """Another thread goes elsewhere meanwhile."""
+    with tiny.model.session(tiny.ids[:20], dice()) as session:
+        session.generate(4)
+        end, ids = session.trace.head, session.path_ids.tolist()
+        texts = session.path_texts
+
+        def leave(_: float) -> None:
+            if session.trace.head == end:
+                session.fork(3, 300)
+
+        seen = session.inspect(what=("attention", "lens"), progress=leave)
+        assert session.trace.head != end
+        assert seen.ids.tolist() == ids
+        assert seen.texts == texts
+        assert seen.positions.tolist() == list(range(24))
