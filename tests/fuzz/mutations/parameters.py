@@ -360,3 +360,12 @@ def general(draft: Draft, dice: random.Random) -> None:
     ):
         value = dice.choice([*TEXTS, b"adapter", b"mmproj"] if kind == TEXT else REALS if kind == F32 else WHOLES)
         draft.set(f"general.{key}", kind, value)
+
+
+@mutation
+def name_that_fills_the_log(draft: Draft, dice: random.Random) -> None:
+    """Which must not stand for the last words of the process that something else ends."""
+    draft.set(
+        "general.name", TEXT, dice.choice([b"loud " * 20_000, b"\nGGML_ASSERT(x) failed" * 200, b"\x1b[31m" * 9_000])
+    )
+    _set(draft, "rope.dimension_count", U32, dice.choice([3, 15, 17, 1 << 31]))
