@@ -123,8 +123,10 @@ def file_path(name: str, value: object) -> Path:
         raise ValueError(f"{name} must name a file, which {brief(path)} cannot: {why}")
     try:
         os.fsencode(path)
-    except UnicodeEncodeError:
-        raise ValueError(f"{name} must name a file, which {brief(path)} cannot: it holds half a character") from None
+    except UnicodeEncodeError as error:
+        half = "\ud800" <= path[error.start] <= "\udfff"
+        why = "it holds half a character" if half else f"names of files are {error.encoding} here (set LC_ALL=C.UTF-8)"
+        raise ValueError(f"{name} must name a file, which {brief(path)} cannot: {why}") from None
     return Path(path)
 
 

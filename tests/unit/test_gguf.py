@@ -6,6 +6,8 @@ import os
 import pickle
 import re
 import struct
+import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -445,3 +447,13 @@ def test_a_name_in_a_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.Mon
     folder.rmdir()
     with pytest.raises(ModelFileError, match="no such file in the working directory, which was removed"):
         read_info("a.gguf")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are UTF-8 there, whatever the locale")
+def test_a_name_that_the_locale_cannot_write() -> None:
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    script = (
+        "from inferno_widget import read_info\ntry: read_info('\\xe9.gguf')\nexcept ValueError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], env=plain, capture_output=True, text=True, check=True)
+    assert "cannot: names of files are ascii here (set LC_ALL=C.UTF-8)" in done.stdout
