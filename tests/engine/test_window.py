@@ -477,7 +477,7 @@ def test_a_session_goes_on_from_a_trace(model: Model, judge: LlamaEngine, tmp_pa
             assert_same(list(session.trace), list(whole.trace), nats=NATS)
             assert begun.trace.length == len(begun.prompt_ids) + 270, "it was a copy"
             session.goto(-1)
-            assert len(session.score()) == 2 * len(session.prompt_ids) + 300
+            assert len(session.score().nodes) == 2 * len(session.prompt_ids) + 300
 
 
 def test_a_trace_of_another_model_is_refused(model: Model, tmp_path: Path) -> None:
