@@ -452,8 +452,12 @@ def test_a_name_in_a_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are UTF-8 there, whatever the locale")
 def test_a_name_that_the_locale_cannot_write() -> None:
     plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    script = (
-        "from inferno_widget import read_info\ntry: read_info('\\xe9.gguf')\nexcept ValueError as error: print(error)"
-    )
+    script = r"""
+from inferno_widget import read_info
+try:
+    read_info("\xe9.gguf")
+except ValueError as error:
+    print(ascii(error))
+"""
     done = subprocess.run([sys.executable, "-c", script], env=plain, capture_output=True, text=True, check=True)
     assert "cannot: names of files are ascii here (set LC_ALL=C.UTF-8)" in done.stdout
