@@ -209,7 +209,7 @@ def cut_by_bytes(draft: Draft, dice: random.Random) -> None:
 
 
 def _flip(data: bytearray, dice: random.Random, end: int, n: int) -> bytearray:
-    for _ in range(n):
+    for _ in range(n if data else 0):  # another mutation may have left nothing
         data[dice.randrange(min(end, len(data)))] ^= 1 << dice.randrange(8)
     return data
 
