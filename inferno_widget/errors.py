@@ -200,6 +200,8 @@ def _restore(cls: type[InfernoError], args: tuple[object, ...], state: dict[str,
 _F = TypeVar("_F", bound="Callable[..., Any]")
 _ELSEWHERE: dict[str, Sequence[str]] = {"Sampler": (), "Model": ()}
 """Parameters of the classes whose settings are often given to something else; known once these are imported."""
+_OTHERS = {"json_schema": "grammar", "schema": "grammar", "messages": "prompt", "n_predict": "max_tokens"}
+"""What other tools call something -> what it is called here, where the spellings are not alike."""
 
 
 def hint_unknown_keywords(target: _F) -> _F:
@@ -243,7 +245,8 @@ def _meant(unknown: str, known: Sequence[str]) -> str:
     owner = next((name for name, parameters in _ELSEWHERE.items() if unknown in parameters), None)
     if owner:
         return f"it belongs to {owner}, as in {owner}({unknown}=...)"
-    near = difflib.get_close_matches(unknown, known, n=1)
+    near = [name for name in known if name == _OTHERS.get(unknown)]
+    near += difflib.get_close_matches(unknown, known, n=1)
     near += [name for name in known if min(len(name), len(unknown)) > 2 and _begins(name, unknown)]
     return f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
 

@@ -736,6 +736,8 @@ def test_unknown_keywords_are_named_with_the_nearest(model: Model) -> None:
         model.session(PROMPT, sampller=dice())
     with pytest.raises(TypeError, match="Session has no parameter 'temperature'"):
         Session(model, PROMPT, temperature=1)
+    with pytest.raises(TypeError, match="Sampler has no parameter 'json_schema'; did you mean 'grammar'"):
+        Sampler(json_schema={"type": "object"})
     assert session.state == "ready"
 
 
