@@ -69,7 +69,7 @@ class Settings(Shown):
 
     @keep.setter
     def keep(self, value: int) -> None:
-        most = self.model.n_ctx - 2  # a slide needs two others: one to leave out and one to go on from
+        most = max(0, self.model.n_ctx - 2)  # a slide needs two others: one to leave out and one to go on from
         try:
             self._keep = whole("keep", value, 0, most)
         except (TypeError, ValueError):

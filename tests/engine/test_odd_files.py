@@ -269,3 +269,12 @@ def test_a_strange_name_is_told_while_it_loads(tmp_path: Path) -> None:
         until(lambda: bench.tasks and bench.tasks[-1]["error"])
         json.dumps([bench.facts(), bench.library_dict(), bench.places().result()], ensure_ascii=False).encode()
         assert bench.tasks[-1]["name"] == r"no text \udcff.gguf"
+
+
+@pytest.mark.parametrize("n_ctx", [1, 2])
+def test_a_model_that_learned_a_context_of_next_to_nothing(n_ctx: int, tmp_path: Path) -> None:
+    draft = base("mamba")
+    draft.set("mamba.context_length", U32, n_ctx)
+    with Model(draft.write(tmp_path), n_threads=1) as model, model.session([300]) as session:
+        session.generate(3)
+        assert (model.n_ctx, session.trace.length, session.finish) == (n_ctx, n_ctx, "context")
