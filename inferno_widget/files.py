@@ -31,7 +31,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from .errors import TraceFileError
+from .errors import TraceFileError, printable, quoted
 from .reading import open_regular, parsed_json
 from .record import MAX_K
 from .trace import Trace, node_dtype
@@ -116,9 +116,10 @@ def load(path: str | Path) -> Trace:
             with zipfile.ZipFile(file) as archive:
                 return _read(archive)
         except TraceFileError as error:
-            raise TraceFileError(f"{path}: {error}") from None
+            raise TraceFileError(f"{printable(str(path))}: {quoted(str(error))}") from None  # it may name what is there
         except Exception as error:  # the libraries below have a dozen types for damaged bytes
-            raise TraceFileError(f"{path}: not an .inferno file, or a damaged one ({str(error)[:_SAID]})") from error
+            said = f"not an .inferno file, or a damaged one ({quoted(str(error), _SAID)})"
+            raise TraceFileError(f"{printable(str(path))}: {said}") from error
 
 
 def _check_directory(file: IO[bytes]) -> None:

@@ -63,6 +63,7 @@ def assert_refused(path: Path, match: str) -> None:
     with pytest.raises(TraceFileError, match=match) as caught:
         Trace.load(path)
     assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).isprintable()
 
 
 # --- there and back ---------------------------------------------------------------------------------------
@@ -373,7 +374,9 @@ def test_a_missing_member_is_refused_by_name(name: str, file: Path) -> None:
     assert_refused(write(file, parts), name)
 
 
-@pytest.mark.parametrize("name", ["../evil.py", "/etc/evil", "columns/../../evil", "C:\\evil", "columns/more.npy"])
+@pytest.mark.parametrize(
+    "name", ["../evil.py", "/etc/evil", "columns/../../evil", "C:\\evil", "columns/more.npy", "\x1b[31m\u202e"]
+)
 def test_a_member_that_does_not_belong_is_refused_and_nothing_is_unpacked(name: str, file: Path) -> None:
     before = sorted(file.parent.parent.rglob("*"))
     assert_refused(write(file, {**members(file), name: b"evil"}), "do not belong")

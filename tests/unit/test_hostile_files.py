@@ -115,6 +115,7 @@ def opened(path: Path) -> bool:
         return True
     assert said.startswith(f"{path}: ")
     assert len(said) < 2_000
+    assert said.isprintable()
     return False
 
 
