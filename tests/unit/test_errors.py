@@ -11,7 +11,7 @@ import pytest
 
 from inferno_widget import Model, Sampler, errors
 from inferno_widget.engine.death import last_words
-from inferno_widget.errors import EngineDiedError, InfernoError, ModelFileError, hint_unknown_keywords, told
+from inferno_widget.errors import EngineDiedError, InfernoError, ModelFileError, brief, hint_unknown_keywords, told
 
 EXAMPLES = [
     InfernoError("plain"),
@@ -40,6 +40,14 @@ def test_an_error_survives_the_way_between_processes(error: InfernoError, way: o
     assert isinstance(again, InfernoError)
     assert str(again) == str(error)
     assert vars(again) == vars(error)
+
+
+def test_a_value_is_shown_on_one_line() -> None:
+    class Table:
+        def __repr__(self) -> str:
+            return "a  b\n1  \x1b[31m2 \ud800"
+
+    assert brief(Table()) == r"a  b\n1  \x1b[31m2 \ud800"
 
 
 def test_a_file_error_says_where() -> None:
