@@ -53,7 +53,7 @@ class Run:
     sampler : what chooses; the session's when None
     replay : what `trace.runs` is to say of it, where it plays another again; then it goes along nodes that hold the
         same tokens already
-    worker : the thread that does it, once it is begun
+    beginner, worker : the threads that asked for it and that does it, once it is begun
     """
 
     left: int
@@ -63,6 +63,7 @@ class Run:
     pausing: bool = False
     sampler: Sampler | None = None
     replay: dict[str, Any] | None = None
+    beginner: Thread | None = None
     worker: Thread | None = None
 
 

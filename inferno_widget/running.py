@@ -85,18 +85,15 @@ class Running(Growing):
         seen = len(self.trace.nodes)
         with self._interruptible():
             run = self._launch(max_tokens, stop)
-        try:
-            with Stop().reaching(run.cancel.set):
-                while self._news(run, seen):
-                    record = self.trace.record(seen)
-                    seen += 1
-                    if record.kind is Kind.GENERATED:
-                        yield record
-        finally:
-            if not sys.is_finalizing():  # else its thread stands still, whatever that holds
-                if self._run is run:
-                    self.stop()
-                self._join(run)
+            try:
+                with Stop().reaching(run.cancel.set):
+                    while self._news(run, seen):
+                        record = self.trace.record(seen)
+                        seen += 1
+                        if record.kind is Kind.GENERATED:
+                            yield record
+            finally:
+                self._ended(run)
         self._raise()
 
     @hint_unknown_keywords
@@ -198,22 +195,26 @@ class Running(Growing):
 
     def _begin(self, run: Run) -> Run:
         self.engine.check_free()
+        run.beginner = current_thread()
         run.worker = Thread(target=self._work, args=(run,), name="inferno-session", daemon=True)
         with self._changed:
-            self._run, self._paused = run, None
-            self._set("prefill" if self._unscored else "generating", None)
             try:
+                self._run, self._paused = run, None
+                self._set("prefill" if self._unscored else "generating", None)
                 run.worker.start()
             except BaseException as error:
-                run.cancel.set()  # it may have begun before somebody's signal handler raised this
-                if not (isinstance(error, RuntimeError) and "new thread" in str(error)):
-                    raise
-                self._run = None
-                self._set("ready", None)
-                raise InfernoError(f"no run can begin: {error}; close what is not needed") from error
+                self._run = None  # its thread may have begun before somebody's signal handler raised this
+                no_thread = isinstance(error, RuntimeError) and "new thread" in str(error)
+                self._set("ready", None if no_thread else "cancelled")
+                if no_thread:
+                    raise InfernoError(f"no run can begin: {error}; close what is not needed") from error
+                raise
         return run
 
     def _work(self, run: Run) -> None:
+        with self._changed:
+            if self._run is not run:
+                return
         finish: Finish | None = None
         error: BaseException | None = None
         try:
@@ -265,21 +266,35 @@ class Running(Growing):
 
         Ctrl-C ends it, and so does whatever else a signal's handler raises.
         """
-        with self._interruptible(BaseException), Stop().reaching(run.cancel.set) if run else nullcontext():
+        with self._interruptible(run), Stop().reaching(run.cancel.set) if run else nullcontext():
             if not self._join(run, timeout):
                 return False
         self._raise()
         return True
 
     @contextmanager
-    def _interruptible(self, by: type[BaseException] = KeyboardInterrupt) -> Generator[None]:
-        """Let Ctrl-C end what runs, before it goes on as KeyboardInterrupt."""
+    def _interruptible(self, waited: Run | None = None) -> Generator[None]:
+        """Let Ctrl-C end what runs, and any error the run that is `waited` for or was begun in the block.
+
+        A signal's handler may raise any, at any line.
+        """
+        before = self._run
         try:
             yield
-        except by:
-            self.stop()
-            self._join(self._run)
+        except BaseException as error:
+            run = self._run
+            begun = run is not None and run is not before and run.beginner is current_thread()
+            if run and (begun or run is waited or isinstance(error, KeyboardInterrupt)):
+                self._ended(run)
             raise
+
+    def _ended(self, run: Run) -> None:
+        """End it, unless something else runs by now, and wait for that."""
+        if sys.is_finalizing():  # its thread stands still, whatever that holds
+            return
+        if self._run is run:
+            self.stop()
+        self._join(run)
 
     def _settle(self) -> None:
         """End whatever runs, so that the path can be changed."""

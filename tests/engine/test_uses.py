@@ -375,7 +375,7 @@ def notebook() -> Iterator[Notebook]:
 
 
 CELLS = {
-    "import": "from inferno_widget import Inferno, Model, Sampler\nimport gc, math, os, psutil, threading",
+    "import": "from inferno_widget import Inferno, Model, Sampler\nimport gc, math, os, psutil, threading, time",
     "model": "model = Model({path!r}, n_ctx=512, n_threads=1)",
     "session": "session = model.session('once upon a time', Sampler(seed=1, logit_bias={{2: -math.inf}}))",
     "run": "session.start(5000)",
@@ -407,17 +407,28 @@ def test_a_kernel_is_restarted_in_the_midst_of_a_run(notebook: Notebook, tiny: P
 @pytest.mark.parametrize(
     ("cell", "error"),
     [
-        ("print('go', flush=True); session.generate(10**6)", "KeyboardInterrupt"),
-        ("print('go', flush=True); [None for _ in session.stream(10**6)]", "KeyboardInterrupt"),
-        ("session.start(10**6); print('go', flush=True); session.wait()", "KeyboardInterrupt"),
-        ("session.start(10**6); print('go', flush=True); await session", "CancelledError"),
+        ("session.generate(10**6)", "KeyboardInterrupt"),
+        ("[None for _ in session.stream(10**6)]", "KeyboardInterrupt"),
+        ("session.start(10**6); session.wait()", "KeyboardInterrupt"),
+        ("session.start(10**6); await session", "CancelledError"),
     ],
 )
 def test_a_cell_is_interrupted_and_what_was_made_is_kept(cell: str, error: str, notebook: Notebook, tiny: Path) -> None:
     for name in ("import", "model", "session"):
         notebook.run(CELLS[name].format(path=str(tiny)), name)
-    notebook.run("session.on_full = 'slide'; session.score(); pid = model.engine.pid")
-    assert notebook.interrupted(cell) == error
+    notebook.run(
+        """
+        session.on_full = 'slide'
+        session.score()
+        pid, n = model.engine.pid, len(session.trace)
+
+        def tell():
+            while len(session.trace) < n + 10:
+                time.sleep(0.01)
+            print("go", flush=True)
+        """
+    )
+    assert notebook.interrupted(f"threading.Thread(target=tell).start(); {cell}") == error
     said = notebook.run("session.wait(); print(session.state, session.finish, model.engine.pid == pid); session.step()")
     assert said.split() == ["ready", "cancelled", "True"]
 
