@@ -24,7 +24,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from inferno_widget import Inferno, InfernoError, Model, ModelLoadError, Session, errors
+from inferno_widget import Inferno, InfernoError, Model, ModelLoadError, Session, errors, reading
 from inferno_widget.gestures import models
 from inferno_widget.widget import PAGE
 from inferno_widget.wire import PROTOCOL
@@ -163,7 +163,8 @@ STUMBLES = re.compile(
 
 def in_words(error: dict[str, str]) -> bool:
     """Whether an error says what is wrong, and is none of those that Python raises by itself."""
-    type_ = getattr(errors, error["type"], getattr(builtins, error["type"], None))
+    homes = (errors, reading, builtins)
+    type_ = next((getattr(home, error["type"]) for home in homes if hasattr(home, error["type"])), None)
     known = isinstance(type_, type) and issubclass(type_, WORDS)
     return known and not STUMBLES.search(error["message"]) and len(error["message"]) < 2_010
 
